@@ -1,0 +1,94 @@
+//! [`Email`]: an address in its one spelling.
+
+use std::fmt;
+
+use unicode_normalization::UnicodeNormalization;
+
+/// The longest address SMTP can carry (RFC 5321 §4.5.3.1.3).
+const MAX_LENGTH: usize = 254;
+
+/// An e-mail address, normalised once: without surrounding blanks, NFKC, lower case. Two spellings of one
+/// address are equal, so uniqueness is equality. Whether mail arrives there, only mail can tell.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Email(Box<str>);
+
+/// The text cannot be an e-mail address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this does not look like an e-mail address; it should read like name@example.com")]
+pub struct InvalidEmail;
+
+impl Email {
+    /// Normalises and checks `text`: something, one `@`, and a domain, without blanks or control characters.
+    pub fn parse(text: &str) -> Result<Self, InvalidEmail> {
+        let email: String = text.trim().nfkc().collect::<String>().to_lowercase();
+        let (local, domain) = email.split_once('@').ok_or(InvalidEmail)?;
+        let printable = |c: char| !c.is_whitespace() && !c.is_control() && !"<>()[]\\,;:\"".contains(c);
+        let labels = domain
+            .split('.')
+            .all(|label| !label.is_empty() && !label.starts_with('-') && !label.ends_with('-'));
+        if local.is_empty()
+            || domain.contains('@')
+            || !labels
+            || email.len() > MAX_LENGTH
+            || !email.chars().all(printable)
+        {
+            return Err(InvalidEmail);
+        }
+        Ok(Self(email.into()))
+    }
+
+    /// The normalised address.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What stands before the `@`.
+    pub fn local_part(&self) -> &str {
+        self.0.split('@').next().unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Email {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl serde::Serialize for Email {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn spellings_of_one_address_are_equal() {
+        for spelling in ["ann@example.com", " Ann@Example.COM ", "\u{ff41}nn@example.com"] {
+            assert_eq!(Email::parse(spelling).unwrap().as_str(), "ann@example.com", "{spelling}");
+        }
+    }
+
+    #[test]
+    fn other_text_is_refused() {
+        for bad in
+            ["", "ann", "@example.com", "ann@", "a@b@c", "a b@c.d", "a@b..c", "a@-b.c", "a@b\n.c", "<a@b.c>"]
+        {
+            assert_eq!(Email::parse(bad), Err(InvalidEmail), "{bad:?}");
+        }
+        assert!(Email::parse(&format!("{}@example.com", "x".repeat(250))).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn normalising_twice_changes_nothing(text in ".{0,20}@.{0,20}") {
+            if let Ok(email) = Email::parse(&text) {
+                prop_assert_eq!(Email::parse(email.as_str()), Ok(email));
+            }
+        }
+    }
+}

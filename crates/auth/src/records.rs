@@ -1,0 +1,82 @@
+//! The contract for everything that is only ours: throttle counters, one-time tokens, and what later features keep.
+//!
+//! A record's key is its uniqueness: [`RecordStore::insert`] of a taken key is the whole check. Single use is
+//! [`RecordStore::take`], with exactly one winner. Counters are [`RecordStore::replace`], compare-and-swap on the version.
+//! A record is expired from the millisecond `expires` on and then invisible to every method, swept or not.
+
+use async_trait::async_trait;
+use hallpass_session::{StoreError, Timestamp};
+
+use crate::UserId;
+
+/// Names a record: what kind of thing it is, and which.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RecordKey {
+    /// The kind, such as `"throttle"`; one word a feature.
+    pub kind: &'static str,
+    /// Unique within the kind. At most 512 bytes.
+    pub id: String,
+}
+
+/// A small thing kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Its name.
+    pub key: RecordKey,
+    /// Whose it is; deleted with the user.
+    pub owner: Option<UserId>,
+    /// Its content as JSON text.
+    pub body: String,
+    /// When it ends; `None`: never.
+    pub expires: Option<Timestamp>,
+    /// Set by the store: 1 when inserted, one more with each replacement.
+    pub version: u64,
+}
+
+/// The answer of [`RecordStore::insert`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inserted {
+    /// The record exists now, at version 1.
+    Done,
+    /// A live record has this key already; nothing was changed.
+    Taken,
+}
+
+/// The answer of [`RecordStore::replace`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replaced {
+    /// The new content is stored, one version further.
+    Done,
+    /// The record is missing or at another version; nothing was changed.
+    Refused,
+}
+
+/// Keeps records. The [module documentation](self) states what every implementation promises.
+#[async_trait]
+pub trait RecordStore: Send + Sync + 'static {
+    /// Stores a new record; its `version` is ignored. An expired one of the same key counts as absent.
+    async fn insert(&self, record: &Record, now: Timestamp) -> Result<Inserted, StoreError>;
+
+    /// The live record of this key.
+    async fn get(&self, key: &RecordKey, now: Timestamp) -> Result<Option<Record>, StoreError>;
+
+    /// Replaces body, owner and expiry of the live record that still is at `record.version`.
+    async fn replace(&self, record: &Record, now: Timestamp) -> Result<Replaced, StoreError>;
+
+    /// Removes the live record and returns it. Of many at once, exactly one gets it.
+    async fn take(&self, key: &RecordKey, now: Timestamp) -> Result<Option<Record>, StoreError>;
+
+    /// A user's live records of a kind, in the order of their ids.
+    async fn list(
+        &self,
+        kind: &'static str,
+        owner: &UserId,
+        now: Timestamp,
+    ) -> Result<Vec<Record>, StoreError>;
+
+    /// Removes all records of a user; returns how many live ones.
+    async fn delete_owned(&self, owner: &UserId, now: Timestamp) -> Result<u64, StoreError>;
+
+    /// Removes at most `limit` expired records; returns how many. Fewer than `limit` means that none are left.
+    async fn sweep(&self, limit: usize, now: Timestamp) -> Result<usize, StoreError>;
+}

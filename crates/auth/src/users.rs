@@ -1,0 +1,79 @@
+//! The contract between accounts and a database.
+//!
+//! As with sessions, "no" is an answer and `Err` means a broken store. Changes are named, one by one: no store ever
+//! writes a whole user back, so concurrent changes of different things both last and fields that are not ours stay.
+
+use async_trait::async_trait;
+use hallpass_session::{StoreError, Timestamp};
+
+use crate::{Email, PasswordHash, User, UserId};
+
+/// One change of an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Sets, replaces or removes the password and voids the sessions authenticated before `valid_from`.
+    /// Refused when the stored hash no longer is `from`: of two changes at once, one wins.
+    Password {
+        /// The hash that was verified.
+        from: Option<PasswordHash>,
+        /// The new one.
+        to: Option<PasswordHash>,
+        /// See [`User::sessions_valid_from`].
+        valid_from: Timestamp,
+    },
+    /// Stores the same password under a better hash; sessions live on. Refused when the stored hash no longer is `from`.
+    Rehash {
+        /// The hash that was verified.
+        from: PasswordHash,
+        /// The better one.
+        to: PasswordHash,
+    },
+    /// Sets or removes the name.
+    Name(Option<String>),
+    /// Replaces the roles.
+    Roles(Vec<String>),
+    /// Disables or enables the account.
+    Disabled(bool),
+}
+
+/// The answer of [`UserStore::create`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UserCreated {
+    /// The account exists now.
+    Done,
+    /// The address or the id has an account already; nothing was changed.
+    Taken,
+}
+
+/// The answer of [`UserStore::change`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UserChanged {
+    /// The change is stored.
+    Done,
+    /// The precondition of the change does not hold; nothing was changed.
+    Refused,
+    /// There is no such user.
+    Gone,
+}
+
+/// Keeps accounts. The [module documentation](self) states what every implementation promises.
+#[async_trait]
+pub trait UserStore: Send + Sync + 'static {
+    /// The user of this id.
+    async fn find(&self, id: &UserId) -> Result<Option<User>, StoreError>;
+
+    /// The user with this address.
+    async fn find_by_email(&self, email: &Email) -> Result<Option<User>, StoreError>;
+
+    /// Stores a new user, unless the address or the id is taken. Of many at once for one address, one wins.
+    async fn create(&self, user: &User) -> Result<UserCreated, StoreError>;
+
+    /// Makes one change.
+    async fn change(&self, id: &UserId, change: &Change) -> Result<UserChanged, StoreError>;
+
+    /// Deletes the user; `true` when there was one.
+    async fn delete(&self, id: &UserId) -> Result<bool, StoreError>;
+
+    /// A page of all users in the order of their addresses: those after `after`, at most `limit`.
+    async fn list(&self, after: Option<&Email>, limit: usize) -> Result<Vec<User>, StoreError>;
+}

@@ -1,0 +1,222 @@
+//! [`Document`]: the application's data, carried verbatim.
+//!
+//! A document is an ordered map of raw JSON values. Only what is touched is ever parsed or encoded again, so what another
+//! program wrote (`1e+21`, a lone `\ud83d`, its key order) is the same after we wrote it back.
+
+use std::{borrow::Cow, fmt};
+
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{DeserializeOwned, MapAccess, Visitor},
+    ser::SerializeMap,
+};
+use serde_json::value::RawValue;
+
+/// The data of a session: JSON values by name, in the order they were first inserted.
+#[derive(Clone, Default)]
+pub struct Document {
+    // Sessions hold a handful of keys: a list is smaller and faster than a map, and keeps the order.
+    entries: Vec<(Box<str>, Box<RawValue>)>,
+}
+
+/// A value does not fit: it cannot be written as JSON, or the stored JSON is of another shape.
+/// Names the key, never the value.
+#[derive(Debug, thiserror::Error)]
+#[error("the session value {key:?} is not of the expected shape")]
+pub struct ValueError {
+    key: String,
+    source: serde_json::Error,
+}
+
+impl Document {
+    /// A document without entries.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The value of `key` as JSON text.
+    pub fn get_raw(&self, key: &str) -> Option<&RawValue> {
+        self.entries.iter().find(|(name, _)| **name == *key).map(|(_, value)| &**value)
+    }
+
+    /// The value of `key` as a `T`; `None` when there is none.
+    pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, ValueError> {
+        self.get_raw(key).map(|raw| decode(key, raw)).transpose()
+    }
+
+    /// Sets `key`, in its old place if it has one.
+    pub fn insert_raw(&mut self, key: &str, value: Box<RawValue>) {
+        match self.entries.iter_mut().find(|(name, _)| **name == *key) {
+            Some((_, old)) => *old = value,
+            None => self.entries.push((key.into(), value)),
+        }
+    }
+
+    /// Sets `key` to any value that serialises to JSON.
+    pub fn insert<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) -> Result<(), ValueError> {
+        self.insert_raw(key, encode(key, value)?);
+        Ok(())
+    }
+
+    /// Removes `key` and returns its value.
+    pub fn remove(&mut self, key: &str) -> Option<Box<RawValue>> {
+        let at = self.entries.iter().position(|(name, _)| **name == *key)?;
+        Some(self.entries.remove(at).1)
+    }
+
+    /// Removes everything.
+    pub fn clear(&mut self) {
+        self.entries.clear();
+    }
+
+    /// The entries in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &RawValue)> {
+        self.entries.iter().map(|(key, value)| (&**key, &**value))
+    }
+
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there are no entries.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The document as one JSON object, values byte for byte as they came in.
+    pub fn to_json(&self) -> String {
+        let values: usize = self.entries.iter().map(|(key, value)| key.len() + value.get().len() + 4).sum();
+        let mut json = String::with_capacity(values + 2);
+        json.push('{');
+        for (index, (key, value)) in self.entries.iter().enumerate() {
+            if index > 0 {
+                json.push(',');
+            }
+            json.push_str(&serde_json::Value::from(&**key).to_string());
+            json.push(':');
+            json.push_str(value.get());
+        }
+        json.push('}');
+        json
+    }
+
+    /// Reads a JSON object. Of a key that occurs twice the last value counts, as in JavaScript.
+    pub fn from_json(json: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(json)
+    }
+}
+
+/// Equal when the same keys in the same order hold the same JSON text.
+impl PartialEq for Document {
+    fn eq(&self, other: &Self) -> bool {
+        fn text<'a>((key, value): (&'a str, &'a RawValue)) -> (&'a str, &'a str) {
+            (key, value.get())
+        }
+        self.iter().map(text).eq(other.iter().map(text))
+    }
+}
+
+/// Shows the keys only: values may be secrets.
+impl fmt::Debug for Document {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.iter().map(|(key, _)| key)).finish()
+    }
+}
+
+impl Serialize for Document {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.len()))?;
+        for (key, value) in self.iter() {
+            map.serialize_entry(key, value)?;
+        }
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Document {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = Document;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Document, A::Error> {
+                let mut document = Document::new();
+                while let Some((key, value)) = map.next_entry::<Cow<'de, str>, Box<RawValue>>()? {
+                    document.insert_raw(&key, value);
+                }
+                Ok(document)
+            }
+        }
+        deserializer.deserialize_map(Entries)
+    }
+}
+
+/// `raw` as a `T`, naming `key` if it is of another shape.
+pub(crate) fn decode<T: DeserializeOwned>(key: &str, raw: &RawValue) -> Result<T, ValueError> {
+    serde_json::from_str(raw.get()).map_err(|source| ValueError { key: key.to_owned(), source })
+}
+
+/// `value` as JSON text, naming `key` if it has none.
+pub(crate) fn encode<T: Serialize + ?Sized>(key: &str, value: &T) -> Result<Box<RawValue>, ValueError> {
+    serde_json::value::to_raw_value(value).map_err(|source| ValueError { key: key.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn foreign_values_survive_unchanged() {
+        // What JSON.stringify writes and serde_json would refuse or rewrite: big numbers, odd floats, a lone surrogate.
+        let json =
+            r#"{"z":1e+21,"a":1.50,"smile":"\ud83d","cookie":{"originalMaxAge":null},"n":-0,"é\n":[1, 2]}"#;
+        let mut document = Document::from_json(json).unwrap();
+        assert_eq!(document.to_json(), json);
+        document.insert("new", &7).unwrap();
+        document.insert("a", &2).unwrap();
+        let expected = json.replace("1.50", "2").replace("[1, 2]}", "[1, 2],\"new\":7}");
+        assert_eq!(document.to_json(), expected);
+        assert!(document.get::<String>("smile").is_err());
+    }
+
+    #[test]
+    fn the_last_of_two_equal_keys_counts() {
+        assert_eq!(Document::from_json(r#"{"a":1,"b":2,"a":3}"#).unwrap().to_json(), r#"{"a":3,"b":2}"#);
+    }
+
+    #[test]
+    fn what_is_not_an_object_is_an_error() {
+        for bad in ["", "[]", "null", "{", r#"{"a"}"#, r#"{"a":1}x"#] {
+            assert!(Document::from_json(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_values() {
+        let mut document = Document::new();
+        document.insert("token", "hunter2").unwrap();
+        assert_eq!(format!("{document:?}"), r#"{"token"}"#);
+        let error = document.get::<u8>("token").unwrap_err();
+        assert!(!format!("{error}").contains("hunter2"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_document_round_trips(entries in proptest::collection::vec((".*", any::<Option<f64>>()), 0..8)) {
+            let mut document = Document::new();
+            for (key, value) in &entries {
+                document.insert(key, value).unwrap();
+            }
+            let again = Document::from_json(&document.to_json()).unwrap();
+            prop_assert_eq!(&again, &document);
+            prop_assert_eq!(serde_json::to_string(&document).unwrap(), document.to_json());
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! The contract between the session layer and a database.
+//!
+//! Every store, ours or a stranger's, keeps these promises, and [`conformance`](crate::conformance) checks them:
+//!
+//! * `None` and the "no" answers ([`Created::Taken`], [`Updated::Gone`], …) are answers. `Err` means that the
+//!   store is broken or unreachable, never that a session is missing, expired or not ours.
+//! * A session is expired from the millisecond [`SessionRecord::expires`] on; expired sessions are invisible to
+//!   every method, swept or not.
+//! * **Nothing but `create` and `rotate` makes a session appear.** `update` and `touch` of a missing session change
+//!   nothing, so a logout is final whatever else is in flight.
+//! * Every successful `create`, `update` and `rotate` gives a [`Revision`] that differs from all earlier ones of that
+//!   session; `touch` keeps the revision, so readers never disturb writers.
+//! * What is acknowledged survives the end of the process.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+
+use crate::{Document, SessionHandle, SessionId, Timestamp};
+
+/// How long a session lives; stored with it, so that a choice made at login ("remember me") survives later writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifetime {
+    /// The session ends this long after its last request.
+    pub idle: Duration,
+    /// The session ends at this time whatever happens; `None`: no absolute limit.
+    pub until: Option<Timestamp>,
+    /// The browser keeps the cookie when it is closed (the cookie has `Max-Age`).
+    pub persistent: bool,
+}
+
+/// One session as a store keeps it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SessionRecord {
+    /// The application's data.
+    pub document: Document,
+    /// Under whose name the session is listed; opaque here.
+    pub user: Option<Arc<str>>,
+    /// What a list of sessions shows to tell them apart, such as browser and address; opaque here.
+    pub label: Option<Arc<str>>,
+    /// When the session was first stored.
+    pub created: Timestamp,
+    /// When somebody last proved who they are in it.
+    pub authenticated: Option<Timestamp>,
+    /// When it was last used, to the precision of [`touch_after`](crate::SessionOptions::touch_after).
+    pub seen: Timestamp,
+    /// When it ends.
+    pub lifetime: Lifetime,
+}
+
+impl SessionRecord {
+    /// The first millisecond at which the session no longer exists: the idle deadline or the absolute one, whichever is earlier.
+    pub fn expires(&self) -> Timestamp {
+        let idle = self.seen + self.lifetime.idle;
+        self.lifetime.until.map_or(idle, |until| until.min(idle))
+    }
+}
+
+/// Which version of a session was read. Compare for equality only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Revision(pub u64);
+
+/// A session and the revision it was read at.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// Shared, because a cache may hand out the same record many times.
+    pub record: Arc<SessionRecord>,
+    /// For the next [`update`](SessionStore::update).
+    pub revision: Revision,
+}
+
+/// The answer of [`SessionStore::create`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Created {
+    /// The session exists now.
+    Done(Revision),
+    /// A live session has this id already; nothing was changed.
+    Taken,
+}
+
+/// The answer of [`SessionStore::update`] and [`SessionStore::rotate`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Updated {
+    /// The change is stored.
+    Done(Revision),
+    /// Somebody else changed the session since it was read; nothing was changed.
+    Conflict,
+    /// The session has ended; nothing was changed.
+    Gone,
+}
+
+/// A use of a session to be noted; see [`SessionStore::touch`].
+#[derive(Clone, Debug)]
+pub struct Touch {
+    /// Which session.
+    pub id: SessionId,
+    /// When it was used.
+    pub seen: Timestamp,
+    /// The end of the session that follows from it.
+    pub expires: Timestamp,
+}
+
+/// A session in a listing: everything but the token and the data.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listed {
+    /// Names the session in [`SessionStore::delete_handle`].
+    pub handle: SessionHandle,
+    /// See [`SessionRecord::user`].
+    pub user: Option<Arc<str>>,
+    /// See [`SessionRecord::label`].
+    pub label: Option<Arc<str>>,
+    /// See [`SessionRecord::created`].
+    pub created: Timestamp,
+    /// See [`SessionRecord::authenticated`].
+    pub authenticated: Option<Timestamp>,
+    /// See [`SessionRecord::seen`].
+    pub seen: Timestamp,
+    /// See [`SessionRecord::expires`].
+    pub expires: Timestamp,
+}
+
+/// Keeps sessions. The [module documentation](self) states what every implementation promises.
+#[async_trait]
+pub trait SessionStore: Send + Sync + 'static {
+    /// The live session of this id; `None` when it is missing, expired or not readable as a session.
+    async fn load(&self, id: &SessionId, now: Timestamp) -> Result<Option<Stored>, StoreError>;
+
+    /// Stores a new session. An expired one of the same id counts as absent.
+    async fn create(
+        &self,
+        id: &SessionId,
+        record: &SessionRecord,
+        now: Timestamp,
+    ) -> Result<Created, StoreError>;
+
+    /// Replaces a live session that still is at `expected`. The stored `seen` never moves backwards.
+    async fn update(
+        &self,
+        id: &SessionId,
+        record: &SessionRecord,
+        expected: Revision,
+        now: Timestamp,
+    ) -> Result<Updated, StoreError>;
+
+    /// Moves a live session that still is at `expected` to a new id with new content: login, step-up, renewal.
+    /// The old id is dead before the new one can be seen; a crash between the two logs out, never in.
+    async fn rotate(
+        &self,
+        old: &SessionId,
+        expected: Revision,
+        new: &SessionId,
+        record: &SessionRecord,
+        now: Timestamp,
+    ) -> Result<Updated, StoreError>;
+
+    /// Notes that sessions were used. Missing sessions stay missing; neither `seen` nor the end ever moves backwards;
+    /// document and revision stay as they are.
+    async fn touch(&self, batch: &[Touch], now: Timestamp) -> Result<(), StoreError>;
+
+    /// Ends a session; `true` when there was a live one.
+    async fn delete(&self, id: &SessionId, now: Timestamp) -> Result<bool, StoreError>;
+
+    /// The live sessions of a user, the most recently used first.
+    async fn of_user(&self, user: &str, now: Timestamp) -> Result<Vec<Listed>, StoreError>;
+
+    /// Ends all sessions of a user, `except` one if given; returns how many live ones ended.
+    async fn delete_of_user(
+        &self,
+        user: &str,
+        except: Option<&SessionId>,
+        now: Timestamp,
+    ) -> Result<u64, StoreError>;
+
+    /// Ends the session of this handle, if it is `user`'s when a user is given; `true` when there was such a live one.
+    async fn delete_handle(
+        &self,
+        handle: SessionHandle,
+        user: Option<&str>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError>;
+
+    /// A page of all live sessions in the order of their handles, for operators: those after `after`, at most `limit`.
+    async fn list(
+        &self,
+        after: Option<SessionHandle>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Listed>, StoreError>;
+
+    /// Removes at most `limit` expired sessions; returns how many. Fewer than `limit` means that none are left.
+    async fn sweep(&self, limit: usize, now: Timestamp) -> Result<usize, StoreError>;
+
+    /// Asks whether the store can serve: a cheap question that reaches the database.
+    async fn check(&self) -> Result<(), StoreError>;
+}
+
+/// A store is broken or cannot be reached. Says what was being done; the cause is the [source](std::error::Error::source).
+#[derive(Debug)]
+pub struct StoreError {
+    doing: &'static str,
+    source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl StoreError {
+    /// `doing` completes "could not …": `"load a session"`.
+    pub fn new(doing: &'static str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self { doing, source: source.into() }
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "could not {}", self.doing)
+    }
+}
+
+impl std::error::Error for StoreError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&*self.source)
+    }
+}
