@@ -51,7 +51,12 @@ pub struct SessionRecord {
 impl SessionRecord {
     /// The first millisecond at which the session no longer exists: the idle deadline or the absolute one, whichever is earlier.
     pub fn expires(&self) -> Timestamp {
-        let idle = self.seen + self.lifetime.idle;
+        self.expires_if_seen(self.seen)
+    }
+
+    /// When the session ends if it is (also) used at `now`.
+    pub fn expires_if_seen(&self, now: Timestamp) -> Timestamp {
+        let idle = self.seen.max(now) + self.lifetime.idle;
         self.lifetime.until.map_or(idle, |until| until.min(idle))
     }
 }

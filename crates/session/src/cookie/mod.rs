@@ -1,0 +1,43 @@
+//! Cookies: reading the `Cookie` header, writing `Set-Cookie`.
+
+mod options;
+mod parse;
+pub(crate) mod percent;
+mod set_cookie;
+
+use http::{HeaderMap, header::COOKIE};
+
+pub(crate) use self::{
+    options::check,
+    set_cookie::{expire_cookie, set_cookie},
+};
+pub use self::{
+    options::{CookieOptions, Priority, SameSite, Secure},
+    parse::pairs,
+};
+use crate::{Keys, keys::Verified};
+
+/// No correct cookie value is longer: an id of 256 bytes, all percent-encoded, and its signature.
+const MAX_VALUE_LENGTH: usize = 1024;
+
+/// A request may try so many correctly signed cookies; each costs a store access.
+const MAX_CANDIDATES: usize = 8;
+
+/// The correctly signed ids among the request's cookies of exactly this name, in the order in which they arrived.
+///
+/// A browser sends several cookies of one name when they were set for different paths or domains, or when a neighbouring
+/// subdomain tossed one in; the right one may be any of them. Names are compared case-sensitively: browsers treat
+/// `__HOST-sid` as an ordinary name, so it must never pass for `__Host-sid` (RFC 6265bis §4.1.3).
+pub(crate) fn candidates<'a>(
+    headers: &'a HeaderMap,
+    name: &'a str,
+    keys: &'a Keys,
+) -> impl Iterator<Item = Verified> + 'a {
+    headers
+        .get_all(COOKIE)
+        .iter()
+        .flat_map(|header| pairs(header.as_bytes()))
+        .filter(move |(cookie, value)| *cookie == name && value.len() <= MAX_VALUE_LENGTH)
+        .filter_map(|(_, value)| keys.verify(value))
+        .take(MAX_CANDIDATES)
+}

@@ -1,0 +1,241 @@
+//! [`SessionLayer`]: the Tower middleware around it all.
+
+use std::{
+    cell::RefCell,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use http::{
+    HeaderMap, HeaderValue, Request, Response, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, SET_COOKIE, VARY},
+    request::Parts,
+};
+use pin_project_lite::pin_project;
+use tokio::task::futures::TaskLocalFuture;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::{
+    Client, Keys, OptionsError, Scheme, Session, SessionOptions, SessionStore, StoreError, cookie,
+    session::{Chain, Known},
+};
+
+/// Gives the handlers behind it a [`Session`] and writes it back before the response head leaves.
+///
+/// A request whose handler never asks for its session costs nothing: no store access, no allocation. A store that
+/// cannot be reached is answered with 503 and `Retry-After`, never with an empty session.
+#[derive(Clone)]
+pub struct SessionLayer {
+    shared: Arc<Shared>,
+}
+
+/// What all requests share.
+pub(crate) struct Shared {
+    pub(crate) store: Arc<dyn SessionStore>,
+    pub(crate) keys: Keys,
+    pub(crate) options: SessionOptions,
+}
+
+impl SessionLayer {
+    /// A layer over `store`, signing cookies with `keys`. Impossible combinations of options are refused, all at once.
+    pub fn new(
+        store: Arc<dyn SessionStore>,
+        keys: Keys,
+        options: SessionOptions,
+    ) -> Result<Self, OptionsError> {
+        options.validate()?;
+        Ok(Self { shared: Arc::new(Shared { store, keys, options }) })
+    }
+}
+
+impl<S> Layer<S> for SessionLayer {
+    type Service = SessionService<S>;
+
+    fn layer(&self, inner: S) -> SessionService<S> {
+        SessionService { inner, shared: self.shared.clone() }
+    }
+}
+
+impl std::fmt::Debug for SessionLayer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SessionLayer")
+            .field("cookie", &self.shared.options.cookie.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The service that [`SessionLayer`] makes.
+#[derive(Clone)]
+pub struct SessionService<S> {
+    inner: S,
+    shared: Arc<Shared>,
+}
+
+tokio::task_local! {
+    /// The place of this request's session. Task-local rather than a request extension, because an extension costs
+    /// allocations for every request, also for those that never look at their session.
+    static PLACE: Place;
+}
+
+struct Place {
+    shared: Arc<Shared>,
+    session: RefCell<Option<Session>>,
+}
+
+impl<S, In, Out> Service<Request<In>> for SessionService<S>
+where
+    S: Service<Request<In>, Response = Response<Out>>,
+    Out: From<&'static str> + Send + 'static,
+{
+    type Response = Response<Out>;
+    type Error = S::Error;
+    type Future = SessionFuture<S::Future, Out>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<In>) -> Self::Future {
+        let place = Place { shared: self.shared.clone(), session: RefCell::new(None) };
+        SessionFuture::Serving { inner: PLACE.scope(place, self.inner.call(request)) }
+    }
+}
+
+pin_project! {
+    /// The response future of [`SessionService`].
+    #[project = FutureState]
+    pub enum SessionFuture<F, Out> {
+        /// The handler is at work.
+        #[doc(hidden)]
+        Serving { #[pin] inner: TaskLocalFuture<Place, F> },
+        /// The handler is done, its session is being written.
+        #[doc(hidden)]
+        Writing { write: Pin<Box<dyn Future<Output = Response<Out>> + Send>> },
+    }
+}
+
+impl<F, E, Out> Future for SessionFuture<F, Out>
+where
+    F: Future<Output = Result<Response<Out>, E>>,
+    Out: From<&'static str> + Send + 'static,
+{
+    type Output = Result<Response<Out>, E>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let (response, session) = match self.as_mut().project() {
+            FutureState::Writing { write } => return write.as_mut().poll(cx).map(Ok),
+            FutureState::Serving { mut inner } => {
+                let response = ready!(inner.as_mut().poll(cx))?;
+                (response, inner.take_value().and_then(|place| place.session.into_inner()))
+            }
+        };
+        let Some(session) = session else { return Poll::Ready(Ok(response)) };
+        if session.is_settled() {
+            return Poll::Ready(Ok(announce(&session, response)));
+        }
+        let write = Box::pin(write_then_answer(session, response));
+        self.set(SessionFuture::Writing { write });
+        self.poll(cx)
+    }
+}
+
+/// Writes the session, then lets the response go; or 503 in its place, so that nobody is told what did not happen.
+async fn write_then_answer<Out: From<&'static str>>(
+    session: Session,
+    response: Response<Out>,
+) -> Response<Out> {
+    match session.write().await {
+        Ok(_) => announce(&session, response),
+        Err(error) => unavailable(&error),
+    }
+}
+
+/// Adds `Set-Cookie` and tells caches that the response depends on the cookie.
+fn announce<Out>(session: &Session, mut response: Response<Out>) -> Response<Out> {
+    let headers = response.headers_mut();
+    if !mentions_cookie(headers) {
+        headers.append(VARY, HeaderValue::from_static("Cookie"));
+    }
+    if let Some(cookie) = session.set_cookie() {
+        headers.append(SET_COOKIE, cookie);
+        if !headers.contains_key(CACHE_CONTROL) {
+            // A shared cache that replays Set-Cookie hands one person's session to another.
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache=\"Set-Cookie\""));
+        }
+    }
+    response
+}
+
+fn mentions_cookie(headers: &HeaderMap) -> bool {
+    let names = headers.get_all(VARY).iter().filter_map(|value| value.to_str().ok());
+    names.flat_map(|value| value.split(',')).any(|name| matches!(name.trim(), "*" | "Cookie" | "cookie"))
+}
+
+/// Marks a 503 that was made because the session store could not be reached, in the response's extensions,
+/// so that an outer layer can dress it.
+#[derive(Clone, Copy, Debug)]
+pub struct StoreUnavailable;
+
+/// The answer while the store cannot be reached. The cause goes to the log only.
+pub(crate) fn unavailable<Out: From<&'static str>>(error: &StoreError) -> Response<Out> {
+    tracing::error!(event = "session_store_unavailable", error = %Chain(error));
+    let body = r#"{"message":"Service Unavailable","code":"unavailable"}"#;
+    let mut response = Response::new(Out::from(body));
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response.extensions_mut().insert(StoreUnavailable);
+    response
+}
+
+/// Why a request has no [`Session`].
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// No [`SessionLayer`] is around the handler, or it was asked from another task than the request's.
+    #[error(
+        "there is no session here: add a SessionLayer around this route, and extract the session in the task that serves the request"
+    )]
+    NoLayer,
+    /// The store could not be asked.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Session {
+    /// The session of the request with these parts; loads it unless that has happened already.
+    /// The axum extractor is this function.
+    pub async fn of(parts: &Parts) -> Result<Self, LoadError> {
+        let place = PLACE.try_with(|place| (place.shared.clone(), place.session.borrow().clone()));
+        let (shared, loaded) = place.map_err(|_| LoadError::NoLayer)?;
+        if let Some(session) = loaded {
+            return Ok(session);
+        }
+        let known = load(&shared, &parts.headers).await?;
+        let session = Self::new(shared, is_https(parts), known);
+        PLACE.with(|place| {
+            // Another extractor of this request may have been quicker while this one waited.
+            Ok(place.session.borrow_mut().get_or_insert(session).clone())
+        })
+    }
+}
+
+/// The first session that one of the request's cookies opens. Forged cookies never reach the store.
+async fn load(shared: &Shared, headers: &HeaderMap) -> Result<Option<Known>, StoreError> {
+    let now = shared.options.clock.now();
+    for candidate in cookie::candidates(headers, &shared.options.cookie.name, &shared.keys) {
+        if let Some(stored) = shared.store.load(&candidate.id, now).await? {
+            return Ok(Some(Known { id: candidate.id, stored, current_key: candidate.current_key }));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether the request came over https: what a trusted proxy says, else what the request line says.
+fn is_https(parts: &Parts) -> bool {
+    match parts.extensions.get::<Client>() {
+        Some(client) => client.scheme == Scheme::Https,
+        None => parts.uri.scheme_str() == Some("https"),
+    }
+}

@@ -1,0 +1,209 @@
+//! The rightmost-untrusted algorithm over `X-Forwarded-For`, `-Proto` and `-Host`.
+//!
+//! Each proxy appends what it saw, so only what stands right of the first untrusted address is worth anything. Express
+//! takes the *leftmost* `X-Forwarded-Proto` and `-Host`, which a client can forge whenever a proxy appends; here they are taken
+//! from the same position as the address. RFC 7239's `Forwarded` is not read: one source of truth is enough, and
+//! proxies that do not know it pass a client's forgery through.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::{HeaderMap, HeaderName, Uri, header::HOST, uri::Authority};
+
+use super::{Client, Scheme, TrustProxy};
+
+const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// The client of a request that came in over a connection from `peer`.
+pub(super) fn client(trust: &TrustProxy, peer: IpAddr, headers: &HeaderMap, uri: &Uri) -> Client {
+    let mut client =
+        Client { addr: peer.to_canonical(), scheme: own_scheme(uri), host: own_host(headers, uri) };
+    if !trust.trusts(client.addr, 0) {
+        return client;
+    }
+    let hops = walk(trust, &mut client.addr, headers);
+    if let Some(scheme) = nth_from_right(headers, &PROTO, hops).and_then(scheme) {
+        client.scheme = scheme;
+    }
+    if let Some(host) = nth_from_right(headers, &FORWARDED_HOST, hops).and_then(host) {
+        client.host = Some(host);
+    }
+    client
+}
+
+/// Whether the request carries any of the headers that only a proxy should send.
+pub(super) fn is_forwarded(headers: &HeaderMap) -> bool {
+    [FOR, PROTO, FORWARDED_HOST].iter().any(|name| headers.contains_key(name))
+}
+
+/// Moves `addr` from our peer to the first address that is not a trusted proxy, and says over how many proxies. An entry
+/// that is no address ends the walk: the proxy that wrote it is as far as we know.
+fn walk(trust: &TrustProxy, addr: &mut IpAddr, headers: &HeaderMap) -> usize {
+    let mut hops = 0;
+    for entry in values(headers, &FOR).rev() {
+        let Some(next) = parse_addr(entry) else { break };
+        hops += 1;
+        *addr = next;
+        if !trust.trusts(next, hops) {
+            break;
+        }
+    }
+    hops
+}
+
+/// The non-empty values of a header that may be repeated and may hold comma-separated lists, in order.
+fn values<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl DoubleEndedIterator<Item = &'a str> {
+    let lines = headers.get_all(name).iter().filter_map(|line| line.to_str().ok());
+    let entries = lines.flat_map(|line| line.split(',')).map(str::trim);
+    entries.filter(|entry| !entry.is_empty()).collect::<Vec<_>>().into_iter()
+}
+
+/// What the proxy that spoke to the client said: the entry at the address's position. A proxy that overwrites instead of
+/// appending leaves fewer entries; then the leftmost of those is its own.
+fn nth_from_right<'a>(headers: &'a HeaderMap, name: &HeaderName, hops: usize) -> Option<&'a str> {
+    values(headers, name).rev().take(hops.max(1)).last()
+}
+
+/// An address as proxies write it: plain, with a port, in brackets.
+fn parse_addr(entry: &str) -> Option<IpAddr> {
+    let bracketed = || entry.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
+    let with_port = || entry.parse::<SocketAddr>().ok().map(|addr| addr.ip());
+    let addr: IpAddr = entry.parse().ok().or_else(with_port).or_else(bracketed)?;
+    Some(addr.to_canonical())
+}
+
+fn scheme(text: &str) -> Option<Scheme> {
+    match text.to_ascii_lowercase().as_str() {
+        "https" | "wss" => Some(Scheme::Https),
+        "http" | "ws" => Some(Scheme::Http),
+        _ => None,
+    }
+}
+
+/// A host with an optional port and nothing else.
+fn host(text: &str) -> Option<String> {
+    let authority: Authority = text.parse().ok()?;
+    (!text.contains('@') && !authority.host().is_empty()).then(|| text.to_ascii_lowercase())
+}
+
+fn own_scheme(uri: &Uri) -> Scheme {
+    if uri.scheme_str() == Some("https") { Scheme::Https } else { Scheme::Http }
+}
+
+fn own_host(headers: &HeaderMap, uri: &Uri) -> Option<String> {
+    let header = headers.get(HOST).and_then(|value| value.to_str().ok());
+    uri.authority().map(Authority::as_str).or(header).and_then(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
+        lines.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect()
+    }
+
+    fn seen(trust: &str, peer: &str, lines: &[(&'static str, &str)]) -> (String, Scheme, Option<String>) {
+        let trust = TrustProxy::parse(trust).unwrap();
+        let mut all = headers(&[("host", "inner:8080")]);
+        for (name, value) in headers(lines) {
+            all.append(name.unwrap_or(FOR), value);
+        }
+        let client = client(&trust, peer.parse().unwrap(), &all, &Uri::from_static("/"));
+        (client.addr.to_string(), client.scheme, client.host)
+    }
+
+    const XFF: &str = "x-forwarded-for";
+
+    #[test]
+    fn the_address_is_the_first_untrusted_one_from_the_right() {
+        for (trust, peer, forwarded, client) in [
+            ("off", "127.0.0.1", "1.1.1.1", "127.0.0.1"),
+            ("loopback", "9.9.9.9", "1.1.1.1", "9.9.9.9"),
+            ("loopback", "127.0.0.1", "1.1.1.1", "1.1.1.1"),
+            ("loopback", "127.0.0.1", "6.6.6.6, 1.1.1.1", "1.1.1.1"),
+            ("loopback", "::ffff:127.0.0.1", "::ffff:1.1.1.1", "1.1.1.1"),
+            ("1", "10.0.0.1", "6.6.6.6, 1.1.1.1", "1.1.1.1"),
+            ("2", "10.0.0.1", "6.6.6.6, 1.1.1.1, 10.0.0.2", "1.1.1.1"),
+            ("9", "10.0.0.1", "1.1.1.1, 10.0.0.2", "1.1.1.1"),
+            ("true", "10.0.0.1", "6.6.6.6, 1.1.1.1", "6.6.6.6"),
+            ("uniquelocal", "10.0.0.1", "6.6.6.6, 1.1.1.1, 192.168.0.9", "1.1.1.1"),
+            ("loopback", "127.0.0.1", "1.1.1.1:5555", "1.1.1.1"),
+            ("loopback", "127.0.0.1", "[2001:db8::1]:443", "2001:db8::1"),
+            ("loopback", "127.0.0.1", "[2001:db8::1]", "2001:db8::1"),
+            ("loopback", "127.0.0.1", "1.1.1.1, unknown", "127.0.0.1"),
+            ("loopback", "127.0.0.1", "garbage, 127.0.0.2", "127.0.0.2"),
+            ("loopback", "127.0.0.1", " , 1.1.1.1,", "1.1.1.1"),
+        ] {
+            assert_eq!(seen(trust, peer, &[(XFF, forwarded)]).0, client, "{trust} {peer} {forwarded}");
+        }
+        assert_eq!(seen("loopback", "127.0.0.1", &[]).0, "127.0.0.1");
+        assert_eq!(seen("2", "10.0.0.1", &[(XFF, "6.6.6.6, 1.1.1.1"), (XFF, "10.0.0.2")]).0, "1.1.1.1");
+    }
+
+    #[test]
+    fn scheme_and_host_come_from_the_same_proxy_as_the_address() {
+        for (proto, scheme) in [
+            ("https", Scheme::Https),
+            ("HTTPS", Scheme::Https),
+            ("wss", Scheme::Https),
+            ("http", Scheme::Http),
+            ("gopher", Scheme::Http),
+            ("https, http", Scheme::Http),
+            ("http, https", Scheme::Https),
+        ] {
+            let lines = [(XFF, "1.1.1.1"), ("x-forwarded-proto", proto)];
+            assert_eq!(seen("1", "10.0.0.1", &lines).1, scheme, "{proto}");
+            assert_eq!(seen("off", "10.0.0.1", &lines).1, Scheme::Http, "untrusted: {proto}");
+        }
+        let two = [(XFF, "1.1.1.1, 10.0.0.2"), ("x-forwarded-proto", "http, https, http")];
+        assert_eq!(
+            seen("2", "10.0.0.1", &two).1,
+            Scheme::Https,
+            "the forged leftmost entry counts for nothing"
+        );
+        let alone = [("x-forwarded-proto", "https")];
+        assert_eq!(
+            seen("1", "10.0.0.1", &alone).1,
+            Scheme::Https,
+            "without addresses the proxy still speaks"
+        );
+
+        let host = |value| seen("1", "10.0.0.1", &[(XFF, "1.1.1.1"), ("x-forwarded-host", value)]).2;
+        assert_eq!(host("App.example.com").as_deref(), Some("app.example.com"));
+        assert_eq!(host("evil.com, app.example.com:444").as_deref(), Some("app.example.com:444"));
+        for bad in ["a b", "user@app.example.com", "app/evil"] {
+            assert_eq!(host(bad).as_deref(), Some("inner:8080"), "{bad}");
+        }
+        assert_eq!(
+            seen("off", "10.0.0.1", &[("x-forwarded-host", "evil.com")]).2.as_deref(),
+            Some("inner:8080")
+        );
+    }
+
+    proptest! {
+        /// Behind one trusted proxy that appends, nothing the client sends changes what we see.
+        #[test]
+        fn what_a_client_sends_itself_changes_nothing(forged in "[ -~]{0,60}") {
+            let appended = format!("{forged}, 192.0.2.7");
+            prop_assert_eq!(seen("1", "10.0.0.1", &[(XFF, &appended)]).0, "192.0.2.7");
+            let appended = format!("{forged}, https");
+            let lines = [(XFF, "192.0.2.7"), ("x-forwarded-proto", appended.as_str())];
+            prop_assert_eq!(seen("1", "10.0.0.1", &lines).1, Scheme::Https);
+        }
+
+        #[test]
+        fn any_header_bytes_are_harmless(bytes: Vec<u8>) {
+            if let Ok(value) = http::HeaderValue::from_bytes(&bytes) {
+                let mut all = HeaderMap::new();
+                for name in [FOR, PROTO, FORWARDED_HOST, HOST] {
+                    all.append(name, value.clone());
+                }
+                client(&TrustProxy::All, [127, 0, 0, 1].into(), &all, &Uri::from_static("/"));
+            }
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! [`Session`]: the handle that request handlers use.
+
+mod changes;
+mod save;
+mod slot;
+mod state;
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
+
+pub use self::slot::Slot;
+use self::{
+    changes::Established,
+    state::{State, initial_lifetime},
+};
+pub(crate) use self::{save::Chain, state::Known};
+use crate::{
+    Lifetime, SessionHandle, SessionId, SessionStore, StoreError, Timestamp, ValueError,
+    commit::Act,
+    document::{decode, encode},
+    layer::Shared,
+};
+
+/// The session of the request being served.
+///
+/// Extracting it loads it, once a request; from then on every access is plain and immediate. Changes are written
+/// before the response head leaves, whatever its status. Clones are the same session.
+///
+/// Two requests of one session may run at once: each writes only the keys it touched, so changes to different keys
+/// both last. A session that ends while a request runs stays ended; that request's changes are dropped.
+#[derive(Clone)]
+pub struct Session(Arc<Inner>);
+
+struct Inner {
+    shared: Arc<Shared>,
+    /// The request came over https, as far as is known.
+    secure: bool,
+    state: Mutex<State>,
+}
+
+impl Session {
+    pub(crate) fn new(shared: Arc<Shared>, secure: bool, known: Option<Known>) -> Self {
+        Self(Arc::new(Inner { shared, secure, state: Mutex::new(State::new(known)) }))
+    }
+
+    /// The state stays usable when a handler panicked while holding it: no step leaves it half changed.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    // --- data ---
+
+    /// The value of `key`; `None` when there is none, an error when it is of another shape.
+    pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, ValueError> {
+        self.state().raw(key).map(|raw| decode(key, raw)).transpose()
+    }
+
+    /// The value of `key` as JSON text.
+    pub fn get_raw(&self, key: &str) -> Option<Box<RawValue>> {
+        self.state().raw(key).map(ToOwned::to_owned)
+    }
+
+    /// Sets `key` to any value that serialises to JSON.
+    pub fn insert<T: Serialize + ?Sized>(&self, key: &str, value: &T) -> Result<(), ValueError> {
+        self.insert_raw(key, encode(key, value)?);
+        Ok(())
+    }
+
+    /// Sets `key` to JSON text. Setting the value it has already is no change, as in express-session.
+    pub fn insert_raw(&self, key: &str, value: Box<RawValue>) {
+        let mut state = self.state();
+        if state.raw(key).is_none_or(|old| old.get() != value.get()) {
+            state.change(|changes| changes.set(key, Some(value)));
+        }
+    }
+
+    /// Removes `key`; `true` when it was there.
+    pub fn remove(&self, key: &str) -> bool {
+        let mut state = self.state();
+        let found = state.raw(key).is_some();
+        if found {
+            state.change(|changes| changes.set(key, None));
+        }
+        found
+    }
+
+    /// Removes all data. The session itself goes on; see [`destroy`](Self::destroy) to end it.
+    pub fn clear(&self) {
+        self.state().change(changes::Changes::clear);
+    }
+
+    /// The names of all values, in order.
+    pub fn keys(&self) -> Vec<String> {
+        let record = self.state().record(&self.0.shared.options, self.now());
+        record.document.iter().map(|(key, _)| key.to_owned()).collect()
+    }
+
+    // --- identity ---
+
+    /// Gives the session a new id and keeps its data. Call it whenever what the session may do grows; the old id is dead
+    /// before the response leaves (ASVS 5.0 7.2.4).
+    pub fn renew(&self) {
+        self.state().act(Act::Renew);
+    }
+
+    /// Somebody has just proved to be `user`: the session gets a new id, counts as authenticated now, starts its lifetime anew and
+    /// is listed under `user`. An anonymous visitor's data is kept; what belonged to another user is dropped.
+    pub fn establish(&self, user: &str) {
+        let now = self.now();
+        let mut state = self.state();
+        if state.user().is_some_and(|former| *former != *user) {
+            state.changes.clear();
+        }
+        state.changes.established = Some(Established { user: user.into(), at: now });
+        state.changes.lifetime = Some(initial_lifetime(&self.0.shared.options, now));
+        state.act(Act::Establish);
+    }
+
+    /// Ends the session: its row is deleted and its cookie cleared before the response leaves. What is inserted
+    /// afterwards begins a new, anonymous session.
+    pub fn destroy(&self) {
+        let mut state = self.state();
+        state.forget();
+        state.act(Act::Destroy);
+    }
+
+    /// Lets go of the session for the rest of this request: its changes are dropped, and [`Unset`](crate::Unset) says whether the
+    /// stored session stays or ends. Later changes in this request have no effect.
+    pub fn unset(&self) {
+        let mut state = self.state();
+        state.forget();
+        state.act(Act::Unset);
+    }
+
+    // --- time ---
+
+    /// Notes this use at once, even within [`touch_after`](crate::SessionOptions::touch_after) of the last.
+    pub fn touch(&self) {
+        self.state().touch = true;
+    }
+
+    /// Keeps the session, and its cookie across browser restarts, for `idle` after its last use ("remember me").
+    /// The absolute timeout still holds. Stored with the session, so later writes keep it.
+    pub fn remember_for(&self, idle: Duration) {
+        let mut lifetime = self.lifetime();
+        lifetime.idle = idle;
+        lifetime.persistent = true;
+        self.set_lifetime(lifetime);
+    }
+
+    /// How long the session lives.
+    pub fn lifetime(&self) -> Lifetime {
+        self.state().lifetime(&self.0.shared.options, self.now())
+    }
+
+    /// Changes how long this session lives.
+    pub fn set_lifetime(&self, lifetime: Lifetime) {
+        self.state().change(|changes| changes.lifetime = Some(lifetime));
+    }
+
+    /// When somebody last proved who they are in this session.
+    pub fn authenticated(&self) -> Option<Timestamp> {
+        self.state().authenticated()
+    }
+
+    /// Whether that is at most [`fresh_for`](crate::SessionOptions::fresh_for) ago (ASVS 5.0 7.5.1).
+    pub fn is_fresh(&self) -> bool {
+        let fresh_for = self.0.shared.options.fresh_for;
+        self.authenticated().is_some_and(|at| self.now() < at + fresh_for)
+    }
+
+    /// The layer's clock.
+    pub fn now(&self) -> Timestamp {
+        self.0.shared.options.clock.now()
+    }
+
+    // --- names ---
+
+    /// Under whose name the session is listed.
+    pub fn user(&self) -> Option<Arc<str>> {
+        self.state().user()
+    }
+
+    /// What a listing shows to tell this session from the user's others.
+    pub fn set_label(&self, label: &str) {
+        self.state().change(|changes| changes.label = Some(label.into()));
+    }
+
+    /// The id the session was loaded or saved under; `None` while it is not stored. The new id of a renewal is made when it is saved.
+    pub fn id(&self) -> Option<SessionId> {
+        self.state().known.as_ref().map(|known| known.id.clone())
+    }
+
+    /// Names the session in logs and listings without opening it.
+    pub fn handle(&self) -> Option<SessionHandle> {
+        self.id().map(|id| id.handle())
+    }
+
+    /// Whether the session is not stored yet.
+    pub fn is_new(&self) -> bool {
+        self.state().known.is_none()
+    }
+
+    /// The store behind the layer, for listing and ending other sessions.
+    pub fn store(&self) -> &Arc<dyn SessionStore> {
+        &self.0.shared.store
+    }
+
+    // --- the store ---
+
+    /// Drops this request's changes and loads the session again; `false` when it has ended meanwhile.
+    /// For long-lived connections, whose view grows old.
+    pub async fn reload(&self) -> Result<bool, StoreError> {
+        let Some(id) = self.id() else { return Ok(false) };
+        let stored = self.0.shared.store.load(&id, self.now()).await?;
+        let mut state = self.state();
+        let current_key = state.known.as_ref().is_some_and(|known| known.current_key);
+        *state = State {
+            cookie: state.cookie,
+            ..State::new(stored.map(|stored| Known { id, stored, current_key }))
+        };
+        Ok(state.known.is_some())
+    }
+
+    /// Writes now what would be written before the response leaves; `false` when the session has ended meanwhile and the
+    /// changes were dropped. Needed only where work goes on after the response, or must not start before the session is safe.
+    pub async fn save(&self) -> Result<bool, StoreError> {
+        self.write().await
+    }
+}
+
+/// Shows the handle only.
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Session").field(&self.handle()).finish()
+    }
+}

@@ -1,0 +1,234 @@
+//! A real axum app around the layer whose handler is given per request, and a store that says what it was asked.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use axum::{Extension, Router, body::Body, response::Response};
+use hallpass_session::*;
+use http::{Request, header};
+use tower::ServiceExt;
+
+pub const SECRET: &str = "an-old-secret-of-at-least-32-bytes";
+pub const START: Timestamp = Timestamp::from_millis(1_795_424_473_000);
+
+/// A memory store that notes its operations and fails those it is told to.
+#[derive(Default)]
+pub struct Spy {
+    inner: MemoryStore,
+    pub asked: Mutex<Vec<&'static str>>,
+    pub broken: Mutex<HashSet<&'static str>>,
+}
+
+impl Spy {
+    fn note(&self, operation: &'static str) -> Result<(), StoreError> {
+        self.asked.lock().unwrap().push(operation);
+        match self.broken.lock().unwrap().contains(operation) {
+            true => Err(StoreError::new("reach the store", "connection refused")),
+            false => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl SessionStore for Spy {
+    async fn load(&self, id: &SessionId, now: Timestamp) -> Result<Option<Stored>, StoreError> {
+        self.note("load")?;
+        self.inner.load(id, now).await
+    }
+    async fn create(
+        &self,
+        id: &SessionId,
+        record: &SessionRecord,
+        now: Timestamp,
+    ) -> Result<Created, StoreError> {
+        self.note("create")?;
+        self.inner.create(id, record, now).await
+    }
+    async fn update(
+        &self,
+        id: &SessionId,
+        record: &SessionRecord,
+        expected: Revision,
+        now: Timestamp,
+    ) -> Result<Updated, StoreError> {
+        self.note("update")?;
+        self.inner.update(id, record, expected, now).await
+    }
+    async fn rotate(
+        &self,
+        old: &SessionId,
+        expected: Revision,
+        new: &SessionId,
+        record: &SessionRecord,
+        now: Timestamp,
+    ) -> Result<Updated, StoreError> {
+        self.note("rotate")?;
+        self.inner.rotate(old, expected, new, record, now).await
+    }
+    async fn touch(&self, batch: &[Touch], now: Timestamp) -> Result<(), StoreError> {
+        self.note("touch")?;
+        self.inner.touch(batch, now).await
+    }
+    async fn delete(&self, id: &SessionId, now: Timestamp) -> Result<bool, StoreError> {
+        self.note("delete")?;
+        self.inner.delete(id, now).await
+    }
+    async fn of_user(&self, user: &str, now: Timestamp) -> Result<Vec<Listed>, StoreError> {
+        self.inner.of_user(user, now).await
+    }
+    async fn delete_of_user(
+        &self,
+        user: &str,
+        except: Option<&SessionId>,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        self.inner.delete_of_user(user, except, now).await
+    }
+    async fn delete_handle(
+        &self,
+        handle: SessionHandle,
+        user: Option<&str>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.inner.delete_handle(handle, user, now).await
+    }
+    async fn list(
+        &self,
+        after: Option<SessionHandle>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Listed>, StoreError> {
+        self.inner.list(after, limit, now).await
+    }
+    async fn sweep(&self, limit: usize, now: Timestamp) -> Result<usize, StoreError> {
+        self.note("sweep")?;
+        self.inner.sweep(limit, now).await
+    }
+    async fn check(&self) -> Result<(), StoreError> {
+        self.note("check")
+    }
+}
+
+type Handler = Arc<dyn Fn(Session) -> Boxed + Send + Sync>;
+
+type Boxed = std::pin::Pin<Box<dyn Future<Output = Response> + Send>>;
+
+/// The app under test.
+#[derive(Clone)]
+pub struct App {
+    pub store: Arc<Spy>,
+    pub clock: ManualClock,
+    pub router: Router,
+}
+
+/// What came back, as a browser sees it.
+pub struct Answer {
+    pub status: u16,
+    pub set_cookie: Option<String>,
+    pub headers: http::HeaderMap,
+    /// Store operations of this request, in order.
+    pub asked: Vec<&'static str>,
+}
+
+impl Answer {
+    /// `name=value` of the cookie that was set, to be sent back.
+    pub fn cookie(&self) -> String {
+        let cookie = self.set_cookie.as_deref().expect("the answer sets a cookie");
+        cookie.split(';').next().unwrap().to_owned()
+    }
+}
+
+pub fn app(options: SessionOptions) -> App {
+    app_with(Keys::from_secret(SECRET).unwrap(), options)
+}
+
+pub fn app_with(keys: Keys, mut options: SessionOptions) -> App {
+    App::on(Arc::new(Spy::default()), ManualClock::new(START), keys, &mut options)
+}
+
+impl App {
+    pub fn on(store: Arc<Spy>, clock: ManualClock, keys: Keys, options: &mut SessionOptions) -> Self {
+        options.clock = Arc::new(clock.clone());
+        let layer = SessionLayer::new(store.clone(), keys, options.clone()).unwrap();
+        async fn run(Extension(handler): Extension<Handler>, session: Session) -> Response {
+            handler(session).await
+        }
+        let router = Router::new()
+            .route("/untouched", axum::routing::get(|| async { "no session needed" }))
+            .fallback(run)
+            .layer(layer);
+        Self { store, clock, router }
+    }
+
+    /// One request with this Cookie header; `handler` is what the app does.
+    pub async fn request<F, Fut, R>(&self, cookie: Option<&str>, handler: F) -> Answer
+    where
+        F: Fn(Session) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = R> + Send + 'static,
+        R: axum::response::IntoResponse,
+    {
+        let mut request = Request::get("/");
+        if let Some(cookie) = cookie {
+            request = request.header(header::COOKIE, cookie);
+        }
+        self.send_with(request.body(Body::empty()).unwrap(), handler).await
+    }
+
+    /// The same for any request.
+    pub async fn send_with<F, Fut, R>(&self, mut request: Request<Body>, handler: F) -> Answer
+    where
+        F: Fn(Session) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = R> + Send + 'static,
+        R: axum::response::IntoResponse,
+    {
+        let handler: Handler = Arc::new(move |session| {
+            let answer = handler(session);
+            Box::pin(async move { answer.await.into_response() })
+        });
+        request.extensions_mut().insert(handler);
+        self.send(request).await
+    }
+
+    pub async fn send(&self, request: Request<Body>) -> Answer {
+        self.store.asked.lock().unwrap().clear();
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let set: Vec<_> = response.headers().get_all(header::SET_COOKIE).iter().collect();
+        assert!(set.len() <= 1, "at most one session cookie: {set:?}");
+        Answer {
+            status: response.status().as_u16(),
+            set_cookie: set.first().map(|value| value.to_str().unwrap().to_owned()),
+            headers: response.headers().clone(),
+            asked: self.store.asked.lock().unwrap().clone(),
+        }
+    }
+
+    /// A new session holding `n: 1`; its cookie.
+    pub async fn begin(&self) -> String {
+        self.request(None, |session| async move { session.insert("n", &1).unwrap() }).await.cookie()
+    }
+
+    /// What `key` holds for this cookie.
+    pub async fn read(&self, cookie: &str, key: &'static str) -> Option<serde_json::Value> {
+        let seen = Arc::new(Mutex::new(None));
+        let slot = seen.clone();
+        let handler = move |session: Session| {
+            *slot.lock().unwrap() = session.get(key).unwrap();
+            async {}
+        };
+        self.request(Some(cookie), handler).await;
+        let value: Option<serde_json::Value> = seen.lock().unwrap().take();
+        value
+    }
+
+    pub fn break_store(&self, operations: &[&'static str]) {
+        *self.store.broken.lock().unwrap() = operations.iter().copied().collect();
+    }
+}
+
+pub const fn hours(hours: u64) -> Duration {
+    Duration::from_secs(hours * 3600)
+}

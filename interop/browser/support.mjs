@@ -1,0 +1,71 @@
+// Starts the real server on throw-away data and a real Chromium, and stops both.
+
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import readline from "node:readline";
+import { fileURLToPath } from "node:url";
+import { chromium } from "playwright-core";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+const target = process.env.CARGO_TARGET_DIR ?? path.join(root, "target");
+
+/** The built program of this name; a clear error when it is not built. */
+function program(name) {
+  const file = path.join(target, "debug", name);
+  if (!existsSync(file)) throw new Error(`${file} is missing: run "cargo build --workspace --bins" first`);
+  return file;
+}
+
+/** A folder that is removed again with `dispose`. */
+export function scratch() {
+  const folder = mkdtempSync(path.join(tmpdir(), "hallpass-"));
+  return { folder, dispose: () => rmSync(folder, { recursive: true, force: true }) };
+}
+
+/**
+ * Starts a program and waits for a line that matches `ready`, whose first group is its address.
+ * `stop` sends SIGTERM and resolves to the exit code.
+ */
+export async function start(name, args, { ready, env = {}, cwd }) {
+  const child = spawn(program(name), args, { cwd, env: { PATH: process.env.PATH, ...env } });
+  const lines = [];
+  const address = await new Promise((resolve, reject) => {
+    for (const stream of [child.stdout, child.stderr]) {
+      readline.createInterface({ input: stream }).on("line", (line) => {
+        lines.push(line);
+        const match = line.match(ready);
+        if (match) resolve(match[1]);
+      });
+    }
+    child.once("error", reject);
+    child.once("exit", (code) => reject(new Error(`${name} ended with ${code}:\n${lines.join("\n")}`)));
+  });
+  const stop = async () => {
+    if (child.exitCode !== null) return child.exitCode;
+    child.kill("SIGTERM");
+    const [code] = await once(child, "exit");
+    return code;
+  };
+  return { address, lines, stop, child };
+}
+
+/** Chromium, headless, with an empty profile. Each `newContext()` is a browser of its own. */
+export function browser() {
+  const candidates = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
+  const executablePath = candidates.find((candidate) => candidate && existsSync(candidate));
+  if (!executablePath) throw new Error("no Chromium found: run scripts/setup, or set CHROMIUM to its path");
+  return chromium.launch({
+    executablePath,
+    args: [
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+      "--no-first-run",
+    ],
+  });
+}
