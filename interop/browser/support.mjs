@@ -2,7 +2,7 @@
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import readline from "node:readline";
@@ -52,20 +52,30 @@ export async function start(name, args, { ready, env = {}, cwd }) {
   return { address, lines, stop, child };
 }
 
-/** Chromium, headless, with an empty profile. Each `newContext()` is a browser of its own. */
-export function browser() {
-  const candidates = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
-  const executablePath = candidates.find((candidate) => candidate && existsSync(candidate));
-  if (!executablePath) throw new Error("no Chromium found: run scripts/setup, or set CHROMIUM to its path");
-  return chromium.launch({
-    executablePath,
-    args: [
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-      "--no-first-run",
-    ],
-  });
+const launch = {
+  get executablePath() {
+    const candidates = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
+    const found = candidates.find((candidate) => candidate && existsSync(candidate));
+    if (!found) throw new Error("no Chromium found: run scripts/setup, or set CHROMIUM to its path");
+    return found;
+  },
+  args: [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+  ],
+};
+
+/** Chromium, headless. Each `newContext()` is a private window, with cookies of its own. */
+export const browser = () => chromium.launch({ ...launch, executablePath: launch.executablePath });
+
+/** A window on an empty profile in which third-party cookies are allowed; Debian's Chromium and private windows block them. */
+export function permissiveWindow(profile) {
+  mkdirSync(path.join(profile, "Default"), { recursive: true });
+  const preferences = { profile: { cookie_controls_mode: 0, block_third_party_cookies: false } };
+  writeFileSync(path.join(profile, "Default", "Preferences"), JSON.stringify(preferences));
+  return chromium.launchPersistentContext(profile, { ...launch, executablePath: launch.executablePath });
 }

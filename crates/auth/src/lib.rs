@@ -1,11 +1,61 @@
-//! Who you are, on top of [`hallpass_session`].
+//! Who you are, on top of [`hallpass_session`]: users, passwords, signing in and out, and guards.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use axum::{Router, routing::get};
+//! use hallpass_auth::{Auth, AuthOptions, CurrentUser, MemoryRecords, MemoryUsers};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let auth = Auth::new(Arc::new(MemoryUsers::new()), Arc::new(MemoryRecords::new()), AuthOptions::default())?;
+//! let app: Router = Router::new().route("/me", get(async |user: CurrentUser| user.email.to_string())).with_state(auth);
+//! # drop(app);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! * [`Auth`] registers, signs in and out, and changes passwords; its answers are enums, not errors.
+//! * [`CurrentUser`] and [`RequireLogin`] answer 401 to scripts and send page loads to the sign-in page.
+//! * [`users`] and [`records`] are the contracts of the databases behind it, and [`conformance`] checks them.
 
+mod account;
+mod admin;
+mod auth;
+#[cfg(feature = "conformance")]
+pub mod conformance;
+mod csrf;
 mod email;
-mod records;
+mod error;
+mod login;
+mod login_key;
+mod memory;
+mod password;
+pub mod records;
+mod redirect;
+mod register;
+mod throttle;
 mod user;
-mod users;
+pub mod users;
+#[cfg(feature = "axum")]
+mod web;
 
+pub use account::{OwnSession, PasswordChanged};
+pub use auth::{Auth, AuthOptions};
+pub use csrf::{CSRF_FIELD, CSRF_HEADER, csrf_token, verify_csrf};
 pub use email::{Email, InvalidEmail};
+pub use error::Error;
+pub use login::{Attempt, LoginOutcome, Origin};
+pub use login_key::LoginKey;
+pub use memory::{MemoryRecords, MemoryUsers};
+pub use password::{
+    Argon2Params, Argon2ParamsError, HashPool, HashPoolOptions, Hasher, PasswordPolicy, PasswordProblem,
+    Verdict,
+};
 pub use records::{Inserted, Record, RecordKey, RecordStore, Replaced};
+pub use redirect::RedirectPath;
+pub use register::{Refusal, RegisterOutcome, Registration};
+pub use throttle::{Limit, ThrottleOptions};
 pub use user::{PasswordHash, User, UserId};
 pub use users::{Change, UserChanged, UserCreated, UserStore};
+#[cfg(feature = "axum")]
+pub use web::{CurrentUser, CurrentUserId, FreshUser, Rejection, RequireLogin, RequireLoginService};

@@ -1,0 +1,131 @@
+//! What people do with their own account.
+
+use std::time::Duration;
+
+use hallpass_session::{Listed, Secret, Session, SessionHandle};
+
+use crate::{
+    Auth, Change, Error, Origin, PasswordProblem, Refusal, User, UserChanged, Verdict,
+    register::clean_name,
+    throttle::{Charge, account_key},
+};
+
+/// The answer to a change of password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PasswordChanged {
+    /// It is changed, and all other sessions have ended.
+    Done,
+    /// The current password is not right, or was changed at this very moment.
+    WrongPassword,
+    /// The new password is not accepted.
+    Refused(PasswordProblem),
+    /// Too many attempts.
+    Throttled {
+        /// When the next one is allowed.
+        retry_after: Duration,
+    },
+}
+
+/// One of a user's sessions.
+#[derive(Clone, Debug)]
+pub struct OwnSession {
+    /// It is the one that asks.
+    pub current: bool,
+    /// When, where, and its handle; never its id.
+    pub listed: Listed,
+}
+
+impl Auth {
+    /// Changes a user's password, who must know the current one. The other sessions end, this one gets a new id
+    /// (ASVS 5.0 6.2.3, 7.4.3). Guesses count as sign-in attempts do.
+    pub async fn change_password(
+        &self,
+        session: &Session,
+        user: &User,
+        current: Secret<String>,
+        new: Secret<String>,
+        origin: &Origin,
+    ) -> Result<PasswordChanged, Error> {
+        let (inner, now, key) = (self.inner(), session.now(), account_key(user.email.as_str()));
+        let charge = inner.throttle.charge(&key, &self.options().throttle.account, now).await?;
+        if let Charge::Throttled { retry_after } = charge {
+            return Ok(PasswordChanged::Throttled { retry_after });
+        }
+        if inner.hashing.verify(current, user.password.clone()).await? == Verdict::Wrong {
+            tracing::warn!(event = "password_change_refused", user = %user.id, client = %origin.addr);
+            return Ok(PasswordChanged::WrongPassword);
+        }
+        inner.throttle.forget(&key, now).await?;
+        if let Err(problem) =
+            self.options().password.check(new.expose(), &user.email, user.name.as_deref(), false)
+        {
+            return Ok(PasswordChanged::Refused(problem));
+        }
+        let to = inner.hashing.hash(new).await?;
+        let change = Change::Password { from: user.password.clone(), to: Some(to), valid_from: now };
+        if inner.users.change(&user.id, &change).await? != UserChanged::Done {
+            return Ok(PasswordChanged::WrongPassword);
+        }
+        // From here on the other sessions are void whatever happens; deleting them only tidies up.
+        self.establish_again(session, user, origin)?;
+        session.store().delete_of_user(user.id.as_str(), session.id().as_ref(), now).await?;
+        tracing::info!(event = "password_changed", user = %user.id, client = %origin.addr);
+        Ok(PasswordChanged::Done)
+    }
+
+    /// A new id and a fresh proof of identity, still remembered if it was.
+    fn establish_again(&self, session: &Session, user: &User, origin: &Origin) -> Result<(), Error> {
+        let before = session.lifetime();
+        self.establish(session, user, origin)?;
+        if before.persistent {
+            session.remember_for(before.idle);
+        }
+        Ok(())
+    }
+
+    /// Changes or removes a user's name.
+    pub async fn change_name(
+        &self,
+        user: &User,
+        name: &str,
+    ) -> Result<Result<Option<String>, Refusal>, Error> {
+        let name = match clean_name(Some(name)) {
+            Ok(name) => name,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        self.inner().users.change(&user.id, &Change::Name(name.clone())).await?;
+        Ok(Ok(name))
+    }
+
+    /// The user's sessions, the most recently used first.
+    pub async fn sessions(&self, session: &Session, user: &User) -> Result<Vec<OwnSession>, Error> {
+        let current = session.handle();
+        let sessions = session.store().of_user(user.id.as_str(), session.now()).await?;
+        let own = |listed: Listed| OwnSession { current: Some(listed.handle) == current, listed };
+        Ok(sessions.into_iter().map(own).collect())
+    }
+
+    /// Ends one of the user's sessions, this one included; `false` when it is not theirs or has ended already.
+    pub async fn end_session(
+        &self,
+        session: &Session,
+        user: &User,
+        handle: SessionHandle,
+    ) -> Result<bool, Error> {
+        if session.handle() == Some(handle) {
+            self.log_out(session);
+            return Ok(true);
+        }
+        let ended = session.store().delete_handle(handle, Some(user.id.as_str()), session.now()).await?;
+        tracing::info!(event = "session_ended", user = %user.id, session = %handle, ended);
+        Ok(ended)
+    }
+
+    /// Ends the user's other sessions; how many.
+    pub async fn end_other_sessions(&self, session: &Session, user: &User) -> Result<u64, Error> {
+        let ended =
+            session.store().delete_of_user(user.id.as_str(), session.id().as_ref(), session.now()).await?;
+        tracing::info!(event = "other_sessions_ended", user = %user.id, ended);
+        Ok(ended)
+    }
+}

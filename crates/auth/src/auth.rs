@@ -1,0 +1,89 @@
+//! [`Auth`]: users, passwords and limits behind one handle.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    Argon2Params, Argon2ParamsError, HashPool, HashPoolOptions, LoginKey, PasswordPolicy, RecordStore,
+    ThrottleOptions, UserStore, throttle::Throttle,
+};
+
+/// How authentication behaves. Write `AuthOptions { sign_in_path: .., ..Default::default() }`.
+#[derive(Clone, Debug)]
+pub struct AuthOptions {
+    /// Where in the session the user stands. Default: `userId`.
+    pub login_key: LoginKey,
+    /// Which new passwords are accepted.
+    pub password: PasswordPolicy,
+    /// What a hash costs.
+    pub argon2: Argon2Params,
+    /// How much hashing happens at once.
+    pub hashing: HashPoolOptions,
+    /// How often somebody may try.
+    pub throttle: ThrottleOptions,
+    /// How long "remember me" keeps an unused session. Default: 30 days.
+    pub remember_for: Duration,
+    /// Where guards send page loads of visitors, with `?next=` and the way back. `None`: 401 for everybody.
+    pub sign_in_path: Option<String>,
+}
+
+impl Default for AuthOptions {
+    fn default() -> Self {
+        Self {
+            login_key: LoginKey::default(),
+            password: PasswordPolicy::default(),
+            argon2: Argon2Params::default(),
+            hashing: HashPoolOptions::default(),
+            throttle: ThrottleOptions::default(),
+            remember_for: Duration::from_secs(30 * 24 * 3600),
+            sign_in_path: None,
+        }
+    }
+}
+
+/// Signs people in and out, and keeps their accounts. Cheap to clone; with axum, make it (part of) the state.
+#[derive(Clone)]
+pub struct Auth(Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) users: Arc<dyn UserStore>,
+    pub(crate) records: Arc<dyn RecordStore>,
+    pub(crate) hashing: HashPool,
+    pub(crate) throttle: Throttle,
+    pub(crate) options: AuthOptions,
+}
+
+impl Auth {
+    /// Authentication over these stores. Hash parameters below OWASP's minimum are refused.
+    pub fn new(
+        users: Arc<dyn UserStore>,
+        records: Arc<dyn RecordStore>,
+        options: AuthOptions,
+    ) -> Result<Self, Argon2ParamsError> {
+        if options.argon2 != Argon2Params::insecure_for_tests() {
+            options.argon2.check()?;
+        }
+        let hashing = HashPool::new(options.argon2, options.hashing);
+        let throttle = Throttle::new(records.clone());
+        Ok(Self(Arc::new(Inner { users, records, hashing, throttle, options })))
+    }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.0
+    }
+
+    /// The options it was made with.
+    pub fn options(&self) -> &AuthOptions {
+        &self.0.options
+    }
+
+    /// The users.
+    pub fn users(&self) -> &Arc<dyn UserStore> {
+        &self.0.users
+    }
+}
+
+impl std::fmt::Debug for Auth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Auth").field(&self.0.options).finish()
+    }
+}

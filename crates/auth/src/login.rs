@@ -1,0 +1,145 @@
+//! Signing in and out.
+
+use std::{net::IpAddr, time::Duration};
+
+use hallpass_session::{Secret, Session};
+
+use crate::{
+    Auth, Change, Email, Error, User, UserChanged, Verdict,
+    csrf::forget_csrf,
+    throttle::{Charge, account_key, address_key},
+};
+
+/// Where an attempt comes from; shown in the list of sessions.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The client's address, after trusted proxies.
+    pub addr: IpAddr,
+    /// What the browser says it is.
+    pub user_agent: Option<String>,
+}
+
+/// An attempt to sign in with a password.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// The address as typed.
+    pub email: String,
+    /// The password as typed.
+    pub password: Secret<String>,
+    /// Keep the session when the browser is closed.
+    pub remember: bool,
+    /// Who tries.
+    pub origin: Origin,
+}
+
+/// The answer to an [`Attempt`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LoginOutcome {
+    /// The session belongs to this user now and will get a new id.
+    LoggedIn(User),
+    /// Wrong password, no such user, no password, or a disabled account: the same answer for all.
+    Refused,
+    /// Too many attempts.
+    Throttled {
+        /// When the next one is allowed.
+        retry_after: Duration,
+    },
+}
+
+impl Auth {
+    /// Signs in with a password. What the visitor put into the session before stays, unless somebody else was signed in.
+    pub async fn log_in(&self, session: &Session, attempt: Attempt) -> Result<LoginOutcome, Error> {
+        let Attempt { email, password, remember, origin } = attempt;
+        let (account, address) = (account_key(&email), address_key("login", origin.addr));
+        if let Charge::Throttled { retry_after } = self.charge_login(session, &account, &address).await? {
+            tracing::warn!(event = "login_throttled", client = %origin.addr);
+            return Ok(LoginOutcome::Throttled { retry_after });
+        }
+        let Some(user) = self.verified(&email, password).await? else {
+            tracing::warn!(event = "login_refused", client = %origin.addr);
+            return Ok(LoginOutcome::Refused);
+        };
+        let (now, limits) = (session.now(), &self.options().throttle);
+        self.inner().throttle.forget(&account, now).await?;
+        self.inner().throttle.refund(&address, &limits.address, now).await?;
+        self.establish(session, &user, &origin)?;
+        if remember {
+            session.remember_for(self.options().remember_for);
+        }
+        tracing::info!(event = "login_succeeded", user = %user.id, client = %origin.addr);
+        Ok(LoginOutcome::LoggedIn(user))
+    }
+
+    async fn charge_login(&self, session: &Session, account: &str, address: &str) -> Result<Charge, Error> {
+        let (throttle, limits, now) = (&self.inner().throttle, &self.options().throttle, session.now());
+        match throttle.charge(address, &limits.address, now).await? {
+            Charge::Allowed => Ok(throttle.charge(account, &limits.account, now).await?),
+            throttled => Ok(throttled),
+        }
+    }
+
+    /// The user whose password this is. Hashes exactly once, whether there is such a user or not.
+    async fn verified(&self, email: &str, password: Secret<String>) -> Result<Option<User>, Error> {
+        let user = match Email::parse(email) {
+            Ok(email) => self.inner().users.find_by_email(&email).await?,
+            Err(_) => None,
+        };
+        let hash = user.as_ref().and_then(|user| user.password.clone());
+        let verdict = self.inner().hashing.verify(password.clone(), hash).await?;
+        let Some(mut user) = user.filter(|_| verdict != Verdict::Wrong) else { return Ok(None) };
+        if user.disabled {
+            tracing::warn!(event = "login_disabled", user = %user.id);
+            return Ok(None);
+        }
+        if verdict == Verdict::Outdated {
+            self.rehash(&mut user, password).await?;
+        }
+        Ok(Some(user))
+    }
+
+    /// Stores the password under a better hash. If it was changed at this very moment, the change wins.
+    async fn rehash(&self, user: &mut User, password: Secret<String>) -> Result<(), Error> {
+        let Some(from) = user.password.clone() else { return Ok(()) };
+        let to = self.inner().hashing.hash(password).await?;
+        let change = Change::Rehash { from, to: to.clone() };
+        if self.inner().users.change(&user.id, &change).await? == UserChanged::Done {
+            tracing::info!(event = "password_rehashed", user = %user.id);
+            user.password = Some(to);
+        }
+        Ok(())
+    }
+
+    /// The one place that writes who is signed in; always with a new id.
+    pub(crate) fn establish(&self, session: &Session, user: &User, origin: &Origin) -> Result<(), Error> {
+        if self.options().login_key.user(session)?.is_some_and(|former| former != user.id) {
+            // A session that an Express app opened is not listed under its user: its data must not be inherited either.
+            session.clear();
+        }
+        session.establish(user.id.as_str());
+        self.options().login_key.set(session, &user.id)?;
+        forget_csrf(session);
+        let label = serde_json::json!({ "addr": origin.addr, "agent": origin.user_agent });
+        session.set_label(&label.to_string());
+        Ok(())
+    }
+
+    /// Ends this session.
+    pub fn log_out(&self, session: &Session) {
+        if let Some(handle) = session.handle() {
+            tracing::info!(event = "logged_out", user = session.user().as_deref(), session = %handle);
+        }
+        session.destroy();
+    }
+
+    /// Ends this session and all others of its user; how many others ended.
+    pub async fn log_out_everywhere(&self, session: &Session) -> Result<u64, Error> {
+        let Some(user) = self.options().login_key.user(session)? else {
+            session.destroy();
+            return Ok(0);
+        };
+        let ended =
+            session.store().delete_of_user(user.as_str(), session.id().as_ref(), session.now()).await?;
+        self.log_out(session);
+        Ok(ended)
+    }
+}

@@ -1,0 +1,56 @@
+//! [`LoginKey`]: where in the session the user's id stands.
+
+use hallpass_session::{Session, ValueError};
+use serde_json::{Map, Value};
+
+use crate::UserId;
+
+/// Under which key of the session's data the signed-in user stands, so that an Express app on the same store sees the
+/// same login.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoginKey {
+    key: String,
+    nested: bool,
+}
+
+impl Default for LoginKey {
+    /// `userId`, as tutorials write by hand.
+    fn default() -> Self {
+        Self::plain("userId")
+    }
+}
+
+impl LoginKey {
+    /// The id stands directly under `key`.
+    pub fn plain(key: &str) -> Self {
+        Self { key: key.to_owned(), nested: false }
+    }
+
+    /// As passport has it: `passport: { user: id }`.
+    pub fn passport() -> Self {
+        Self { key: "passport".to_owned(), nested: true }
+    }
+
+    /// Who is signed in. A session that is listed under another user than its data says belongs to nobody.
+    pub fn user(&self, session: &Session) -> Result<Option<UserId>, ValueError> {
+        let Some(value) = session.get::<Value>(&self.key)? else { return Ok(None) };
+        let value = if self.nested { value.get("user").cloned().unwrap_or_default() } else { value };
+        let id = match value {
+            Value::String(id) if !id.is_empty() => id,
+            Value::Number(id) => id.to_string(),
+            _ => return Ok(None),
+        };
+        let same = session.user().is_none_or(|listed| *listed == *id);
+        Ok(same.then(|| UserId::new(&id)))
+    }
+
+    /// Writes who is signed in, beside [`Session::establish`].
+    pub(crate) fn set(&self, session: &Session, user: &UserId) -> Result<(), ValueError> {
+        if !self.nested {
+            return session.insert(&self.key, user);
+        }
+        let mut members = session.get::<Map<String, Value>>(&self.key).ok().flatten().unwrap_or_default();
+        members.insert("user".to_owned(), user.as_str().into());
+        session.insert(&self.key, &members)
+    }
+}

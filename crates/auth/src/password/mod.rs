@@ -1,0 +1,12 @@
+//! Passwords: which are accepted, how they are kept, and who waits when too many come at once.
+
+mod common;
+mod hasher;
+mod policy;
+mod pool;
+
+pub use self::{
+    hasher::{Argon2Params, Argon2ParamsError, Hasher, Verdict},
+    policy::{PasswordPolicy, PasswordProblem},
+    pool::{HashPool, HashPoolOptions},
+};

@@ -1,0 +1,171 @@
+//! [`HashPool`]: hashing off the request threads, a bounded number at once.
+
+use std::{num::NonZeroUsize, sync::Arc, thread, time::Duration};
+
+use hallpass_session::Secret;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::spawn_blocking,
+    time::timeout,
+};
+
+use super::{Argon2Params, Hasher, Verdict};
+use crate::{Error, PasswordHash};
+
+/// How much hashing may happen at once. Memory in use is at most `threads` times the memory of one hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HashPoolOptions {
+    /// Hashes at once. Default: the number of cores.
+    pub threads: NonZeroUsize,
+    /// How long a request waits for its turn before it is turned away. Default: 2 seconds.
+    pub queue_deadline: Duration,
+    /// How many requests may wait. Default: 256.
+    pub max_waiting: usize,
+}
+
+impl Default for HashPoolOptions {
+    fn default() -> Self {
+        Self {
+            threads: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            queue_deadline: Duration::from_secs(2),
+            max_waiting: 256,
+        }
+    }
+}
+
+/// Hashes and verifies passwords on blocking threads. Clones share one pool.
+#[derive(Clone, Debug)]
+pub struct HashPool {
+    hasher: Hasher,
+    /// What an unknown user's password is compared with: nothing matches it, and it costs as much as any.
+    nobody: PasswordHash,
+    turns: Arc<Semaphore>,
+    places: Arc<Semaphore>,
+    queue_deadline: Duration,
+}
+
+impl HashPool {
+    /// A pool that makes hashes of this cost.
+    ///
+    /// # Panics
+    /// Never in practice: when the operating system has no randomness.
+    pub fn new(params: Argon2Params, options: HashPoolOptions) -> Self {
+        let hasher = Hasher::new(params);
+        Self {
+            nobody: hasher.nobody(),
+            hasher,
+            turns: Arc::new(Semaphore::new(options.threads.get())),
+            places: Arc::new(Semaphore::new(options.threads.get() + options.max_waiting)),
+            queue_deadline: options.queue_deadline,
+        }
+    }
+
+    /// Hashes a new password.
+    pub async fn hash(&self, password: Secret<String>) -> Result<PasswordHash, Error> {
+        self.run(move |pool| pool.hasher.hash(password.expose())).await
+    }
+
+    /// Compares a password with a user's hash. Without one the same work is done and the answer is no, so that the time it
+    /// takes does not tell who has an account.
+    pub async fn verify(
+        &self,
+        password: Secret<String>,
+        hash: Option<PasswordHash>,
+    ) -> Result<Verdict, Error> {
+        self.run(move |pool| match hash {
+            Some(hash) => pool.hasher.verify(password.expose(), &hash),
+            None => {
+                pool.hasher.verify(password.expose(), &pool.nobody);
+                Verdict::Wrong
+            }
+        })
+        .await
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let turn = self.turn().await.ok_or(Error::Busy { retry_after: self.queue_deadline })?;
+        let pool = self.clone();
+        let job = spawn_blocking(move || {
+            // The job owns its turn: a request that goes away while it hashes does not make room for another.
+            let _turn = turn;
+            work(&pool)
+        });
+        job.await.map_err(|error| Error::Internal { doing: "hash a password", source: error.into() })
+    }
+
+    /// A turn to hash; `None` when too many are waiting or the wait was too long.
+    async fn turn(&self) -> Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)> {
+        let place = self.places.clone().try_acquire_owned().ok()?;
+        let turn = timeout(self.queue_deadline, self.turns.clone().acquire_owned()).await.ok()?.ok()?;
+        Some((place, turn))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pool(threads: usize, max_waiting: usize) -> HashPool {
+        let options = HashPoolOptions {
+            threads: threads.try_into().unwrap(),
+            max_waiting,
+            queue_deadline: Duration::from_millis(30),
+        };
+        HashPool::new(Argon2Params::insecure_for_tests(), options)
+    }
+
+    fn secret(text: &str) -> Secret<String> {
+        Secret::new(text.to_owned())
+    }
+
+    #[tokio::test]
+    async fn verifies_what_it_hashed_and_nothing_for_nobody() {
+        let pool = pool(1, 8);
+        let hash = pool.hash(secret("p")).await.unwrap();
+        assert_eq!(pool.verify(secret("p"), Some(hash.clone())).await.unwrap(), Verdict::Right);
+        assert_eq!(pool.verify(secret("q"), Some(hash)).await.unwrap(), Verdict::Wrong);
+        assert_eq!(pool.verify(secret("the password of nobody"), None).await.unwrap(), Verdict::Wrong);
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_too_long_is_turned_away() {
+        let pool = pool(1, 8);
+        let busy = pool.turn().await.unwrap();
+        let refused = pool.hash(secret("p")).await.unwrap_err();
+        assert!(matches!(refused, Error::Busy { retry_after } if retry_after == Duration::from_millis(30)));
+        drop(busy);
+        assert!(pool.hash(secret("p")).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_turns_away_at_once() {
+        let pool = pool(1, 0);
+        let _busy = pool.turn().await.unwrap();
+        let asked = tokio::time::Instant::now();
+        assert!(pool.hash(secret("p")).await.is_err());
+        assert!(asked.elapsed() < Duration::from_millis(25));
+    }
+
+    #[tokio::test]
+    async fn a_request_that_goes_away_keeps_its_turn_until_the_hash_is_done() {
+        let pool = pool(1, 8);
+        let (started, go) = (Arc::new(std::sync::Barrier::new(2)), Arc::new(std::sync::Barrier::new(2)));
+        let (job_started, job_go) = (started.clone(), go.clone());
+        let hashing = pool.clone();
+        let request = tokio::spawn(async move {
+            let work = move |_: &HashPool| {
+                job_started.wait();
+                job_go.wait();
+            };
+            hashing.run(work).await
+        });
+        tokio::task::spawn_blocking(move || started.wait()).await.unwrap();
+        request.abort();
+        assert!(request.await.unwrap_err().is_cancelled());
+        assert_eq!(pool.turns.available_permits(), 0);
+        go.wait();
+    }
+}

@@ -1,0 +1,122 @@
+//! Making accounts.
+
+use std::{fmt, time::Duration};
+
+use hallpass_session::{Secret, Session, Timestamp};
+
+use crate::{
+    Auth, Email, Error, Origin, PasswordProblem, User, UserCreated,
+    throttle::{Charge, address_key},
+};
+
+/// The longest name, in code points.
+const MAX_NAME_LENGTH: usize = 100;
+
+/// What a new account is made of, as typed.
+#[derive(Clone, Debug)]
+pub struct Registration {
+    /// The address.
+    pub email: String,
+    /// The password.
+    pub password: Secret<String>,
+    /// What to call the person.
+    pub name: Option<String>,
+}
+
+/// Why an account cannot be made, or not like this. Prints a sentence for the person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Not an e-mail address.
+    Email,
+    /// The name is too long or holds control characters.
+    Name,
+    /// The password is not accepted.
+    Password(PasswordProblem),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Email => f.write_str(
+                "This does not look like an e-mail address. It should read like name@example.com.",
+            ),
+            Self::Name => {
+                write!(f, "This name cannot be used. Use at most {MAX_NAME_LENGTH} characters, on one line.")
+            }
+            Self::Password(problem) => problem.fmt(f),
+        }
+    }
+}
+
+/// The answer to a [`Registration`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RegisterOutcome {
+    /// The account exists and the session belongs to it.
+    Registered(User),
+    /// The address has an account already.
+    Taken,
+    /// Something has to be changed.
+    Refused(Refusal),
+    /// Too many registrations from this address.
+    Throttled {
+        /// When the next one is allowed.
+        retry_after: Duration,
+    },
+}
+
+impl Auth {
+    /// Makes an account and signs in to it.
+    pub async fn register(
+        &self,
+        session: &Session,
+        registration: Registration,
+        origin: &Origin,
+    ) -> Result<RegisterOutcome, Error> {
+        let key = address_key("register", origin.addr);
+        let charge =
+            self.inner().throttle.charge(&key, &self.options().throttle.register, session.now()).await?;
+        if let Charge::Throttled { retry_after } = charge {
+            tracing::warn!(event = "register_throttled", client = %origin.addr);
+            return Ok(RegisterOutcome::Throttled { retry_after });
+        }
+        let outcome = self.create_user(registration, Vec::new(), session.now()).await?;
+        if let RegisterOutcome::Registered(user) = &outcome {
+            self.establish(session, user, origin)?;
+            tracing::info!(event = "registered", user = %user.id, client = %origin.addr);
+        }
+        Ok(outcome)
+    }
+
+    /// Makes an account with these roles, for operators and programs; nobody is signed in.
+    pub async fn create_user(
+        &self,
+        registration: Registration,
+        roles: Vec<String>,
+        now: Timestamp,
+    ) -> Result<RegisterOutcome, Error> {
+        let Registration { email, password, name } = registration;
+        let Ok(email) = Email::parse(&email) else { return Ok(RegisterOutcome::Refused(Refusal::Email)) };
+        let Ok(name) = clean_name(name.as_deref()) else {
+            return Ok(RegisterOutcome::Refused(Refusal::Name));
+        };
+        let policy = &self.options().password;
+        if let Err(problem) = policy.check(password.expose(), &email, name.as_deref(), false) {
+            return Ok(RegisterOutcome::Refused(Refusal::Password(problem)));
+        }
+        let mut user = User::new(email, now);
+        user.password = Some(self.inner().hashing.hash(password).await?);
+        user.name = name;
+        user.roles = roles;
+        Ok(match self.inner().users.create(&user).await? {
+            UserCreated::Done => RegisterOutcome::Registered(user),
+            UserCreated::Taken => RegisterOutcome::Taken,
+        })
+    }
+}
+
+/// A name is one line of text, and nothing at all is no name.
+pub(crate) fn clean_name(name: Option<&str>) -> Result<Option<String>, Refusal> {
+    let name = name.map(str::trim).filter(|name| !name.is_empty());
+    let bad = |name: &str| name.chars().count() > MAX_NAME_LENGTH || name.chars().any(char::is_control);
+    if name.is_some_and(bad) { Err(Refusal::Name) } else { Ok(name.map(str::to_owned)) }
+}
