@@ -1,0 +1,103 @@
+//! The sessions of a user, and listings.
+
+use std::time::Duration;
+
+use super::{Contract, IDLE, NOW, Store, fresh_id, load, promises, record, stored};
+use crate::{Listed, SessionId, SessionRecord};
+
+pub(super) fn contracts() -> Vec<Contract> {
+    promises! {
+        "a user's sessions are listed, the last used first, without expired ones" => of_user,
+        "a user's sessions end together, except one if wanted" => delete_of_user,
+        "a handle ends its session, if it is the user's" => delete_handle,
+        "all sessions can be paged through" => list,
+    }
+}
+
+/// A user nobody else in the database is.
+fn fresh_user() -> String {
+    format!("user {}", fresh_id().handle())
+}
+
+async fn session_of(store: &Store, user: &str, seconds: u64) -> (SessionId, SessionRecord) {
+    let seen = NOW + Duration::from_secs(seconds);
+    let record =
+        SessionRecord { user: Some(user.into()), label: Some("laptop".into()), seen, ..record("{}") };
+    let (id, _) = stored(store, &record).await;
+    (id, record)
+}
+
+async fn handles(store: &Store, user: &str) -> Vec<crate::SessionHandle> {
+    store.of_user(user, NOW).await.expect("of_user").into_iter().map(|listed| listed.handle).collect()
+}
+
+async fn of_user(store: Store) {
+    let (user, other) = (fresh_user(), fresh_user());
+    let (old, record) = session_of(&store, &user, 1).await;
+    let (new, _) = session_of(&store, &user, 60).await;
+    session_of(&store, &other, 5).await;
+    let listed = store.of_user(&user, NOW).await.expect("of_user");
+    assert_eq!(listed.iter().map(|one| one.handle).collect::<Vec<_>>(), [new.handle(), old.handle()]);
+    let expected = Listed {
+        handle: old.handle(),
+        user: record.user.clone(),
+        label: record.label.clone(),
+        created: record.created,
+        authenticated: record.authenticated,
+        seen: record.seen,
+        expires: record.expires(),
+    };
+    assert_eq!(listed[1], expected);
+    let left = store.of_user(&user, record.expires()).await.expect("of_user");
+    assert_eq!(left.len(), 1, "an expired session is listed");
+    assert!(store.of_user("", NOW).await.expect("of_user").is_empty(), "sessions of nobody are nobody's");
+}
+
+async fn delete_of_user(store: Store) {
+    let (user, other) = (fresh_user(), fresh_user());
+    let (one, _) = session_of(&store, &user, 1).await;
+    let (two, _) = session_of(&store, &user, 2).await;
+    let (kept, _) = session_of(&store, &user, 3).await;
+    let (stranger, _) = session_of(&store, &other, 4).await;
+    assert_eq!(store.delete_of_user(&user, Some(&kept), NOW).await.expect("delete_of_user"), 2);
+    for id in [&one, &two] {
+        assert!(load(&store, id, NOW).await.is_none());
+    }
+    assert_eq!(handles(&store, &user).await, [kept.handle()]);
+    assert_eq!(store.delete_of_user(&user, Some(&stranger), NOW).await.expect("delete_of_user"), 1);
+    assert_eq!(store.delete_of_user(&user, None, NOW).await.expect("delete_of_user"), 0);
+    assert!(load(&store, &stranger, NOW).await.is_some(), "another user's session ended");
+}
+
+async fn delete_handle(store: Store) {
+    let user = fresh_user();
+    let (mine, _) = session_of(&store, &user, 1).await;
+    let delete = async |handle, user| store.delete_handle(handle, user, NOW).await.expect("delete_handle");
+    assert!(!delete(mine.handle(), Some("somebody else")).await);
+    assert!(!delete(fresh_id().handle(), Some(&user)).await);
+    assert!(load(&store, &mine, NOW).await.is_some(), "a stranger ended the session");
+    assert!(delete(mine.handle(), Some(&user)).await);
+    assert!(!delete(mine.handle(), Some(&user)).await);
+    assert!(load(&store, &mine, NOW).await.is_none());
+    let (anonymous, _) = stored(&store, &record("{}")).await;
+    assert!(delete(anonymous.handle(), None).await, "an operator ends any session");
+}
+
+async fn list(store: Store) {
+    let mut expected = Vec::new();
+    for _ in 0..5 {
+        expected.push(stored(&store, &record("{}")).await.0.handle());
+    }
+    let (mut seen, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.list(after, 2, NOW).await.expect("list");
+        assert!(page.len() <= 2, "a page is longer than asked for");
+        let Some(last) = page.last() else { break };
+        after = Some(last.handle);
+        seen.extend(page.into_iter().map(|listed| listed.handle));
+    }
+    assert!(seen.is_sorted(), "pages are out of order");
+    assert!(expected.iter().all(|handle| seen.contains(handle)), "a session is on no page");
+    let late = store.list(None, 1000, NOW + IDLE).await.expect("list");
+    assert!(late.iter().all(|listed| !expected.contains(&listed.handle)), "an expired session is listed");
+}

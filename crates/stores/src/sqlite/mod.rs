@@ -1,0 +1,150 @@
+//! [`Sqlite`]: sessions, users and records in one file, embedded.
+//!
+//! One thread writes and commits whatever has piled up in a single transaction, so that many durable writes share one
+//! `fsync`; a few threads read. A write is answered when it is on disk (WAL, `synchronous = full`): neither `kill -9` nor a power
+//! cut takes back an acknowledged logout. Other processes may use the file at the same time.
+
+mod migrate;
+#[cfg(feature = "auth")]
+mod records;
+mod sessions;
+#[cfg(feature = "auth")]
+mod users;
+mod worker;
+
+use std::{
+    fs::OpenOptions,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use hallpass_session::StoreError;
+use rusqlite::{Connection, OpenFlags};
+
+use self::worker::Workers;
+
+/// How to open the database.
+#[derive(Clone, Debug)]
+pub struct SqliteOptions {
+    /// How many threads read. Default: 2.
+    pub readers: usize,
+    /// How long an operation may take, waiting included, before it fails. Default: 5 seconds.
+    pub timeout: Duration,
+    /// How many operations may wait. Default: 4096.
+    pub queue: usize,
+}
+
+impl Default for SqliteOptions {
+    fn default() -> Self {
+        Self { readers: 2, timeout: Duration::from_secs(5), queue: 4096 }
+    }
+}
+
+/// A database file that keeps sessions (layout `native`), and with the feature `auth` users and records too.
+/// Clones share its threads.
+#[derive(Clone)]
+pub struct Sqlite {
+    workers: Arc<Workers>,
+}
+
+/// The database cannot be opened. Says why and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The file cannot be created or opened.
+    #[error(
+        "cannot open the database {path:?}: {source}; check that the folder exists and that this user may write there"
+    )]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is something else.
+    #[error("{path:?} is not a Hallpass database; name another file")]
+    Foreign {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// The file is from the future.
+    #[error(
+        "the database {path:?} was written by a newer Hallpass (schema {found}, this program knows {known}); \
+         start the newer program, or restore a backup"
+    )]
+    Newer {
+        /// Which file.
+        path: PathBuf,
+        /// Its schema.
+        found: u32,
+        /// Ours.
+        known: u32,
+    },
+    /// The database refuses.
+    #[error("cannot use the database {path:?}: {source}")]
+    Database {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: rusqlite::Error,
+    },
+}
+
+impl Sqlite {
+    /// Opens the file, makes it if there is none (readable by this user only), and brings its schema up to date.
+    pub fn open(path: impl AsRef<Path>, options: &SqliteOptions) -> Result<Self, OpenError> {
+        let path = path.as_ref();
+        create_private(path).map_err(|source| OpenError::File { path: path.to_owned(), source })?;
+        let failed = |source: rusqlite::Error| match source.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::NotADatabase) => OpenError::Foreign { path: path.to_owned() },
+            _ => OpenError::Database { path: path.to_owned(), source },
+        };
+        let mut writer = connect(path, options).map_err(failed)?;
+        migrate::migrate(&mut writer, path)?;
+        let readers = (0..options.readers.max(1)).map(|_| connect(path, options));
+        let readers = readers.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+        let workers = Workers::start(writer, readers, options)
+            .map_err(|source| OpenError::File { path: path.to_owned(), source })?;
+        Ok(Self { workers: Arc::new(workers) })
+    }
+
+    /// Runs `work` on a reading thread.
+    async fn read<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.workers.read(work).await.map_err(|error| StoreError::new(doing, error))
+    }
+
+    /// Runs `work` on the writing thread; its answer comes when it is on disk.
+    async fn write<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.workers.write(work).await.map_err(|error| StoreError::new(doing, error))
+    }
+}
+
+/// Makes the file with mode 0600 if it is missing; SQLite gives its companions (`-wal`, `-shm`) the same mode.
+fn create_private(path: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop)
+}
+
+fn connect(path: &Path, options: &SqliteOptions) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(options.timeout)?;
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
+    connection.pragma_update(None, "temp_store", "memory")?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}

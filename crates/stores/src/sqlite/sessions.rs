@@ -1,0 +1,315 @@
+//! Sessions, layout `native`: the columns are the record, the id is its hash.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use hallpass_session::{
+    Created, Document, IdHash, Lifetime, Listed, Revision, SessionHandle, SessionId, SessionRecord,
+    SessionStore, StoreError, Stored, Timestamp, Touch, Updated,
+};
+use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
+
+use super::Sqlite;
+
+/// Idle times beyond 30,000 years would overflow `seen + idle`.
+const MAX_IDLE_MILLIS: i64 = 1_000_000_000_000_000;
+
+const LOAD: &str =
+    "select document, user, label, created, authenticated, seen, idle, until, persistent, revision
+    from sessions where id = ?1 and expires > ?2";
+
+const INSERT: &str = "insert into sessions
+    (id, user, label, created, authenticated, seen, idle, until, persistent, expires, revision, document)
+    values (:id, :user, :label, :created, :authenticated, :seen, :idle, :until, :persistent,
+        min(:seen + :idle, coalesce(:until, 9223372036854775807)), :revision, :document)
+    on conflict (id) do nothing";
+
+const UPDATE: &str = "update sessions set
+    user = :user, label = :label, created = :created, authenticated = :authenticated, seen = max(seen, :seen),
+    idle = :idle, until = :until, persistent = :persistent,
+    expires = min(max(seen, :seen) + :idle, coalesce(:until, 9223372036854775807)),
+    revision = :revision, document = :document
+    where id = :id and revision = :revision - 1 and expires > :now";
+
+const TOUCH: &str =
+    "update sessions set seen = max(seen, ?2), expires = max(expires, ?3) where id = ?1 and expires > ?4";
+
+const LISTED: &str = "select id, user, label, created, authenticated, seen, expires from sessions";
+
+#[async_trait]
+impl SessionStore for Sqlite {
+    async fn load(&self, id: &SessionId, now: Timestamp) -> Result<Option<Stored>, StoreError> {
+        let id = id.hash();
+        self.read("load a session", move |connection| {
+            let mut load = connection.prepare_cached(LOAD)?;
+            load.query_row(params![id.0, now.as_millis()], stored).optional().map(Option::flatten)
+        })
+        .await
+    }
+
+    async fn create(
+        &self,
+        id: &SessionId,
+        record: &SessionRecord,
+        now: Timestamp,
+    ) -> Result<Created, StoreError> {
+        let (id, record) = (id.hash(), record.clone());
+        self.write("create a session", move |connection| {
+            let mut clear =
+                connection.prepare_cached("delete from sessions where id = ?1 and expires <= ?2")?;
+            clear.execute(params![id.0, now.as_millis()])?;
+            let revision = Revision(1);
+            let inserted = write_record(connection, INSERT, id, &record, revision, None)?;
+            Ok(if inserted { Created::Done(revision) } else { Created::Taken })
+        })
+        .await
+    }
+
+    async fn update(
+        &self,
+        id: &SessionId,
+        record: &SessionRecord,
+        expected: Revision,
+        now: Timestamp,
+    ) -> Result<Updated, StoreError> {
+        let (id, record) = (id.hash(), record.clone());
+        self.write("save a session", move |connection| {
+            let revision = Revision(expected.0 + 1);
+            if write_record(connection, UPDATE, id, &record, revision, Some(now))? {
+                return Ok(Updated::Done(revision));
+            }
+            Ok(revision_of(connection, id, now)?.map_or(Updated::Gone, |_| Updated::Conflict))
+        })
+        .await
+    }
+
+    async fn rotate(
+        &self,
+        old: &SessionId,
+        expected: Revision,
+        new: &SessionId,
+        record: &SessionRecord,
+        now: Timestamp,
+    ) -> Result<Updated, StoreError> {
+        let (old, new, record) = (old.hash(), new.hash(), record.clone());
+        self.write("move a session to a new id", move |connection| {
+            match revision_of(connection, old, now)? {
+                None => return Ok(Updated::Gone),
+                Some(revision) if revision != expected => return Ok(Updated::Conflict),
+                Some(_) => {}
+            }
+            delete(connection, old, now)?;
+            let revision = Revision(expected.0 + 1);
+            // Two ids of 256 random bits never meet; a generator that repeats itself must not open a stranger's session.
+            if !write_record(connection, INSERT, new, &record, revision, None)? {
+                return Err(rusqlite::Error::StatementChangedRows(0));
+            }
+            Ok(Updated::Done(revision))
+        })
+        .await
+    }
+
+    async fn touch(&self, batch: &[Touch], now: Timestamp) -> Result<(), StoreError> {
+        let batch: Vec<_> = batch
+            .iter()
+            .map(|touch| (touch.id.hash(), touch.seen.as_millis(), touch.expires.as_millis()))
+            .collect();
+        self.write("note the use of sessions", move |connection| {
+            let mut touch = connection.prepare_cached(TOUCH)?;
+            for (id, seen, expires) in batch {
+                touch.execute(params![id.0, seen, expires, now.as_millis()])?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn delete(&self, id: &SessionId, now: Timestamp) -> Result<bool, StoreError> {
+        let id = id.hash();
+        self.write("end a session", move |connection| delete(connection, id, now)).await
+    }
+
+    async fn of_user(&self, user: &str, now: Timestamp) -> Result<Vec<Listed>, StoreError> {
+        let user = user.to_owned();
+        self.read("list a user's sessions", move |connection| {
+            let sql = format!("{LISTED} where user = ?1 and expires > ?2 order by seen desc, id");
+            let mut list = connection.prepare_cached(&sql)?;
+            list.query_map(params![user, now.as_millis()], listed)?.collect()
+        })
+        .await
+    }
+
+    async fn delete_of_user(
+        &self,
+        user: &str,
+        except: Option<&SessionId>,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let (user, except) = (user.to_owned(), except.map(|id| id.hash().0));
+        self.write("end a user's sessions", move |connection| {
+            let sql = "delete from sessions where user = ?1 and id is not ?2 returning expires > ?3";
+            let mut delete = connection.prepare_cached(sql)?;
+            let ended =
+                delete.query_map(params![user, except, now.as_millis()], |row| row.get::<_, bool>(0))?;
+            ended.map(|live| live.map(u64::from)).sum()
+        })
+        .await
+    }
+
+    async fn delete_handle(
+        &self,
+        handle: SessionHandle,
+        user: Option<&str>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let (first, last) = ids_of(handle);
+        let user = user.map(str::to_owned);
+        self.write("end a session", move |connection| {
+            let sql = "delete from sessions where id between ?1 and ?2 and (?3 is null or user = ?3) returning expires > ?4";
+            let mut delete = connection.prepare_cached(sql)?;
+            let ended = delete.query_map(params![first, last, user, now.as_millis()], |row| row.get(0))?;
+            ended.collect::<rusqlite::Result<Vec<bool>>>().map(|ended| ended.contains(&true))
+        })
+        .await
+    }
+
+    async fn list(
+        &self,
+        after: Option<SessionHandle>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Listed>, StoreError> {
+        let after = after.map(|handle| ids_of(handle).1);
+        self.read("list the sessions", move |connection| {
+            let sql = format!("{LISTED} where (?1 is null or id > ?1) and expires > ?2 order by id limit ?3");
+            let mut list = connection.prepare_cached(&sql)?;
+            list.query_map(params![after, now.as_millis(), limit_of(limit)], listed)?.collect()
+        })
+        .await
+    }
+
+    async fn sweep(&self, limit: usize, now: Timestamp) -> Result<usize, StoreError> {
+        self.write("sweep expired sessions", move |connection| {
+            let sql = "delete from sessions where rowid in
+                (select rowid from sessions where expires <= ?1 order by expires limit ?2)";
+            connection.prepare_cached(sql)?.execute(params![now.as_millis(), limit_of(limit)])
+        })
+        .await
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        self.read("reach the database", |connection| {
+            connection.prepare_cached("select 1 from sessions limit 1")?.exists([]).map(drop)
+        })
+        .await
+    }
+}
+
+/// Inserts or updates; whether a row was written.
+fn write_record(
+    connection: &Connection,
+    sql: &str,
+    id: IdHash,
+    record: &SessionRecord,
+    revision: Revision,
+    now: Option<Timestamp>,
+) -> rusqlite::Result<bool> {
+    let Lifetime { idle, until, persistent } = record.lifetime;
+    let idle = i64::try_from(idle.as_millis()).unwrap_or(MAX_IDLE_MILLIS).min(MAX_IDLE_MILLIS);
+    let document = record.document.to_json();
+    let mut statement = connection.prepare_cached(sql)?;
+    let common = named_params! {
+        ":id": id.0,
+        ":user": record.user.as_deref(),
+        ":label": record.label.as_deref(),
+        ":created": record.created.as_millis(),
+        ":authenticated": record.authenticated.map(Timestamp::as_millis),
+        ":seen": record.seen.as_millis(),
+        ":idle": idle,
+        ":until": until.map(Timestamp::as_millis),
+        ":persistent": persistent,
+        ":revision": revision.0.cast_signed(),
+        ":document": document,
+    };
+    let now = now.map(Timestamp::as_millis);
+    let with_now: &[(&str, &dyn rusqlite::ToSql)] = if now.is_some() {
+        named_params! { ":now": now }
+    } else {
+        &[]
+    };
+    Ok(statement.execute([common, with_now].concat().as_slice())? == 1)
+}
+
+fn revision_of(connection: &Connection, id: IdHash, now: Timestamp) -> rusqlite::Result<Option<Revision>> {
+    let mut select =
+        connection.prepare_cached("select revision from sessions where id = ?1 and expires > ?2")?;
+    select
+        .query_row(params![id.0, now.as_millis()], |row| row.get(0).map(i64::cast_unsigned).map(Revision))
+        .optional()
+}
+
+fn delete(connection: &Connection, id: IdHash, now: Timestamp) -> rusqlite::Result<bool> {
+    let mut delete =
+        connection.prepare_cached("delete from sessions where id = ?1 returning expires > ?2")?;
+    Ok(delete.query_row(params![id.0, now.as_millis()], |row| row.get(0)).optional()? == Some(true))
+}
+
+/// The session in a row of [`LOAD`]; `None` when somebody else wrote something unreadable into it.
+fn stored(row: &Row<'_>) -> rusqlite::Result<Option<Stored>> {
+    let Ok(document) = Document::from_json(row.get_ref("document")?.as_str()?) else {
+        tracing::warn!(
+            event = "session_unreadable",
+            "a stored session is not a JSON object and counts as missing"
+        );
+        return Ok(None);
+    };
+    let record = SessionRecord {
+        document,
+        user: text(row, "user")?,
+        label: text(row, "label")?,
+        created: time(row, "created")?,
+        authenticated: row.get::<_, Option<i64>>("authenticated")?.map(Timestamp::from_millis),
+        seen: time(row, "seen")?,
+        lifetime: Lifetime {
+            idle: Duration::from_millis(row.get::<_, i64>("idle")?.cast_unsigned()),
+            until: row.get::<_, Option<i64>>("until")?.map(Timestamp::from_millis),
+            persistent: row.get("persistent")?,
+        },
+    };
+    Ok(Some(Stored {
+        record: Arc::new(record),
+        revision: Revision(row.get::<_, i64>("revision")?.cast_unsigned()),
+    }))
+}
+
+fn listed(row: &Row<'_>) -> rusqlite::Result<Listed> {
+    Ok(Listed {
+        handle: IdHash(row.get("id")?).handle(),
+        user: text(row, "user")?,
+        label: text(row, "label")?,
+        created: time(row, "created")?,
+        authenticated: row.get::<_, Option<i64>>("authenticated")?.map(Timestamp::from_millis),
+        seen: time(row, "seen")?,
+        expires: time(row, "expires")?,
+    })
+}
+
+fn text(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<Arc<str>>> {
+    row.get::<_, Option<Arc<str>>>(column)
+}
+
+fn time(row: &Row<'_>, column: &str) -> rusqlite::Result<Timestamp> {
+    row.get(column).map(Timestamp::from_millis)
+}
+
+/// The first and the last id hash that a handle can stand for.
+fn ids_of(handle: SessionHandle) -> ([u8; 32], [u8; 32]) {
+    let (mut first, mut last) = ([0; 32], [u8::MAX; 32]);
+    first[..16].copy_from_slice(&handle.0);
+    last[..16].copy_from_slice(&handle.0);
+    (first, last)
+}
+
+pub(super) fn limit_of(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,130 @@
+//! Users.
+
+use async_trait::async_trait;
+use hallpass_auth::{Change, Email, PasswordHash, User, UserChanged, UserCreated, UserId, UserStore};
+use hallpass_session::{StoreError, Timestamp};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, params, types::Type};
+
+use super::{Sqlite, sessions::limit_of};
+
+const SELECT: &str =
+    "select id, email, name, password, roles, disabled, created, sessions_valid_from from users";
+
+#[async_trait]
+impl UserStore for Sqlite {
+    async fn find(&self, id: &UserId) -> Result<Option<User>, StoreError> {
+        let id = id.clone();
+        self.read("find a user", move |connection| {
+            let mut select = connection.prepare_cached(&format!("{SELECT} where id = ?1"))?;
+            select.query_row([id.as_str()], user).optional()
+        })
+        .await
+    }
+
+    async fn find_by_email(&self, email: &Email) -> Result<Option<User>, StoreError> {
+        let email = email.clone();
+        self.read("find a user", move |connection| {
+            let mut select = connection.prepare_cached(&format!("{SELECT} where email = ?1"))?;
+            select.query_row([email.as_str()], user).optional()
+        })
+        .await
+    }
+
+    async fn create(&self, user: &User) -> Result<UserCreated, StoreError> {
+        let user = user.clone();
+        self.write("create a user", move |connection| {
+            let sql =
+                "insert into users (id, email, name, password, roles, disabled, created, sessions_valid_from)
+                values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) on conflict do nothing";
+            let inserted = connection.prepare_cached(sql)?.execute(params![
+                user.id.as_str(),
+                user.email.as_str(),
+                user.name,
+                user.password.as_ref().map(PasswordHash::expose),
+                roles_json(&user.roles),
+                user.disabled,
+                user.created.as_millis(),
+                user.sessions_valid_from.as_millis(),
+            ])?;
+            Ok(if inserted == 1 { UserCreated::Done } else { UserCreated::Taken })
+        })
+        .await
+    }
+
+    async fn change(&self, id: &UserId, change: &Change) -> Result<UserChanged, StoreError> {
+        let (id, change) = (id.clone(), change.clone());
+        self.write("change a user", move |connection| {
+            if apply(connection, &id, &change)? {
+                return Ok(UserChanged::Done);
+            }
+            let exists =
+                connection.prepare_cached("select 1 from users where id = ?1")?.exists([id.as_str()])?;
+            Ok(if exists { UserChanged::Refused } else { UserChanged::Gone })
+        })
+        .await
+    }
+
+    async fn delete(&self, id: &UserId) -> Result<bool, StoreError> {
+        let id = id.clone();
+        self.write("delete a user", move |connection| {
+            Ok(connection.prepare_cached("delete from users where id = ?1")?.execute([id.as_str()])? == 1)
+        })
+        .await
+    }
+
+    async fn list(&self, after: Option<&Email>, limit: usize) -> Result<Vec<User>, StoreError> {
+        let after = after.map(|email| email.as_str().to_owned()).unwrap_or_default();
+        self.read("list the users", move |connection| {
+            let sql = format!("{SELECT} where email > ?1 order by email limit ?2");
+            let mut select = connection.prepare_cached(&sql)?;
+            select.query_map(params![after, limit_of(limit)], user)?.collect()
+        })
+        .await
+    }
+}
+
+/// Makes the change if its precondition holds; whether it did.
+fn apply(connection: &Connection, id: &UserId, change: &Change) -> rusqlite::Result<bool> {
+    let run = |sql: &str, values: &[&dyn ToSql]| {
+        let id = id.as_str();
+        let values: Vec<&dyn ToSql> = [&id as &dyn ToSql].into_iter().chain(values.iter().copied()).collect();
+        Ok(connection.prepare_cached(sql)?.execute(values.as_slice())? == 1)
+    };
+    match change {
+        Change::Password { from, to, valid_from } => run(
+            "update users set password = ?3, sessions_valid_from = ?4 where id = ?1 and password is ?2",
+            &[&hash(from.as_ref()), &hash(to.as_ref()), &valid_from.as_millis()],
+        ),
+        Change::Rehash { from, to } => run(
+            "update users set password = ?3 where id = ?1 and password = ?2",
+            &[&from.expose(), &to.expose()],
+        ),
+        Change::Name(name) => run("update users set name = ?2 where id = ?1", &[name]),
+        Change::Roles(roles) => run("update users set roles = ?2 where id = ?1", &[&roles_json(roles)]),
+        Change::Disabled(disabled) => run("update users set disabled = ?2 where id = ?1", &[disabled]),
+    }
+}
+
+fn hash(hash: Option<&PasswordHash>) -> Option<&str> {
+    hash.map(PasswordHash::expose)
+}
+
+fn roles_json(roles: &[String]) -> String {
+    serde_json::Value::from(roles).to_string()
+}
+
+fn user(row: &Row<'_>) -> rusqlite::Result<User> {
+    let unreadable = |column, error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error);
+    let email: String = row.get("email")?;
+    let roles: String = row.get("roles")?;
+    Ok(User {
+        id: UserId::new(&row.get::<_, String>("id")?),
+        email: Email::parse(&email).map_err(|error| unreadable(1, error.into()))?,
+        name: row.get("name")?,
+        password: row.get::<_, Option<String>>("password")?.as_deref().map(PasswordHash::new),
+        roles: serde_json::from_str(&roles).map_err(|error| unreadable(4, error.into()))?,
+        disabled: row.get("disabled")?,
+        created: Timestamp::from_millis(row.get("created")?),
+        sessions_valid_from: Timestamp::from_millis(row.get("sessions_valid_from")?),
+    })
+}

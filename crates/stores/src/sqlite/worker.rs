@@ -1,0 +1,182 @@
+//! The threads that talk to SQLite: one writes in groups, some read.
+
+use std::{
+    io,
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use rusqlite::Connection;
+use tokio::{sync::oneshot, time::timeout};
+
+use super::SqliteOptions;
+
+/// One transaction takes at most so many writes, so that the first of them does not wait for ever.
+const MAX_GROUP: usize = 256;
+
+/// Does its work and sends the answer.
+type ReadJob = Box<dyn FnOnce(&Connection) + Send>;
+
+/// Does its work inside the group's transaction, or not at all when there is none; the answer is sent later.
+type WriteJob = Box<dyn FnOnce(Result<&Connection, Failure>) -> Answer + Send>;
+
+/// Sends a write's answer, once it is known whether the group was committed.
+type Answer = Box<dyn FnOnce(Result<(), Failure>) + Send>;
+
+/// Why an operation has no answer.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error("{0}")]
+    Database(Arc<rusqlite::Error>),
+    #[error("too many operations are waiting for the database")]
+    QueueFull,
+    #[error("the database did not answer within {0:?}")]
+    Timeout(Duration),
+    #[error("the database has been closed")]
+    Closed,
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(Arc::new(error))
+    }
+}
+
+pub(super) struct Workers {
+    /// `None` only while closing.
+    queues: Option<(SyncSender<WriteJob>, SyncSender<ReadJob>)>,
+    threads: Vec<JoinHandle<()>>,
+    timeout: Duration,
+}
+
+impl Workers {
+    pub(super) fn start(
+        writer: Connection,
+        readers: Vec<Connection>,
+        options: &SqliteOptions,
+    ) -> io::Result<Self> {
+        let (write, writes) = sync_channel(options.queue);
+        let (read, reads) = sync_channel(options.queue);
+        let reads = Arc::new(Mutex::new(reads));
+        let named = |name: &str| thread::Builder::new().name(name.to_owned());
+        let mut threads = vec![named("sqlite-write").spawn(move || write_all(&writer, &writes))?];
+        for connection in readers {
+            let reads = reads.clone();
+            threads.push(named("sqlite-read").spawn(move || read_all(&connection, &reads))?);
+        }
+        Ok(Self { queues: Some((write, read)), threads, timeout: options.timeout })
+    }
+
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let (answer, answered) = oneshot::channel();
+        let job: ReadJob = Box::new(move |connection| {
+            // Nobody is waiting any more after a timeout; then there is nothing to do.
+            if !answer.is_closed() {
+                let _ = answer.send(work(connection));
+            }
+        });
+        let (_, queue) = self.queues.as_ref().ok_or(Failure::Closed)?;
+        enqueue(queue, job)?;
+        self.wait(answered).await?.map_err(Failure::from)
+    }
+
+    pub(super) async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let (answer, answered) = oneshot::channel();
+        let job: WriteJob = Box::new(move |transaction| {
+            let done = match transaction {
+                // Nobody waits for it any more, and was told that it failed: then it must not happen.
+                Ok(_) if answer.is_closed() => Err(Failure::Closed),
+                Ok(connection) => savepoint(connection, work),
+                Err(failure) => Err(failure),
+            };
+            Box::new(move |committed| drop(answer.send(committed.and(done))))
+        });
+        let (queue, _) = self.queues.as_ref().ok_or(Failure::Closed)?;
+        enqueue(queue, job)?;
+        self.wait(answered).await?
+    }
+
+    async fn wait<T>(&self, answered: oneshot::Receiver<T>) -> Result<T, Failure> {
+        match timeout(self.timeout, answered).await {
+            Ok(answer) => answer.map_err(|_| Failure::Closed),
+            Err(_) => Err(Failure::Timeout(self.timeout)),
+        }
+    }
+}
+
+impl Drop for Workers {
+    /// Lets the threads finish what is queued and close their connections, which folds the write-ahead log back into the file.
+    fn drop(&mut self) {
+        self.queues = None;
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn enqueue<J>(queue: &SyncSender<J>, job: J) -> Result<(), Failure> {
+    queue.try_send(job).map_err(|error| match error {
+        TrySendError::Full(_) => Failure::QueueFull,
+        TrySendError::Disconnected(_) => Failure::Closed,
+    })
+}
+
+/// One of the group's jobs: if it fails, it alone is undone.
+fn savepoint<T>(
+    connection: &Connection,
+    work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+) -> Result<T, Failure> {
+    execute(connection, "savepoint job")?;
+    let done = work(connection);
+    if done.is_err() {
+        execute(connection, "rollback to job")?;
+    }
+    execute(connection, "release job")?;
+    Ok(done?)
+}
+
+fn read_all(connection: &Connection, jobs: &Mutex<Receiver<ReadJob>>) {
+    loop {
+        // One thread waits for the next job, the others for their turn to wait.
+        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(job) = job else { return };
+        job(connection);
+    }
+}
+
+fn write_all(connection: &Connection, jobs: &Receiver<WriteJob>) {
+    while let Ok(first) = jobs.recv() {
+        // Immediate: another process that holds the write lock is waited for here, once, and not in the middle.
+        let begun = execute(connection, "begin immediate");
+        let group = std::iter::once(first).chain(jobs.try_iter().take(MAX_GROUP - 1));
+        let transaction = || begun.clone().map(|()| connection);
+        let answers: Vec<Answer> = group.map(|job| job(transaction())).collect();
+        let committed = begun.clone().and_then(|()| commit(connection));
+        for answer in answers {
+            answer(committed.clone());
+        }
+    }
+}
+
+fn commit(connection: &Connection) -> Result<(), Failure> {
+    let committed = execute(connection, "commit");
+    if committed.is_err() {
+        // A full disk, say. What cannot be kept must not be seen either.
+        let _ = execute(connection, "rollback");
+    }
+    committed
+}
+
+fn execute(connection: &Connection, statement: &'static str) -> Result<(), Failure> {
+    Ok(connection.prepare_cached(statement)?.execute([]).map(drop)?)
+}
