@@ -1,1 +1,304 @@
-//! The suites every store must pass.
+//! The suites every [`UserStore`] and [`RecordStore`] must pass: the sentences of [`users`](crate::users) and
+//! [`records`](crate::records) as questions. The database may hold other things; times are given, so nothing waits.
+
+use std::{sync::Arc, time::Duration};
+
+use hallpass_session::{Timestamp, random};
+use tokio::{sync::Barrier, task::JoinSet};
+
+use crate::{
+    Change, Email, Inserted, PasswordHash, Record, RecordKey, RecordStore, Replaced, User, UserChanged,
+    UserCreated, UserId, UserStore,
+};
+
+/// How many callers there are at once.
+const CALLERS: usize = 32;
+const NOW: Timestamp = Timestamp::from_millis(1_795_424_473_000);
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn fresh() -> String {
+    UserId::generate().to_string()
+}
+
+/// Runs `call` of each caller at the same moment; the answers in no particular order.
+async fn at_once<T, Fut>(call: impl Fn(usize) -> Fut) -> Vec<T>
+where
+    T: Send + 'static,
+    Fut: Future<Output = T> + Send + 'static,
+{
+    let gate = Arc::new(Barrier::new(CALLERS));
+    let mut callers = JoinSet::new();
+    for number in 0..CALLERS {
+        let (gate, call) = (gate.clone(), call(number));
+        callers.spawn(async move {
+            gate.wait().await;
+            call.await
+        });
+    }
+    callers.join_all().await
+}
+
+/// Checks the whole contract of a user store; panics at the first promise that is broken.
+pub async fn users(store: Arc<dyn UserStore>) {
+    users_round_trip(&store).await;
+    users_are_unique(&store).await;
+    users_change_by_name(&store).await;
+    users_can_be_paged(&store).await;
+}
+
+fn user() -> User {
+    let email = Email::parse(&format!("{}@example.com", fresh())).expect("an address");
+    User {
+        name: Some("Ann \u{1d11e} <b>".to_owned()),
+        password: Some(PasswordHash::new("$argon2id$one")),
+        roles: vec!["admin".to_owned(), "a,\"b\"".to_owned()],
+        ..User::new(email, NOW)
+    }
+}
+
+async fn create(store: &Arc<dyn UserStore>, user: &User) {
+    assert_eq!(store.create(user).await.expect("create"), UserCreated::Done);
+}
+
+async fn find(store: &Arc<dyn UserStore>, user: &User) -> Option<User> {
+    store.find(&user.id).await.expect("find")
+}
+
+async fn users_round_trip(store: &Arc<dyn UserStore>) {
+    let bare = User { name: None, password: None, roles: vec![], disabled: true, ..user() };
+    for user in [user(), bare] {
+        assert_eq!(find(store, &user).await, None);
+        create(store, &user).await;
+        assert_eq!(find(store, &user).await.as_ref(), Some(&user), "found by id");
+        let by_email = store.find_by_email(&user.email).await.expect("find_by_email");
+        assert_eq!(by_email.as_ref(), Some(&user), "found by address");
+        assert!(store.delete(&user.id).await.expect("delete"));
+        assert!(!store.delete(&user.id).await.expect("delete"));
+        assert_eq!(store.find_by_email(&user.email).await.expect("find_by_email"), None);
+    }
+}
+
+async fn users_are_unique(store: &Arc<dyn UserStore>) {
+    let first = user();
+    create(store, &first).await;
+    for twin in [User { id: UserId::generate(), ..first.clone() }, User { id: first.id.clone(), ..user() }] {
+        assert_eq!(store.create(&twin).await.expect("create"), UserCreated::Taken);
+    }
+    assert_eq!(find(store, &first).await, Some(first), "a refused create changed the user");
+
+    let wanted = user();
+    let answers = at_once(|_| {
+        let (store, user) = (store.clone(), User { id: UserId::generate(), ..wanted.clone() });
+        async move { store.create(&user).await.expect("create") }
+    })
+    .await;
+    assert_eq!(
+        answers.iter().filter(|answer| **answer == UserCreated::Done).count(),
+        1,
+        "one address, one user"
+    );
+}
+
+async fn users_change_by_name(store: &Arc<dyn UserStore>) {
+    let mut user = user();
+    create(store, &user).await;
+    let change = async |change: Change| store.change(&user.id, &change).await.expect("change");
+    let (one, two) = (PasswordHash::new("$argon2id$one"), PasswordHash::new("$argon2id$two"));
+    let later = NOW + HOUR;
+    let set = |from: &PasswordHash, to: &PasswordHash| Change::Password {
+        from: Some(from.clone()),
+        to: Some(to.clone()),
+        valid_from: later,
+    };
+    assert_eq!(change(set(&two, &one)).await, UserChanged::Refused);
+    assert_eq!(change(Change::Rehash { from: two.clone(), to: one.clone() }).await, UserChanged::Refused);
+    assert_eq!(change(Change::Rehash { from: one.clone(), to: two.clone() }).await, UserChanged::Done);
+    let rehashed = find(store, &user).await.expect("the user");
+    assert_eq!(
+        rehashed,
+        User { password: Some(two.clone()), ..user.clone() },
+        "a rehash changes nothing else"
+    );
+    assert_eq!(change(set(&two, &one)).await, UserChanged::Done);
+    assert_eq!(change(Change::Name(None)).await, UserChanged::Done);
+    assert_eq!(change(Change::Roles(vec!["editor".to_owned()])).await, UserChanged::Done);
+    assert_eq!(change(Change::Disabled(true)).await, UserChanged::Done);
+    let removal = Change::Password { from: Some(one), to: None, valid_from: later };
+    assert_eq!(change(removal).await, UserChanged::Done);
+    let nobody = store.change(&UserId::generate(), &Change::Name(None)).await.expect("change");
+    assert_eq!(nobody, UserChanged::Gone);
+    user.name = None;
+    user.roles = vec!["editor".to_owned()];
+    (user.disabled, user.password, user.sessions_valid_from) = (true, None, later);
+    assert_eq!(find(store, &user).await, Some(user.clone()));
+    one_password_wins(store).await;
+}
+
+async fn one_password_wins(store: &Arc<dyn UserStore>) {
+    let user = user();
+    create(store, &user).await;
+    let answers = at_once(|number| {
+        let to = Some(PasswordHash::new(&format!("$argon2id${number}")));
+        let change = Change::Password { from: user.password.clone(), to, valid_from: NOW };
+        let (store, id) = (store.clone(), user.id.clone());
+        async move { store.change(&id, &change).await.expect("change") }
+    })
+    .await;
+    assert_eq!(answers.iter().filter(|answer| **answer == UserChanged::Done).count(), 1);
+}
+
+async fn users_can_be_paged(store: &Arc<dyn UserStore>) {
+    let mut expected = Vec::new();
+    for _ in 0..5 {
+        let user = user();
+        create(store, &user).await;
+        expected.push(user.email);
+    }
+    let (mut seen, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.list(after.as_ref(), 2).await.expect("list");
+        assert!(page.len() <= 2);
+        let Some(last) = page.last() else { break };
+        after = Some(last.email.clone());
+        seen.extend(page.into_iter().map(|user| user.email));
+    }
+    assert!(seen.is_sorted() && expected.iter().all(|email| seen.contains(email)));
+}
+
+/// Checks the whole contract of a record store; panics at the first promise that is broken.
+pub async fn records(store: Arc<dyn RecordStore>) {
+    records_round_trip(&store).await;
+    records_expire(&store).await;
+    records_are_counted(&store).await;
+    records_have_one_winner(&store).await;
+    records_belong_to_somebody(&store).await;
+    records_are_swept(&store).await;
+}
+
+fn record() -> Record {
+    let key = RecordKey { kind: "test", id: fresh() };
+    Record { key, owner: None, body: r#"{"a":"ü"}"#.to_owned(), expires: Some(NOW + HOUR), version: 1 }
+}
+
+async fn insert(store: &Arc<dyn RecordStore>, record: &Record) {
+    assert_eq!(store.insert(record, NOW).await.expect("insert"), Inserted::Done);
+}
+
+async fn get(store: &Arc<dyn RecordStore>, record: &Record, now: Timestamp) -> Option<Record> {
+    store.get(&record.key, now).await.expect("get")
+}
+
+async fn records_round_trip(store: &Arc<dyn RecordStore>) {
+    let owned = Record { owner: Some(UserId::generate()), expires: None, ..record() };
+    for record in [record(), owned] {
+        assert_eq!(get(store, &record, NOW).await, None);
+        insert(store, &Record { version: 77, ..record.clone() }).await;
+        assert_eq!(get(store, &record, NOW).await.as_ref(), Some(&record));
+        let other = Record { body: "{}".to_owned(), ..record.clone() };
+        assert_eq!(store.insert(&other, NOW).await.expect("insert"), Inserted::Taken);
+        let next = Record { body: "2".to_owned(), expires: Some(NOW + HOUR * 2), ..record.clone() };
+        assert_eq!(store.replace(&next, NOW).await.expect("replace"), Replaced::Done);
+        assert_eq!(store.replace(&next, NOW).await.expect("replace"), Replaced::Refused, "a stale version");
+        let expected = Record { version: 2, ..next };
+        assert_eq!(get(store, &record, NOW).await.as_ref(), Some(&expected));
+        assert_eq!(store.take(&record.key, NOW).await.expect("take"), Some(expected.clone()));
+        assert_eq!(store.take(&record.key, NOW).await.expect("take"), None);
+        assert_eq!(
+            store.replace(&expected, NOW).await.expect("replace"),
+            Replaced::Refused,
+            "a replace never creates"
+        );
+    }
+}
+
+async fn records_expire(store: &Arc<dyn RecordStore>) {
+    let record = Record { owner: Some(UserId::generate()), ..record() };
+    insert(store, &record).await;
+    let end = NOW + HOUR;
+    assert!(get(store, &record, NOW + (HOUR - Duration::from_millis(1))).await.is_some());
+    assert_eq!(get(store, &record, end).await, None);
+    assert_eq!(store.take(&record.key, end).await.expect("take"), None);
+    assert_eq!(store.replace(&record, end).await.expect("replace"), Replaced::Refused);
+    let owner = record.owner.clone().expect("an owner");
+    assert!(store.list("test", &owner, end).await.expect("list").is_empty());
+    let again = Record { expires: Some(end + HOUR), ..record };
+    assert_eq!(store.insert(&again, end).await.expect("insert"), Inserted::Done, "an expired record is none");
+    assert_eq!(get(store, &again, end).await, Some(again));
+}
+
+async fn records_are_counted(store: &Arc<dyn RecordStore>) {
+    let record = Record { body: "0".to_owned(), ..record() };
+    insert(store, &record).await;
+    at_once(|_| {
+        let (store, key) = (store.clone(), record.key.clone());
+        async move {
+            loop {
+                let mut found = store.get(&key, NOW).await.expect("get").expect("the record");
+                found.body = (found.body.parse::<u32>().expect("a number") + 1).to_string();
+                if store.replace(&found, NOW).await.expect("replace") == Replaced::Done {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+    })
+    .await;
+    let end = get(store, &record, NOW).await.expect("the record");
+    assert_eq!((end.body, end.version), (CALLERS.to_string(), CALLERS as u64 + 1), "counts were lost");
+}
+
+async fn records_have_one_winner(store: &Arc<dyn RecordStore>) {
+    let record = record();
+    let inserts = at_once(|_| {
+        let (store, record) = (store.clone(), record.clone());
+        async move { store.insert(&record, NOW).await.expect("insert") }
+    })
+    .await;
+    assert_eq!(inserts.iter().filter(|answer| **answer == Inserted::Done).count(), 1);
+    let takes = at_once(|_| {
+        let (store, key) = (store.clone(), record.key.clone());
+        async move { store.take(&key, NOW).await.expect("take") }
+    })
+    .await;
+    assert_eq!(takes.iter().flatten().count(), 1);
+}
+
+async fn records_belong_to_somebody(store: &Arc<dyn RecordStore>) {
+    let (mine, other) = (UserId::generate(), UserId::generate());
+    let of = |owner: &UserId, kind| Record {
+        owner: Some(owner.clone()),
+        key: RecordKey { kind, id: format!("{:02x}", u16::from_be_bytes(random())) + &fresh() },
+        ..record()
+    };
+    let (one, two, else_kind, others) =
+        (of(&mine, "test"), of(&mine, "test"), of(&mine, "test2"), of(&other, "test"));
+    for record in [&one, &two, &else_kind, &others] {
+        insert(store, record).await;
+    }
+    let mut expected = vec![one.clone(), two];
+    expected.sort_by(|one, other| one.key.cmp(&other.key));
+    assert_eq!(store.list("test", &mine, NOW).await.expect("list"), expected);
+    assert_eq!(store.delete_owned(&mine, NOW).await.expect("delete_owned"), 3);
+    assert_eq!(get(store, &one, NOW).await, None);
+    assert!(get(store, &others, NOW).await.is_some(), "another user's record went along");
+}
+
+async fn records_are_swept(store: &Arc<dyn RecordStore>) {
+    // Long before everything else in the database, so that only these can be expired.
+    let early = Timestamp::from_millis(1_000_000);
+    for _ in 0..5 {
+        let record = Record { expires: Some(early + HOUR), ..record() };
+        store.insert(&record, early).await.expect("insert");
+    }
+    let alive = record();
+    insert(store, &alive).await;
+    let forever = Record { expires: None, ..record() };
+    insert(store, &forever).await;
+    let mut swept = Vec::new();
+    while swept.last() != Some(&0) {
+        swept.push(store.sweep(2, early + HOUR).await.expect("sweep"));
+    }
+    assert!(swept.iter().all(|count| *count <= 2), "more than the limit at once: {swept:?}");
+    assert_eq!(swept.iter().sum::<usize>(), 5);
+    assert!(get(store, &alive, NOW).await.is_some() && get(store, &forever, NOW).await.is_some());
+}
