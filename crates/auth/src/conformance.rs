@@ -215,7 +215,7 @@ async fn records_expire(store: &Arc<dyn RecordStore>) {
     let record = Record { owner: Some(UserId::generate()), ..record() };
     insert(store, &record).await;
     let end = NOW + HOUR;
-    assert!(get(store, &record, NOW + (HOUR - Duration::from_millis(1))).await.is_some());
+    assert!(get(store, &record, NOW + (HOUR.saturating_sub(Duration::from_millis(1)))).await.is_some());
     assert_eq!(get(store, &record, end).await, None);
     assert_eq!(store.take(&record.key, end).await.expect("take"), None);
     assert_eq!(store.replace(&record, end).await.expect("replace"), Replaced::Refused);

@@ -74,7 +74,7 @@ impl Auth {
         let (throttle, limits, now) = (&self.inner().throttle, &self.options().throttle, session.now());
         match throttle.charge(address, &limits.address, now).await? {
             Charge::Allowed => Ok(throttle.charge(account, &limits.account, now).await?),
-            throttled => Ok(throttled),
+            throttled @ Charge::Throttled { .. } => Ok(throttled),
         }
     }
 

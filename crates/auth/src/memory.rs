@@ -166,7 +166,9 @@ impl RecordStore for MemoryRecords {
             .map(|record| record.key.clone())
             .take(limit)
             .collect();
-        expired.iter().for_each(|key| drop(records.remove(key)));
+        for key in &expired {
+            records.remove(key);
+        }
         Ok(expired.len())
     }
 }

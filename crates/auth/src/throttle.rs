@@ -6,7 +6,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use hallpass_session::{StoreError, Timestamp};
+use hallpass_session::{StoreError, Timestamp, hex};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -155,8 +155,7 @@ fn key(id: &str) -> RecordKey {
 /// The key of an account: a hash, so that records hold no addresses, and the same for accounts that do not exist.
 pub(crate) fn account_key(login: &str) -> String {
     let hash = Sha256::digest(login.trim().to_lowercase().as_bytes());
-    let digits: String = hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    format!("account:{digits}")
+    format!("account:{}", hex(&hash[..16]))
 }
 
 /// The key of a client's address. A household has a whole IPv6 /64, and would else have as many attempts as addresses.

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use hallpass_session::{Timestamp, random};
+use hallpass_session::{Timestamp, hex, random};
 
 use crate::Email;
 
@@ -19,7 +19,7 @@ impl UserId {
 
     /// A fresh id of 128 random bits.
     pub fn generate() -> Self {
-        Self(random::<16>().iter().map(|byte| format!("{byte:02x}")).collect::<String>().into())
+        Self(hex(&random::<16>()).into())
     }
 
     /// The id's text.

@@ -58,6 +58,7 @@ impl Outcome {
 
 /// What the options and the moment say.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "they are the table's columns")]
 pub(crate) struct Policy {
     pub(crate) save_uninitialized: bool,
     pub(crate) resave: bool,
@@ -97,7 +98,10 @@ pub(crate) enum Cookie {
 
 /// The decision.
 pub(crate) fn commit(arrived: Arrived, outcome: Outcome, policy: Policy) -> (Write, Cookie) {
-    use {Arrived::*, Outcome::*};
+    use {
+        Arrived::{Known, Nobody},
+        Outcome::{Changed, Destroyed, Established, Renewed, Replaced, Unset, Untouched},
+    };
     let resend = |when: bool| if when { Cookie::Send } else { Cookie::Leave };
     match (arrived, outcome) {
         (Nobody, Untouched) if policy.save_uninitialized => (Write::Create, Cookie::Send),
@@ -166,7 +170,10 @@ mod tests {
 
     #[test]
     fn every_row_of_the_table() {
-        use {Arrived::*, Outcome::*};
+        use {
+            Arrived::{Known, Nobody},
+            Outcome::{Changed, Destroyed, Established, Renewed, Replaced, Unset, Untouched},
+        };
         for (arrived, outcome, expected) in [
             (Nobody, Untouched, vec!["(Create, Send)", "(Nothing, Leave)"]),
             (Nobody, Changed, vec!["(Create, Send)"]),

@@ -48,7 +48,7 @@ mod time;
 pub use cookie::{CookieOptions, Priority, SameSite, Secure, pairs as cookie_pairs};
 pub use document::{Document, ValueError};
 pub use id::{
-    IdGenerator, IdHash, InvalidHandle, MAX_ID_LENGTH, RandomIds, SessionHandle, SessionId, random,
+    IdGenerator, IdHash, InvalidHandle, MAX_ID_LENGTH, RandomIds, SessionHandle, SessionId, hex, random,
 };
 pub use keys::{Keys, KeysError, MIN_SECRET_LENGTH, Verified};
 pub use layer::{LoadError, SessionFuture, SessionLayer, SessionService, StoreUnavailable};

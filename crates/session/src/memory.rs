@@ -192,7 +192,9 @@ impl SessionStore for MemoryStore {
             .map(|(id, _)| id.clone())
             .take(limit)
             .collect();
-        expired.iter().for_each(|id| drop(sessions.remove(id)));
+        for id in &expired {
+            sessions.remove(id);
+        }
         Ok(expired.len())
     }
 

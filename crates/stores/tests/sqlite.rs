@@ -1,5 +1,7 @@
 //! SQLite keeps the contracts, also with several programs on one file, and guards its file.
 
+#![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
+
 use std::{
     path::{Path, PathBuf},
     sync::{

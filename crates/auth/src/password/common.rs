@@ -37,8 +37,8 @@ fn is_word_with_ending(password: &str, is_word: impl Fn(&str) -> bool) -> bool {
 
 /// `word` if the text is `wordword`, `wordwordword`, …
 fn repeated_unit(text: &str) -> Option<&str> {
-    let lengths =
-        (1..=text.len() / 2).filter(|length| text.len() % length == 0 && text.is_char_boundary(*length));
+    let lengths = (1..=text.len() / 2)
+        .filter(|length| text.len().is_multiple_of(*length) && text.is_char_boundary(*length));
     lengths.map(|length| &text[..length]).find(|unit| unit.repeat(text.len() / unit.len()) == text)
 }
 

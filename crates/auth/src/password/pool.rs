@@ -72,12 +72,9 @@ impl HashPool {
         password: Secret<String>,
         hash: Option<PasswordHash>,
     ) -> Result<Verdict, Error> {
-        self.run(move |pool| match hash {
-            Some(hash) => pool.hasher.verify(password.expose(), &hash),
-            None => {
-                pool.hasher.verify(password.expose(), &pool.nobody);
-                Verdict::Wrong
-            }
+        self.run(move |pool| {
+            let verdict = pool.hasher.verify(password.expose(), hash.as_ref().unwrap_or(&pool.nobody));
+            if hash.is_some() { verdict } else { Verdict::Wrong }
         })
         .await
     }

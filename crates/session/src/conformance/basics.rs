@@ -65,7 +65,7 @@ async fn taken(store: Store) {
     let (one, two) = (record(r#"{"n":1}"#), SessionRecord { seen: NOW + IDLE, ..record(r#"{"n":2}"#) });
     let (id, _) = stored(&store, &one).await;
     let again = async |now| store.create(&id, &two, now).await.expect("create");
-    assert_eq!(again(NOW + (IDLE - MILLI)).await, Created::Taken);
+    assert_eq!(again(NOW + (IDLE.saturating_sub(MILLI))).await, Created::Taken);
     assert_eq!(load(&store, &id, NOW).await, Some(one), "a refused create changed the session");
     assert!(matches!(again(NOW + IDLE).await, Created::Done(_)), "an expired session is none");
     assert_eq!(load(&store, &id, NOW + IDLE).await, Some(two.clone()));
@@ -73,14 +73,14 @@ async fn taken(store: Store) {
 
 async fn deadlines(store: Store) {
     let (idle, _) = stored(&store, &record("{}")).await;
-    assert!(load(&store, &idle, NOW + (IDLE - MILLI)).await.is_some());
+    assert!(load(&store, &idle, NOW + (IDLE.saturating_sub(MILLI))).await.is_some());
     assert!(load(&store, &idle, NOW + IDLE).await.is_none());
 
     let lifetime = Lifetime { idle: IDLE, until: Some(NOW + MINUTE), persistent: false };
     let (absolute, _) = stored(&store, &SessionRecord { lifetime, ..record("{}") }).await;
     let touch = Touch { id: absolute.clone(), seen: NOW + MILLI, expires: NOW + MINUTE };
     store.touch(&[touch], NOW + MILLI).await.expect("touch");
-    assert!(load(&store, &absolute, NOW + (MINUTE - MILLI)).await.is_some());
+    assert!(load(&store, &absolute, NOW + (MINUTE.saturating_sub(MILLI))).await.is_some());
     assert!(load(&store, &absolute, NOW + MINUTE).await.is_none(), "use moved the absolute deadline");
 }
 

@@ -56,7 +56,10 @@ pub fn contracts() -> Vec<Contract> {
     [basics::contracts(), users::contracts(), races::contracts()].into_iter().flatten().collect()
 }
 
-/// Checks all promises; panics at the first that is broken.
+/// Checks all promises.
+///
+/// # Panics
+/// At the first promise that is broken, with its name.
 pub async fn run(store: Store) {
     for contract in contracts() {
         // A contract in a task of its own: when it panics, its name stands beside the reason.

@@ -96,7 +96,7 @@ async fn delete_among_writes(store: Store) {
         async move {
             match number % 4 {
                 0 if number == 0 => {
-                    drop(store.delete_of_user(record.user.as_deref().unwrap_or_default(), None, NOW).await)
+                    drop(store.delete_of_user(record.user.as_deref().unwrap_or_default(), None, NOW).await);
                 }
                 1 => drop(store.delete(&id, NOW).await),
                 2 => drop(store.touch(&[Touch { id, seen: NOW, expires: NOW + IDLE }], NOW).await),

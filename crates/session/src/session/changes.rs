@@ -27,6 +27,7 @@ pub(crate) struct Established {
 
 impl Changes {
     /// What this request did to `key`: `None` nothing, `Some(None)` removed it, `Some(Some(..))` set it.
+    #[expect(clippy::option_option, reason = "three answers, spelled out above")]
     pub(crate) fn entry(&self, key: &str) -> Option<Option<&RawValue>> {
         let (_, value) = self.entries.iter().find(|(name, _)| **name == *key)?;
         Some(value.as_deref())

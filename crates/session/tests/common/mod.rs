@@ -26,10 +26,10 @@ pub struct Spy {
 impl Spy {
     fn note(&self, operation: &'static str) -> Result<(), StoreError> {
         self.asked.lock().unwrap().push(operation);
-        match self.broken.lock().unwrap().contains(operation) {
-            true => Err(StoreError::new("reach the store", "connection refused")),
-            false => Ok(()),
+        if self.broken.lock().unwrap().contains(operation) {
+            return Err(StoreError::new("reach the store", "connection refused"));
         }
+        Ok(())
     }
 }
 
@@ -152,11 +152,11 @@ pub fn app_with(keys: Keys, mut options: SessionOptions) -> App {
 
 impl App {
     pub fn on(store: Arc<Spy>, clock: ManualClock, keys: Keys, options: &mut SessionOptions) -> Self {
-        options.clock = Arc::new(clock.clone());
-        let layer = SessionLayer::new(store.clone(), keys, options.clone()).unwrap();
         async fn run(Extension(handler): Extension<Handler>, session: Session) -> Response {
             handler(session).await
         }
+        options.clock = Arc::new(clock.clone());
+        let layer = SessionLayer::new(store.clone(), keys, options.clone()).unwrap();
         let router = Router::new()
             .route("/untouched", axum::routing::get(|| async { "no session needed" }))
             .fallback(run)
