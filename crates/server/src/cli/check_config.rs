@@ -1,0 +1,68 @@
+//! `hallpass check-config`: what the server would run with, and who says so.
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::{
+    Global, Serve, environment,
+    output::{Failure, Output},
+};
+use crate::config::{
+    Config,
+    schema::{Kind, SETTINGS, Setting},
+};
+
+#[derive(Args)]
+pub(super) struct CheckConfig {
+    #[command(flatten)]
+    serve: Serve,
+    /// Describe all settings in Markdown instead
+    #[arg(long)]
+    reference: bool,
+}
+
+pub(super) fn run(output: &Output, global: &Global, check: CheckConfig) -> Result<(), Failure> {
+    if check.reference {
+        Output::text(&reference());
+        return Ok(());
+    }
+    let (_, values) = Config::load_with_values(&global.with(check.serve), environment())?;
+    let row = |setting: &Setting| -> Vec<Value> {
+        let value = values.get(setting.path).map(ToString::to_string).unwrap_or_default();
+        let hidden = setting.kind == Kind::Secrets && !value.is_empty();
+        let value = if hidden { "(hidden)".to_owned() } else { value };
+        vec![json!(setting.path), json!(value), json!(values.origin(setting.path).to_string())]
+    };
+    output.list(&["setting", "value", "from"], &SETTINGS.iter().map(row).collect::<Vec<_>>());
+    Ok(())
+}
+
+/// The table of docs/configuration.md.
+fn reference() -> String {
+    let row = |setting: &Setting| {
+        let default =
+            if setting.default.is_empty() { String::new() } else { format!("`{}`", setting.default) };
+        format!(
+            "| `{}` | {} | {default} | {} |\n",
+            setting.path,
+            setting.kind.describe(),
+            setting.doc.replace('|', "\\|")
+        )
+    };
+    let rows: String = SETTINGS.iter().map(row).collect();
+    format!("| setting | holds | default | meaning |\n|---|---|---|---|\n{rows}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_guide_describes_the_settings_there_are() {
+        let guide = include_str!("../../../../docs/configuration.md");
+        assert!(
+            guide.contains(&reference()),
+            "docs/configuration.md is out of date: put the output of `hallpass check-config --reference` there"
+        );
+    }
+}

@@ -1,0 +1,194 @@
+//! The command line: what operators type. docs/cli.md lists it all; exit codes are in [`Exit`].
+
+mod check_config;
+mod hash;
+mod key;
+mod output;
+mod session;
+mod user;
+
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
+use hallpass_auth::Auth;
+use hallpass_session::{Clock, SystemClock, Timestamp};
+use hallpass_stores::Stores;
+
+use self::output::{Failure, Output};
+use crate::{
+    config::{Config, Flags},
+    log, serve,
+};
+
+/// How the program ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// It did what was asked.
+    Done = 0,
+    /// It could not: the database, the port, the system.
+    Failed = 1,
+    /// It was asked in a way it does not understand: arguments, configuration.
+    Usage = 2,
+    /// There is no such user or session.
+    NotFound = 3,
+    /// What was asked is not allowed: an address that is taken, a password that is too weak.
+    Refused = 4,
+}
+
+#[derive(Parser)]
+#[command(name = "hallpass", version, about = "Sign-in pages, accounts and sessions in one binary")]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Args)]
+struct Global {
+    /// The configuration file (TOML)
+    #[arg(long, value_name = "FILE", global = true, env = "HALLPASS_CONFIG")]
+    config: Option<std::path::PathBuf>,
+    /// Where everything is kept [default: sqlite:hallpass.db]
+    #[arg(long, value_name = "URL", global = true)]
+    database: Option<String>,
+    /// Answer in JSON, errors too
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start the server
+    Serve(Serve),
+    /// Check the configuration and show where each setting comes from
+    CheckConfig(check_config::CheckConfig),
+    /// Signing secrets
+    #[command(subcommand)]
+    Key(key::Command),
+    /// Password hashing
+    #[command(subcommand)]
+    Hash(hash::Command),
+    /// Accounts
+    #[command(subcommand)]
+    User(user::Command),
+    /// Sessions
+    #[command(subcommand)]
+    Session(session::Command),
+    /// Print a completion script for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Args)]
+struct Serve {
+    /// The address and port to listen on; port 0 takes a free one [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// Where browsers reach the server [default: http://localhost:PORT]
+    #[arg(long, value_name = "URL")]
+    public_url: Option<String>,
+}
+
+impl Global {
+    fn flags(&self) -> Flags {
+        Flags { config: self.config.clone(), database: self.database.clone(), ..Flags::default() }
+    }
+
+    fn with(&self, serve: Serve) -> Flags {
+        Flags { listen: serve.listen, public_url: serve.public_url, ..self.flags() }
+    }
+}
+
+/// The program: reads arguments and environment, does what they say.
+pub fn main() -> ExitCode {
+    let json = std::env::args_os().any(|argument| argument == "--json");
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if json && error.use_stderr() => {
+            let message = error.to_string();
+            let message = message.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            return Output::new(true).fail(&Failure::new(Exit::Usage, "usage", message));
+        }
+        Err(error) => {
+            let help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            error.print().ok();
+            return code(if help { Exit::Done } else { Exit::Usage });
+        }
+    };
+    let output = Output::new(cli.global.json);
+    match run(&output, cli) {
+        Ok(()) => code(Exit::Done),
+        Err(failure) => output.fail(&failure),
+    }
+}
+
+fn code(exit: Exit) -> ExitCode {
+    ExitCode::from(exit as u8)
+}
+
+fn run(output: &Output, Cli { global, command }: Cli) -> Result<(), Failure> {
+    match command {
+        Command::Serve(serve) => start(output, &global.with(serve)),
+        Command::CheckConfig(check) => check_config::run(output, &global, check),
+        Command::Key(command) => {
+            key::run(output, &command);
+            Ok(())
+        }
+        Command::Hash(command) => hash::run(output, &command),
+        Command::User(command) => at_desk(&global, async |desk| user::run(output, &desk, command).await),
+        Command::Session(command) => {
+            at_desk(&global, async |desk| session::run(output, &desk, command).await)
+        }
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "hallpass", &mut script);
+            Output::text(&String::from_utf8_lossy(&script));
+            Ok(())
+        }
+    }
+}
+
+fn start(output: &Output, flags: &Flags) -> Result<(), Failure> {
+    let config = Config::load(flags, environment())?;
+    log::start(&config);
+    let ready = |url: &str| output.ready(url);
+    runtime()?.block_on(serve(config, ready)).map_err(Failure::failed)
+}
+
+/// What commands on accounts and sessions work with.
+struct Desk {
+    stores: Stores,
+    auth: Auth,
+    now: Timestamp,
+}
+
+fn at_desk(global: &Global, work: impl AsyncFnOnce(Desk) -> Result<(), Failure>) -> Result<(), Failure> {
+    let config = Config::load(&global.flags(), environment())?;
+    let stores = Stores::open(&config.database).map_err(Failure::failed)?;
+    let auth =
+        Auth::new(stores.users.clone(), stores.records.clone(), config.auth).map_err(Failure::failed)?;
+    runtime()?.block_on(work(Desk { stores, auth, now: SystemClock.now() }))
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::failed)
+}
+
+/// The environment; variables that are no text cannot be ours.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,141 @@
+//! What commands print: tables and sentences for people, JSON for programs.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the one place that prints")]
+
+use std::{
+    error::Error,
+    io::{self, IsTerminal, Write},
+    iter,
+    process::ExitCode,
+};
+
+use serde_json::{Value, json};
+
+use super::{Exit, code};
+use crate::config::ConfigError;
+
+/// Why a command did not do what was asked.
+pub(super) struct Failure {
+    exit: Exit,
+    code: &'static str,
+    message: String,
+}
+
+impl Failure {
+    pub(super) fn new(exit: Exit, code: &'static str, message: impl Into<String>) -> Self {
+        Self { exit, code, message: message.into() }
+    }
+
+    /// Something is broken; with all its causes.
+    pub(super) fn failed(error: impl Error + 'static) -> Self {
+        let causes = iter::successors(error.source(), |cause| (*cause).source());
+        let mut message = error.to_string();
+        for cause in causes.map(ToString::to_string) {
+            // Some errors already say what their cause says.
+            if !message.contains(&cause) {
+                message = format!("{message}: {cause}");
+            }
+        }
+        Self::new(Exit::Failed, "failed", message)
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::new(Exit::Usage, "configuration", error.to_string())
+    }
+}
+
+/// Where answers go.
+pub(super) struct Output {
+    json: bool,
+}
+
+impl Output {
+    pub(super) fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    /// One answer: a sentence, or `value`.
+    pub(super) fn answer(&self, sentence: &str, value: &Value) {
+        Self::text(&if self.json { format!("{value}\n") } else { format!("{sentence}\n") });
+    }
+
+    /// A list: a table, or an array of objects with these names.
+    pub(super) fn list(&self, names: &[&str], rows: &[Vec<Value>]) {
+        if self.json {
+            let object = |row: &Vec<Value>| -> Value {
+                names.iter().map(ToString::to_string).zip(row.iter().cloned()).collect()
+            };
+            return Self::text(&format!("{}\n", Value::Array(rows.iter().map(object).collect())));
+        }
+        let header: Vec<String> = names.iter().map(|name| name.to_uppercase().replace('_', " ")).collect();
+        let cells: Vec<Vec<String>> =
+            iter::once(header).chain(rows.iter().map(|row| row.iter().map(cell).collect())).collect();
+        Self::text(&table(&cells));
+    }
+
+    /// The line that says where to click.
+    pub(super) fn ready(&self, url: &str) {
+        self.answer(&format!("Hallpass is ready: open {url} (stop with Ctrl-C)"), &json!({ "ready": url }));
+    }
+
+    /// A reader that has seen enough (`hallpass user list | head`) is no error.
+    pub(super) fn text(text: &str) {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).ok();
+    }
+
+    pub(super) fn fail(&self, failure: &Failure) -> ExitCode {
+        if self.json {
+            eprintln!("{}", json!({ "message": failure.message, "code": failure.code }));
+        } else {
+            eprintln!("hallpass: {}", failure.message);
+        }
+        code(failure.exit)
+    }
+}
+
+/// Asks at the terminal; where there is none, the answer is yes: scripts know what they do.
+pub(super) fn confirmed(question: &str) -> bool {
+    if !io::stdin().is_terminal() {
+        return true;
+    }
+    print!("{question} [y/N] ");
+    io::stdout().flush().ok();
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
+}
+
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::Bool(flag) => if *flag { "yes" } else { "no" }.to_owned(),
+        Value::String(text) if text.is_empty() => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => items.iter().map(cell).collect::<Vec<_>>().join(","),
+        other => other.to_string(),
+    }
+}
+
+fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.first().map_or(0, Vec::len);
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
+    };
+    rows.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_line_up() {
+        let rows = [["A", "LONG"], ["äöü", "x"]].map(|row| row.map(str::to_owned).to_vec());
+        assert_eq!(table(&rows), "A    LONG\näöü  x\n");
+    }
+}

@@ -1,0 +1,148 @@
+//! `hallpass session`: who is signed in, and how to end that.
+
+use std::collections::HashMap;
+
+use clap::Subcommand;
+use hallpass_auth::UserId;
+use hallpass_session::{Listed, SessionHandle};
+use serde_json::{Value, json};
+
+use super::{
+    Desk, Exit,
+    output::{Failure, Output},
+    user,
+};
+
+/// How many sessions are read at once.
+const PAGE: usize = 500;
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// List live sessions
+    List {
+        /// Only those of this account
+        #[arg(long, value_name = "EMAIL")]
+        user: Option<String>,
+    },
+    /// End sessions
+    #[command(group = clap::ArgGroup::new("which").required(true))]
+    Revoke {
+        /// The session of this handle, as `session list` shows it
+        #[arg(group = "which")]
+        handle: Option<String>,
+        /// All sessions of this account
+        #[arg(long, value_name = "EMAIL", group = "which")]
+        user: Option<String>,
+        /// All sessions of all accounts
+        #[arg(long, group = "which")]
+        all: bool,
+    },
+}
+
+pub(super) async fn run(output: &Output, desk: &Desk, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::List { user } => list(output, desk, user.as_deref()).await,
+        Command::Revoke { handle: Some(handle), .. } => revoke_one(output, desk, &handle).await,
+        Command::Revoke { user: Some(user), .. } => revoke_of(output, desk, &user).await,
+        Command::Revoke { .. } => revoke_all(output, desk).await,
+    }
+}
+
+async fn list(output: &Output, desk: &Desk, email: Option<&str>) -> Result<(), Failure> {
+    let sessions = match email {
+        Some(email) => {
+            let user = user::find(desk, email).await?;
+            desk.stores.sessions.of_user(user.id.as_str(), desk.now).await.map_err(Failure::failed)?
+        }
+        None => all(desk).await?,
+    };
+    let mut names = Names::default();
+    let mut rows = Vec::with_capacity(sessions.len());
+    for session in &sessions {
+        let user = names.email(desk, session.user.as_deref()).await?;
+        rows.push(row(session, user.as_deref()));
+    }
+    output.list(
+        &["handle", "user", "address", "user_agent", "created_at", "last_seen_at", "expires_at"],
+        &rows,
+    );
+    Ok(())
+}
+
+fn row(session: &Listed, user: Option<&str>) -> Vec<Value> {
+    let label = session.label.as_deref().and_then(|label| serde_json::from_str::<Value>(label).ok());
+    let label = label.unwrap_or_default();
+    vec![
+        json!(session.handle.to_string()),
+        json!(user),
+        label.get("addr").cloned().unwrap_or_default(),
+        label.get("agent").cloned().unwrap_or_default(),
+        json!(session.created.to_string()),
+        json!(session.seen.to_string()),
+        json!(session.expires.to_string()),
+    ]
+}
+
+/// Addresses of users by their ids, each asked for once.
+#[derive(Default)]
+struct Names(HashMap<String, Option<String>>);
+
+impl Names {
+    async fn email(&mut self, desk: &Desk, id: Option<&str>) -> Result<Option<String>, Failure> {
+        let Some(id) = id else { return Ok(None) };
+        if let Some(known) = self.0.get(id) {
+            return Ok(known.clone());
+        }
+        let user = desk.stores.users.find(&UserId::new(id)).await.map_err(Failure::failed)?;
+        let email = user.map(|user| user.email.as_str().to_owned());
+        self.0.insert(id.to_owned(), email.clone());
+        Ok(email)
+    }
+}
+
+async fn all(desk: &Desk) -> Result<Vec<Listed>, Failure> {
+    let mut sessions = Vec::new();
+    loop {
+        let after = sessions.last().map(|session: &Listed| session.handle);
+        let page = desk.stores.sessions.list(after, PAGE, desk.now).await.map_err(Failure::failed)?;
+        let last = page.len() < PAGE;
+        sessions.extend(page);
+        if last {
+            return Ok(sessions);
+        }
+    }
+}
+
+async fn revoke_one(output: &Output, desk: &Desk, handle: &str) -> Result<(), Failure> {
+    let missing = || Failure::new(Exit::NotFound, "not_found", format!("there is no session {handle}"));
+    let parsed: SessionHandle =
+        handle.parse().map_err(|error| Failure::new(Exit::Usage, "usage", format!("{handle:?}: {error}")))?;
+    let ended = desk.stores.sessions.delete_handle(parsed, None, desk.now).await.map_err(Failure::failed)?;
+    if !ended {
+        return Err(missing());
+    }
+    told(output, 1);
+    Ok(())
+}
+
+async fn revoke_of(output: &Output, desk: &Desk, email: &str) -> Result<(), Failure> {
+    let user = user::find(desk, email).await?;
+    let ended = desk.stores.sessions.delete_of_user(user.id.as_str(), None, desk.now).await;
+    told(output, ended.map_err(Failure::failed)?);
+    Ok(())
+}
+
+async fn revoke_all(output: &Output, desk: &Desk) -> Result<(), Failure> {
+    let mut ended = 0;
+    for session in all(desk).await? {
+        let one = desk.stores.sessions.delete_handle(session.handle, None, desk.now).await;
+        ended += u64::from(one.map_err(Failure::failed)?);
+    }
+    told(output, ended);
+    Ok(())
+}
+
+fn told(output: &Output, ended: u64) {
+    let sessions = if ended == 1 { "session" } else { "sessions" };
+    output.answer(&format!("Ended {ended} {sessions}"), &json!({ "ended": ended }));
+}

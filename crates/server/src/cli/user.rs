@@ -1,0 +1,173 @@
+//! `hallpass user`: accounts, for operators.
+
+use std::io::{self, BufRead, IsTerminal};
+
+use clap::Subcommand;
+use hallpass_auth::{Refusal, RegisterOutcome, Registration, User};
+use hallpass_session::Secret;
+use serde_json::{Value, json};
+
+use super::{
+    Desk, Exit,
+    output::{Failure, Output, confirmed},
+};
+
+/// How many users are read at once.
+const PAGE: usize = 500;
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Make an account; the password is asked for, or read from standard input
+    Create {
+        /// The e-mail address
+        email: String,
+        /// What to call the person
+        #[arg(long)]
+        name: Option<String>,
+        /// A role; may be repeated
+        #[arg(long = "role", value_name = "ROLE")]
+        roles: Vec<String>,
+    },
+    /// List all accounts
+    List,
+    /// Disable an account and end its sessions
+    Disable {
+        /// The e-mail address
+        email: String,
+    },
+    /// Enable a disabled account
+    Enable {
+        /// The e-mail address
+        email: String,
+    },
+    /// Delete an account with its sessions and everything that belongs to it
+    Delete {
+        /// The e-mail address
+        email: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+pub(super) async fn run(output: &Output, desk: &Desk, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Create { email, name, roles } => create(output, desk, email, name, roles).await,
+        Command::List => list(output, desk).await,
+        Command::Disable { email } => set_disabled(output, desk, &email, true).await,
+        Command::Enable { email } => set_disabled(output, desk, &email, false).await,
+        Command::Delete { email, yes } => delete(output, desk, &email, yes).await,
+    }
+}
+
+/// The account with this address, or exit code 3.
+pub(super) async fn find(desk: &Desk, email: &str) -> Result<User, Failure> {
+    let user = desk.auth.user_by_email(email).await.map_err(Failure::failed)?;
+    let missing =
+        || Failure::new(Exit::NotFound, "not_found", format!("there is no account with the address {email}"));
+    user.ok_or_else(missing)
+}
+
+async fn create(
+    output: &Output,
+    desk: &Desk,
+    email: String,
+    name: Option<String>,
+    roles: Vec<String>,
+) -> Result<(), Failure> {
+    let registration = Registration { email: email.clone(), password: password()?, name };
+    let outcome = desk.auth.create_user(registration, roles, desk.now).await.map_err(Failure::failed)?;
+    match outcome {
+        RegisterOutcome::Registered(user) => {
+            let sentence = format!("Created {} ({})", user.email, user.id);
+            output.answer(&sentence, &json!({ "id": user.id, "email": user.email.as_str() }));
+            Ok(())
+        }
+        RegisterOutcome::Taken => Err(Failure::new(
+            Exit::Refused,
+            "email_taken",
+            format!("there is an account with the address {email} already"),
+        )),
+        RegisterOutcome::Refused(refusal) => Err(refused(refusal)),
+        RegisterOutcome::Throttled { .. } => {
+            Err(Failure::new(Exit::Refused, "too_many_attempts", "too many attempts"))
+        }
+    }
+}
+
+fn refused(refusal: Refusal) -> Failure {
+    let code = match refusal {
+        Refusal::Email => "invalid_email",
+        Refusal::Name => "invalid_name",
+        Refusal::Password(_) => "invalid_password",
+    };
+    Failure::new(Exit::Refused, code, refusal.to_string())
+}
+
+/// The new password: typed twice at a terminal, else the first line of standard input.
+fn password() -> Result<Secret<String>, Failure> {
+    let stdin = io::stdin();
+    if !stdin.is_terminal() {
+        let mut line = String::new();
+        stdin.lock().read_line(&mut line).map_err(Failure::failed)?;
+        return Ok(Secret::new(line.trim_end_matches(['\r', '\n']).to_owned()));
+    }
+    let ask = |prompt: &str| rpassword::prompt_password(prompt).map(Secret::new).map_err(Failure::failed);
+    let (first, second) = (ask("Password: ")?, ask("Again: ")?);
+    if first.expose() == second.expose() {
+        return Ok(first);
+    }
+    Err(Failure::new(Exit::Refused, "mismatch", "the two passwords are not the same"))
+}
+
+async fn list(output: &Output, desk: &Desk) -> Result<(), Failure> {
+    let mut rows: Vec<Vec<Value>> = Vec::new();
+    let mut after = None;
+    loop {
+        let page = desk.stores.users.list(after.as_ref(), PAGE).await.map_err(Failure::failed)?;
+        rows.extend(page.iter().map(row));
+        if page.len() < PAGE {
+            break;
+        }
+        after = page.into_iter().next_back().map(|user| user.email);
+    }
+    output.list(&["email", "name", "roles", "disabled", "created_at", "id"], &rows);
+    Ok(())
+}
+
+fn row(user: &User) -> Vec<Value> {
+    vec![
+        json!(user.email.as_str()),
+        json!(user.name),
+        json!(user.roles),
+        json!(user.disabled),
+        json!(user.created.to_string()),
+        json!(user.id),
+    ]
+}
+
+async fn set_disabled(output: &Output, desk: &Desk, email: &str, disabled: bool) -> Result<(), Failure> {
+    let user = find(desk, email).await?;
+    let changed = desk.auth.set_disabled(&user, disabled, &*desk.stores.sessions, desk.now).await;
+    changed.map_err(Failure::failed)?;
+    let sentence = if disabled {
+        format!("Disabled {}; its sessions have ended", user.email)
+    } else {
+        format!("Enabled {}", user.email)
+    };
+    output.answer(&sentence, &json!({ "email": user.email.as_str(), "disabled": disabled }));
+    Ok(())
+}
+
+async fn delete(output: &Output, desk: &Desk, email: &str, yes: bool) -> Result<(), Failure> {
+    let user = find(desk, email).await?;
+    if !yes && !confirmed(&format!("Delete {} and everything that belongs to it?", user.email)) {
+        return Err(Failure::new(Exit::Refused, "not_confirmed", "nothing was deleted"));
+    }
+    desk.auth.delete_user(&user, &*desk.stores.sessions, desk.now).await.map_err(Failure::failed)?;
+    output.answer(
+        &format!("Deleted {}", user.email),
+        &json!({ "email": user.email.as_str(), "deleted": true }),
+    );
+    Ok(())
+}

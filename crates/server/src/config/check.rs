@@ -1,0 +1,342 @@
+//! From values to a [`Config`]: what cannot be, or would be unsafe, becomes a problem that says what to write instead.
+
+use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
+
+use hallpass_auth::{
+    Argon2Params, AuthOptions, HashPoolOptions, Limit, LoginKey, PasswordPolicy, ThrottleOptions,
+};
+use hallpass_session::{CookieOptions, Keys, SameSite, Secret, Secure, SessionOptions, TrustProxy};
+use tracing_subscriber::EnvFilter;
+use url::Url;
+
+use super::{Config, Limits, LogFormat, gather::Values};
+use crate::cors::CorsPolicy;
+
+/// The configuration these values describe; `None` or problems when there is none.
+pub(super) fn check(values: &mut Values) -> Option<Config> {
+    let listen = listen(values);
+    let public_url = public_url(values);
+    let trust_proxy = trust_proxy(values);
+    let https = public_url.as_ref().is_some_and(|url| url.scheme() == "https");
+    let secrets = secrets(values);
+    let session = session(values, https);
+    let auth = auth(values);
+    let cors = cors(values);
+    let csrf_token = csrf_token(values, session.cookie.same_site);
+    let trusted_origins = trusted_origins(values, public_url.as_ref());
+    check_log_level(values);
+    Some(Config {
+        listen: listen?,
+        public_url,
+        database: values.text("database").to_owned(),
+        trust_proxy: trust_proxy?,
+        service_name: values.text("service_name").to_owned(),
+        secrets,
+        key_file: key_file(values),
+        session,
+        auth: auth?,
+        clear_site_data: clear_site_data(values),
+        registration_open: values.flag_of("registration.open"),
+        cors: cors?,
+        csrf_token,
+        trusted_origins,
+        templates: templates(values),
+        log_level: values.text("log.level").to_owned(),
+        log_format: match values.text("log.format") {
+            "text" => LogFormat::Text,
+            "json" => LogFormat::Json,
+            _ => LogFormat::Auto,
+        },
+        limits: limits(values)?,
+    })
+}
+
+fn listen(values: &mut Values) -> Option<SocketAddr> {
+    let text = values.text("listen").replace("localhost", "127.0.0.1");
+    let listen = text.parse().ok();
+    if listen.is_none() {
+        values.problem(
+            "listen",
+            format!("{text:?} is no address with a port; write 127.0.0.1:8080 or [::1]:8080"),
+        );
+    }
+    listen
+}
+
+fn public_url(values: &mut Values) -> Option<Url> {
+    let text = values.text("public_url").to_owned();
+    if text.is_empty() {
+        return None;
+    }
+    let url = Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    let Some(url) = url else {
+        values.problem("public_url", format!("{text:?} is no web address; write https://auth.example.com"));
+        return None;
+    };
+    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    if !bare || !url.username().is_empty() || url.password().is_some() {
+        values.problem("public_url", "has no path, query or user; write https://auth.example.com".to_owned());
+    }
+    Some(url)
+}
+
+fn trust_proxy(values: &mut Values) -> Option<TrustProxy> {
+    match TrustProxy::parse(values.text("trust_proxy")) {
+        Ok(trust) => Some(trust),
+        Err(error) => {
+            values.problem("trust_proxy", error.to_string());
+            None
+        }
+    }
+}
+
+fn secrets(values: &mut Values) -> Vec<Secret<String>> {
+    let secrets = values.list("session.secrets").to_vec();
+    if let Some(error) = (!secrets.is_empty()).then(|| Keys::new(&secrets).err()).flatten() {
+        values.problem("session.secrets", error.to_string());
+    }
+    secrets.into_iter().map(Secret::new).collect()
+}
+
+fn key_file(values: &Values) -> PathBuf {
+    let path = values.text("key_file");
+    if !path.is_empty() {
+        return path.into();
+    }
+    let database = values.text("database");
+    let database = database.strip_prefix("sqlite:").unwrap_or_default();
+    PathBuf::from(database.strip_prefix("//").unwrap_or(database)).with_file_name("hallpass.key")
+}
+
+fn session(values: &mut Values, https: bool) -> SessionOptions {
+    let domain = values.text("session.cookie_domain");
+    let domain = (!domain.is_empty()).then(|| domain.to_owned());
+    let name = match values.text("session.cookie_name") {
+        "" => match (https, &domain) {
+            (true, None) => "__Host-hallpass",
+            (true, Some(_)) => "__Secure-hallpass",
+            (false, _) => "hallpass",
+        },
+        name => name,
+    };
+    let options = SessionOptions {
+        cookie: CookieOptions {
+            name: name.to_owned(),
+            domain,
+            secure: if https { Secure::On } else { Secure::Off },
+            same_site: match values.text("session.same_site") {
+                "strict" => SameSite::Strict,
+                "none" => SameSite::None,
+                _ => SameSite::Lax,
+            },
+            partitioned: values.flag_of("session.partitioned"),
+            ..CookieOptions::default()
+        },
+        idle_timeout: Some(values.duration("session.idle_timeout")),
+        absolute_timeout: Some(values.duration("session.absolute_timeout")),
+        fresh_for: values.duration("session.fresh_for"),
+        touch_after: values.duration("session.touch_after"),
+        ..SessionOptions::default()
+    };
+    if let Err(error) = options.validate() {
+        for problem in error.problems() {
+            let hint = if problem.contains("secure = on") { " (give an https public_url)" } else { "" };
+            values.problem("session", format!("{problem}{hint}"));
+        }
+    }
+    if values.duration("session.remember_for").is_zero() {
+        values.problem("session.remember_for", "must be longer than zero".to_owned());
+    }
+    options
+}
+
+fn auth(values: &mut Values) -> Option<AuthOptions> {
+    let small = |path| u32::try_from(values.number(path)).unwrap_or(u32::MAX);
+    let argon2 = Argon2Params {
+        memory_kib: small("password.argon2_memory_kib"),
+        iterations: small("password.argon2_iterations"),
+        parallelism: small("password.argon2_parallelism"),
+    };
+    let large = |path| usize::try_from(values.number(path)).unwrap_or(usize::MAX);
+    let hashing = HashPoolOptions::default();
+    let options = AuthOptions {
+        login_key: match values.text("session.login_key") {
+            "passport" => LoginKey::passport(),
+            key => LoginKey::plain(key),
+        },
+        password: PasswordPolicy {
+            min_length: large("password.min_length"),
+            max_length: large("password.max_length"),
+            service_name: values.text("service_name").to_owned(),
+            ..PasswordPolicy::default()
+        },
+        argon2,
+        hashing: HashPoolOptions {
+            threads: NonZeroUsize::new(large("password.hashing_threads")).unwrap_or(hashing.threads),
+            queue_deadline: values.duration("password.queue_deadline"),
+            max_waiting: large("password.max_waiting"),
+        },
+        throttle: ThrottleOptions {
+            account: limit(
+                values,
+                [
+                    "throttle.account.free",
+                    "throttle.account.window",
+                    "throttle.account.first_wait",
+                    "throttle.account.max_wait",
+                ],
+            ),
+            address: limit(
+                values,
+                [
+                    "throttle.address.free",
+                    "throttle.address.window",
+                    "throttle.address.first_wait",
+                    "throttle.address.max_wait",
+                ],
+            ),
+            register: limit(
+                values,
+                [
+                    "throttle.register.free",
+                    "throttle.register.window",
+                    "throttle.register.first_wait",
+                    "throttle.register.max_wait",
+                ],
+            ),
+        },
+        remember_for: values.duration("session.remember_for"),
+        sign_in_path: Some("/login".to_owned()),
+    };
+    check_auth(values, &options).then_some(options)
+}
+
+fn limit(values: &Values, [free, window, first_wait, max_wait]: [&'static str; 4]) -> Limit {
+    Limit {
+        free: u32::try_from(values.number(free)).unwrap_or(u32::MAX),
+        window: values.duration(window),
+        first_wait: values.duration(first_wait),
+        max_wait: values.duration(max_wait),
+    }
+}
+
+fn check_auth(values: &mut Values, options: &AuthOptions) -> bool {
+    let before = values.problems.len();
+    let policy = &options.password;
+    if policy.min_length < 8 {
+        values.problem("password.min_length", "must be at least 8 (NIST SP 800-63B-4)".to_owned());
+    }
+    if policy.max_length < 64 || policy.max_length < policy.min_length || policy.max_length > 4096 {
+        values.problem("password.max_length", "must be from 64 to 4096, and not below min_length".to_owned());
+    }
+    if let Err(error) = options.argon2.check() {
+        values.problem("password.argon2_memory_kib", error.to_string());
+    }
+    let throttle = &options.throttle;
+    for (name, limit) in
+        [("account", throttle.account), ("address", throttle.address), ("register", throttle.register)]
+    {
+        if limit.free == 0 || limit.first_wait.is_zero() || limit.max_wait < limit.first_wait {
+            values.problem(
+                &format!("throttle.{name}"),
+                "free must be at least 1, first_wait longer than zero, max_wait not shorter than it"
+                    .to_owned(),
+            );
+        }
+    }
+    values.problems.len() == before
+}
+
+fn cors(values: &mut Values) -> Option<CorsPolicy> {
+    let policy = CorsPolicy::new(
+        values.list("cors.origins"),
+        values.flag_of("cors.credentials"),
+        values.list("cors.methods"),
+        values.list("cors.allowed_headers"),
+        values.list("cors.exposed_headers"),
+        values.duration("cors.max_age"),
+    );
+    policy.map_err(|problems| problems.into_iter().for_each(|(at, advice)| values.problem(at, advice))).ok()
+}
+
+/// Whether tokens are demanded. `SameSite=None` sends the cookie with every site's requests, so it needs them.
+fn csrf_token(values: &mut Values, same_site: SameSite) -> bool {
+    let token = values.text("csrf.mode") == "token";
+    if same_site == SameSite::None && !token {
+        values.problem("session.same_site", "none needs csrf.mode = \"token\"".to_owned());
+    }
+    token
+}
+
+fn trusted_origins(values: &mut Values, public_url: Option<&Url>) -> Vec<String> {
+    let mut trusted: Vec<String> =
+        public_url.map(|url| url.origin().ascii_serialization()).into_iter().collect();
+    for origin in values.list("csrf.trusted_origins").to_vec() {
+        if is_origin(&origin) {
+            trusted.push(origin);
+        } else {
+            values.problem(
+                "csrf.trusted_origins",
+                format!("{origin:?} is no origin; write https://app.example.com"),
+            );
+        }
+    }
+    trusted
+}
+
+/// Whether the text is an origin as browsers write it: scheme, host, perhaps a port, nothing behind.
+pub(crate) fn is_origin(text: &str) -> bool {
+    Url::parse(text).is_ok_and(|url| {
+        matches!(url.scheme(), "http" | "https") && url.origin().ascii_serialization() == text
+    })
+}
+
+fn clear_site_data(values: &mut Values) -> String {
+    let kinds = values.list("session.clear_site_data").to_vec();
+    if let Some(kind) = kinds.iter().find(|kind| !["cache", "cookies", "storage"].contains(&kind.as_str())) {
+        values.problem("session.clear_site_data", format!("{kind:?} is none of cache, cookies, storage"));
+    }
+    kinds.iter().map(|kind| format!("{kind:?}")).collect::<Vec<_>>().join(", ")
+}
+
+fn templates(values: &mut Values) -> Option<PathBuf> {
+    let path = values.text("pages.templates").to_owned();
+    if path.is_empty() {
+        return None;
+    }
+    if !PathBuf::from(&path).is_dir() {
+        values.problem("pages.templates", format!("{path:?} is no folder"));
+    }
+    Some(path.into())
+}
+
+fn check_log_level(values: &mut Values) {
+    let level = values.text("log.level").to_owned();
+    if level.is_empty() || EnvFilter::builder().parse(&level).is_err() {
+        values
+            .problem("log.level", format!("{level:?} is no level; write info, or info,hallpass_auth=debug"));
+    }
+}
+
+fn limits(values: &mut Values) -> Option<Limits> {
+    let limits = Limits {
+        request_timeout: values.duration("server.request_timeout"),
+        header_timeout: values.duration("server.header_timeout"),
+        max_connections: usize::try_from(values.number("server.max_connections")).unwrap_or(usize::MAX),
+        drain_delay: values.duration("server.drain_delay"),
+        drain_timeout: values.duration("server.drain_timeout"),
+    };
+    for (at, value) in
+        [("server.request_timeout", limits.request_timeout), ("server.header_timeout", limits.header_timeout)]
+    {
+        if value < Duration::from_millis(100) {
+            values.problem(at, "must be at least 100ms".to_owned());
+        }
+    }
+    // What a semaphore can count.
+    if !(1..=1_000_000).contains(&limits.max_connections) {
+        values.problem("server.max_connections", "must be from 1 to 1000000".to_owned());
+        return None;
+    }
+    Some(limits)
+}

@@ -1,0 +1,215 @@
+//! From flags, environment and file to one value a setting; what nobody understands becomes a problem.
+
+use std::{collections::BTreeMap, fmt, fs, path::Path, time::Duration};
+
+use super::{
+    Problem,
+    schema::{self, Kind, SETTINGS, Setting, Value},
+};
+
+/// Where a value comes from; later ones win.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Default,
+    File(String),
+    Environment(String),
+    Flag(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File(name) | Self::Environment(name) | Self::Flag(name) => f.write_str(name),
+        }
+    }
+}
+
+/// One value for every setting.
+#[derive(Debug, Default)]
+pub(crate) struct Values {
+    given: BTreeMap<&'static str, (Value, Origin)>,
+    /// Settings that got their value from a file of their own.
+    from_own_file: BTreeMap<&'static str, Origin>,
+    pub(crate) problems: Vec<Problem>,
+}
+
+impl Values {
+    /// The table's defaults.
+    pub(crate) fn defaults() -> Self {
+        let mut values = Self::default();
+        for setting in SETTINGS {
+            values.parse(setting, setting.default, Origin::Default);
+        }
+        values
+    }
+
+    /// Reads the file at `path`.
+    pub(crate) fn read_file(&mut self, path: &Path) {
+        let name = path.display().to_string();
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) => return self.problem(&name, format!("cannot be read: {error}")),
+        };
+        match text.parse::<toml::Table>() {
+            Ok(table) => self.walk(&table, "", &name),
+            // The parser's message shows the line it stumbled over, which may hold a secret: only the place is told.
+            Err(error) => {
+                let before = error.span().map_or("", |span| &text[..span.start.min(text.len())]);
+                let line = before.matches('\n').count() + 1;
+                self.problem(&name, format!("line {line}: {}", error.message()));
+            }
+        }
+    }
+
+    fn walk(&mut self, table: &toml::Table, section: &str, file: &str) {
+        for (key, value) in table {
+            let path = if section.is_empty() { key.clone() } else { format!("{section}.{key}") };
+            let origin = Origin::File(file.to_owned());
+            match value {
+                toml::Value::Table(inner) if is_section(&path) => self.walk(inner, &path, file),
+                _ if is_section(&path) => {
+                    self.problem(&path, format!("is a section: write [{path}] on a line of its own"));
+                }
+                _ => match schema::find(&path) {
+                    Some(setting) => self.accept(setting, setting.kind.read(value), origin),
+                    None => self.own_file_or_unknown(&path, value.as_str(), "_file", origin),
+                },
+            }
+        }
+    }
+
+    /// Reads variables named `HALLPASS__SECTION__KEY`.
+    pub(crate) fn read_environment(&mut self, variables: impl IntoIterator<Item = (String, String)>) {
+        for (name, text) in variables {
+            let Some(rest) = name.strip_prefix("HALLPASS__") else { continue };
+            let path = rest.to_lowercase().replace("__", ".");
+            let origin = Origin::Environment(name.clone());
+            match schema::find(&path) {
+                Some(setting) => self.parse(setting, &text, origin),
+                None => self.own_file_or_unknown(&path, Some(&text), "_file", origin),
+            }
+        }
+    }
+
+    /// Takes a flag of the command line.
+    pub(crate) fn flag(&mut self, path: &str, text: Option<&str>) {
+        if let (Some(setting), Some(text)) = (schema::find(path), text) {
+            self.parse(setting, text, Origin::Flag(format!("--{}", path.replace('_', "-"))));
+        }
+    }
+
+    /// `session.secrets_file`: the value stands in a file of its own. Anything else is unknown.
+    fn own_file_or_unknown(&mut self, path: &str, file: Option<&str>, suffix: &str, origin: Origin) {
+        let setting = path.strip_suffix(suffix).and_then(schema::find);
+        let (Some(setting), Some(file)) = (setting.filter(|setting| setting.kind == Kind::Secrets), file)
+        else {
+            return self.unknown(path, &origin);
+        };
+        match fs::read_to_string(file) {
+            Ok(text) => {
+                let lines = lines(&text);
+                self.accept(setting, Ok(Value::List(lines)), origin.clone());
+                self.from_own_file.insert(setting.path, origin);
+            }
+            Err(error) => {
+                self.problem(&origin_and(path, &origin), format!("{file:?} cannot be read: {error}"));
+            }
+        }
+    }
+
+    fn parse(&mut self, setting: &'static Setting, text: &str, origin: Origin) {
+        self.accept(setting, setting.kind.parse(text), origin);
+    }
+
+    fn accept(&mut self, setting: &'static Setting, value: Result<Value, String>, origin: Origin) {
+        let twice = match self.given.get(setting.path) {
+            Some((_, Origin::Default)) | None => false,
+            Some(_) => self.from_own_file.contains_key(setting.path) || setting.kind == Kind::Secrets,
+        };
+        match value {
+            // Of two secrets, nobody should have to guess which one counts.
+            Ok(_) if twice => self.problem(
+                &origin_and(setting.path, &origin),
+                "is given twice; keep one of the two".to_owned(),
+            ),
+            Ok(value) => drop(self.given.insert(setting.path, (value, origin))),
+            Err(advice) => self.problem(&origin_and(setting.path, &origin), advice),
+        }
+    }
+
+    fn unknown(&mut self, path: &str, origin: &Origin) {
+        let likeness = |setting: &&Setting| {
+            let score = strsim::jaro_winkler(path, setting.path)
+                .max(strsim::jaro_winkler(last(path), last(setting.path)) - 0.02);
+            (score * 1000.0).round()
+        };
+        let best = SETTINGS.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+        let name = |setting: &Setting| match origin {
+            Origin::Environment(_) => setting.env(),
+            _ => setting.path.to_owned(),
+        };
+        let advice = match best.filter(|setting| likeness(setting) > 800.0) {
+            Some(setting) => format!("is no setting; did you mean {}?", name(setting)),
+            None => "is no setting; `hallpass check-config` lists all".to_owned(),
+        };
+        self.problem(&origin_and(path, origin), advice);
+    }
+
+    pub(crate) fn problem(&mut self, at: &str, advice: String) {
+        self.problems.push(Problem { at: at.to_owned(), advice });
+    }
+
+    /// Where a setting's value comes from.
+    pub(crate) fn origin(&self, path: &str) -> &Origin {
+        self.given.get(path).map_or(&Origin::Default, |(_, origin)| origin)
+    }
+
+    /// The value of a setting of the table; `None` when it was refused.
+    pub(crate) fn get(&self, path: &'static str) -> Option<&Value> {
+        debug_assert!(schema::find(path).is_some(), "{path} is not in the table");
+        self.given.get(path).map(|(value, _)| value)
+    }
+
+    pub(crate) fn text(&self, path: &'static str) -> &str {
+        if let Some(Value::Text(text)) = self.get(path) { text } else { "" }
+    }
+
+    pub(crate) fn flag_of(&self, path: &'static str) -> bool {
+        self.get(path) == Some(&Value::Flag(true))
+    }
+
+    pub(crate) fn number(&self, path: &'static str) -> u64 {
+        if let Some(Value::Number(number)) = self.get(path) { *number } else { 0 }
+    }
+
+    pub(crate) fn duration(&self, path: &'static str) -> Duration {
+        if let Some(Value::Duration(duration)) = self.get(path) { *duration } else { Duration::ZERO }
+    }
+
+    pub(crate) fn list(&self, path: &'static str) -> &[String] {
+        if let Some(Value::List(list)) = self.get(path) { list } else { &[] }
+    }
+}
+
+/// The lines that are neither empty nor comments.
+pub(crate) fn lines(text: &str) -> Vec<String> {
+    schema::items(text, '\n').into_iter().filter(|line| !line.starts_with('#')).collect()
+}
+
+fn is_section(path: &str) -> bool {
+    SETTINGS.iter().any(|setting| setting.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
+}
+
+fn last(path: &str) -> &str {
+    path.rsplit('.').next().unwrap_or(path)
+}
+
+/// How a problem names its place: the variable or flag itself, or the path in the file.
+fn origin_and(path: &str, origin: &Origin) -> String {
+    match origin {
+        Origin::File(file) => format!("{file}: {path}"),
+        Origin::Environment(name) | Origin::Flag(name) => name.clone(),
+        Origin::Default => path.to_owned(),
+    }
+}

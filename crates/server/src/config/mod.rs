@@ -1,0 +1,162 @@
+//! The configuration: flags over environment over file over defaults, parsed once into types that cannot be wrong.
+
+mod check;
+mod gather;
+pub(crate) mod schema;
+
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+
+use hallpass_auth::AuthOptions;
+use hallpass_session::{Secret, SessionOptions, TrustProxy};
+use url::Url;
+
+pub(crate) use self::{
+    check::is_origin,
+    gather::{Values, lines},
+};
+use crate::cors::CorsPolicy;
+
+/// What the command line says about the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    /// `--config FILE`
+    pub config: Option<PathBuf>,
+    /// `--listen`
+    pub listen: Option<String>,
+    /// `--public-url`
+    pub public_url: Option<String>,
+    /// `--database`
+    pub database: Option<String>,
+}
+
+/// A complete, consistent configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Where browsers reach the server; `None`: `http://localhost:PORT`.
+    pub public_url: Option<Url>,
+    /// Where everything is kept.
+    pub database: String,
+    /// Whose word on the client counts.
+    pub trust_proxy: TrustProxy,
+    /// What the pages call the service.
+    pub service_name: String,
+    /// Secrets that sign cookies; empty: those of `key_file`.
+    pub secrets: Vec<Secret<String>>,
+    /// Where secrets are kept that nobody configured.
+    pub key_file: PathBuf,
+    /// How sessions behave.
+    pub session: SessionOptions,
+    /// How authentication behaves.
+    pub auth: AuthOptions,
+    /// What browsers forget at sign-out, as a header value; empty: nothing.
+    pub clear_site_data: String,
+    /// Whether visitors can make accounts.
+    pub registration_open: bool,
+    /// Which other origins may call the API.
+    pub cors: CorsPolicy,
+    /// Whether changes must carry the session's token.
+    pub csrf_token: bool,
+    /// Which other origins may make changes.
+    pub trusted_origins: Vec<String>,
+    /// A folder of templates that replace ours.
+    pub templates: Option<PathBuf>,
+    /// What is logged.
+    pub log_level: String,
+    /// How it is logged.
+    pub log_format: LogFormat,
+    /// Limits of the HTTP server.
+    pub limits: Limits,
+}
+
+/// How lines of the log look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, else JSON.
+    Auto,
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Limits of the HTTP server.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// How long a request may take.
+    pub request_timeout: Duration,
+    /// How long its head may take to arrive.
+    pub header_timeout: Duration,
+    /// Connections at once.
+    pub max_connections: usize,
+    /// How long connections are accepted after SIGTERM.
+    pub drain_delay: Duration,
+    /// How long requests in flight may take then.
+    pub drain_timeout: Duration,
+}
+
+/// One thing that is wrong with the configuration, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The setting, variable, flag or file.
+    pub at: String,
+    /// What is wrong and what to write instead.
+    pub advice: String,
+}
+
+/// The configuration cannot be used. Prints all problems, a line each.
+#[derive(Debug, thiserror::Error)]
+pub struct ConfigError {
+    /// All of them.
+    pub problems: Vec<Problem>,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the configuration cannot be used:")?;
+        self.problems.iter().try_for_each(|Problem { at, advice }| write!(f, "\n  {at}: {advice}"))
+    }
+}
+
+impl Config {
+    /// Reads everything, and reports all problems together.
+    pub fn load(
+        flags: &Flags,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        Self::load_with_values(flags, environment).map(|(config, _)| config)
+    }
+
+    pub(crate) fn load_with_values(
+        flags: &Flags,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<(Self, Values), ConfigError> {
+        let mut values = Values::defaults();
+        if let Some(path) = &flags.config {
+            values.read_file(path);
+        }
+        values.read_environment(environment);
+        values.flag("listen", flags.listen.as_deref());
+        values.flag("public_url", flags.public_url.as_deref());
+        values.flag("database", flags.database.as_deref());
+        let config = check::check(&mut values);
+        match config {
+            Some(config) if values.problems.is_empty() => Ok((config, values)),
+            _ => Err(ConfigError { problems: values.problems }),
+        }
+    }
+
+    /// Where browsers reach a server that listens on `port`.
+    pub fn public_url(&self, port: u16) -> String {
+        match &self.public_url {
+            Some(url) => url.origin().ascii_serialization(),
+            None => format!("http://localhost:{port}"),
+        }
+    }
+
+    /// Whether browsers come over https.
+    pub fn is_https(&self) -> bool {
+        self.public_url.as_ref().is_some_and(|url| url.scheme() == "https")
+    }
+}

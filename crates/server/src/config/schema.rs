@@ -1,0 +1,334 @@
+//! Every setting there is: the one table behind the file, the environment, `check-config` and docs/configuration.md.
+
+use std::time::Duration;
+
+/// One setting.
+pub(crate) struct Setting {
+    /// `section.key`, as in the file.
+    pub(crate) path: &'static str,
+    pub(crate) kind: Kind,
+    /// What it is when nobody says anything, written as in the environment; empty: nothing.
+    pub(crate) default: &'static str,
+    pub(crate) doc: &'static str,
+}
+
+/// What a setting holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Text,
+    Flag,
+    Number,
+    Duration,
+    /// In the environment separated by commas.
+    List,
+    Choice(&'static [&'static str]),
+    /// A list that is never shown, and may stand in a file of its own, one a line.
+    Secrets,
+    /// Express's `trust proxy`: a flag, a number, or addresses.
+    Trust,
+}
+
+/// A setting's value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Value {
+    Text(String),
+    Flag(bool),
+    Number(u64),
+    Duration(Duration),
+    List(Vec<String>),
+}
+
+const fn setting(path: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Setting {
+    Setting { path, kind, default, doc }
+}
+
+use Kind::{Choice, Duration as Time, Flag, List, Number, Secrets, Text, Trust};
+
+/// The table.
+pub(crate) const SETTINGS: &[Setting] = &[
+    setting("listen", Text, "127.0.0.1:8080", "The address and port to listen on; port 0 takes a free one."),
+    setting(
+        "public_url",
+        Text,
+        "",
+        "Where browsers reach the server, such as `https://auth.example.com`. Cookie name, `Secure`, HSTS and the trusted origin follow from it. Empty: `http://localhost:PORT`, for development.",
+    ),
+    setting("database", Text, "sqlite:hallpass.db", "Where everything is kept: `sqlite:PATH`."),
+    setting(
+        "key_file",
+        Text,
+        "",
+        "Where the signing secrets are kept when `session.secrets` is empty; made on first start, readable by its owner only. Empty: `hallpass.key` beside the database.",
+    ),
+    setting(
+        "trust_proxy",
+        Trust,
+        "off",
+        "Which peers may say who the client is (`X-Forwarded-For`, `-Proto`, `-Host`): `off`, `true`, a number of hops, or addresses, CIDR ranges, `loopback`, `linklocal`, `uniquelocal`.",
+    ),
+    setting("service_name", Text, "Hallpass", "What the pages call the service."),
+    setting(
+        "session.secrets",
+        Secrets,
+        "",
+        "Secrets that sign cookies, at least 32 bytes each: the first signs, all are accepted. Empty: the key file.",
+    ),
+    setting(
+        "session.cookie_name",
+        Text,
+        "",
+        "The cookie's name. Empty: `__Host-hallpass` on https, `__Secure-hallpass` with a domain, `hallpass` on http.",
+    ),
+    setting(
+        "session.cookie_domain",
+        Text,
+        "",
+        "Share the cookie with the subdomains of this domain. Empty: only the server's own host gets it.",
+    ),
+    setting(
+        "session.same_site",
+        Choice(&["lax", "strict", "none"]),
+        "lax",
+        "Which cross-site requests carry the cookie. `none` needs https and `csrf.mode = \"token\"`.",
+    ),
+    setting(
+        "session.partitioned",
+        Flag,
+        "false",
+        "Keep the cookie apart for each site that embeds this one (CHIPS); needs https.",
+    ),
+    setting("session.idle_timeout", Time, "24h", "A session ends this long after its last use."),
+    setting("session.absolute_timeout", Time, "30d", "A session ends this long after sign-in, used or not."),
+    setting(
+        "session.remember_for",
+        Time,
+        "30d",
+        "\"Keep me signed in\": such a session ends this long after its last use, and the cookie outlives the browser.",
+    ),
+    setting("session.fresh_for", Time, "1h", "How long a proof of identity counts as fresh."),
+    setting(
+        "session.touch_after",
+        Time,
+        "1m",
+        "A use within this time of the last noted one is not noted again, which saves a write.",
+    ),
+    setting(
+        "session.login_key",
+        Choice(&["userId", "passport"]),
+        "userId",
+        "Under which key of the session the user stands: `userId`, or passport's `passport.user`.",
+    ),
+    setting(
+        "session.clear_site_data",
+        List,
+        "cache,storage",
+        "What a browser forgets of this site at sign-out (`Clear-Site-Data`): any of `cache`, `cookies`, `storage`. Empty: nothing.",
+    ),
+    setting(
+        "registration.open",
+        Flag,
+        "true",
+        "Whether visitors can make accounts. Operators always can: `hallpass user create`.",
+    ),
+    setting(
+        "password.min_length",
+        Number,
+        "15",
+        "The fewest characters of a new password. Below 15 only beside a second factor (NIST SP 800-63B-4).",
+    ),
+    setting("password.max_length", Number, "256", "The most characters of a new password."),
+    setting(
+        "password.argon2_memory_kib",
+        Number,
+        "19456",
+        "argon2id memory in KiB; see `hallpass hash calibrate`.",
+    ),
+    setting("password.argon2_iterations", Number, "2", "argon2id passes."),
+    setting("password.argon2_parallelism", Number, "1", "argon2id lanes."),
+    setting("password.hashing_threads", Number, "0", "Password hashes at once; 0: as many as cores."),
+    setting(
+        "password.queue_deadline",
+        Time,
+        "2s",
+        "How long a sign-in waits for its turn before it gets 503.",
+    ),
+    setting("password.max_waiting", Number, "256", "How many sign-ins may wait for their turn."),
+    setting("throttle.account.free", Number, "10", "Failed sign-ins to one account without waiting."),
+    setting("throttle.account.window", Time, "15m", "Quiet time after which counting begins anew."),
+    setting("throttle.account.first_wait", Time, "30s", "The first wait; each further one is twice as long."),
+    setting("throttle.account.max_wait", Time, "15m", "The longest wait."),
+    setting(
+        "throttle.address.free",
+        Number,
+        "100",
+        "Failed sign-ins from one address (IPv6: one /64) without waiting.",
+    ),
+    setting("throttle.address.window", Time, "15m", "As above."),
+    setting("throttle.address.first_wait", Time, "30s", "As above."),
+    setting("throttle.address.max_wait", Time, "15m", "As above."),
+    setting("throttle.register.free", Number, "20", "Registrations from one address without waiting."),
+    setting("throttle.register.window", Time, "1h", "As above."),
+    setting("throttle.register.first_wait", Time, "30s", "As above."),
+    setting("throttle.register.max_wait", Time, "15m", "As above."),
+    setting(
+        "cors.origins",
+        List,
+        "",
+        "Origins whose scripts may call the API: `https://app.example.com`, a pattern `/https:\\/\\/[a-z]+\\.example\\.com/`, or `*`. Empty: none.",
+    ),
+    setting(
+        "cors.credentials",
+        Flag,
+        "true",
+        "Whether they may do so with the session cookie. Not possible with `*`.",
+    ),
+    setting("cors.methods", List, "GET,HEAD,PUT,PATCH,POST,DELETE", "Methods they may use."),
+    setting(
+        "cors.allowed_headers",
+        List,
+        "",
+        "Headers they may send. Empty: whatever the preflight asks for.",
+    ),
+    setting("cors.exposed_headers", List, "", "Response headers their scripts may read."),
+    setting("cors.max_age", Time, "5s", "How long browsers remember a preflight."),
+    setting(
+        "csrf.mode",
+        Choice(&["origin", "token"]),
+        "origin",
+        "`origin`: changes must come from this site or a trusted origin (`Sec-Fetch-Site`, then `Origin`). `token`: they must also carry the session's token from `GET /auth/csrf`.",
+    ),
+    setting(
+        "csrf.trusted_origins",
+        List,
+        "",
+        "Other origins that may make changes; those of `cors.origins` with credentials may anyway.",
+    ),
+    setting(
+        "pages.templates",
+        Text,
+        "",
+        "A folder whose files replace the built-in page templates of the same name.",
+    ),
+    setting(
+        "log.level",
+        Text,
+        "info",
+        "What is logged: `error`, `warn`, `info`, `debug`, or directives such as `info,hallpass_auth=debug`.",
+    ),
+    setting(
+        "log.format",
+        Choice(&["auto", "text", "json"]),
+        "auto",
+        "`auto`: text on a terminal, else JSON.",
+    ),
+    setting("server.request_timeout", Time, "15s", "How long a request may take."),
+    setting("server.header_timeout", Time, "10s", "How long a client may take to send a request's head."),
+    setting("server.max_connections", Number, "10000", "Connections at once; further ones wait."),
+    setting(
+        "server.drain_delay",
+        Time,
+        "0s",
+        "After SIGTERM, how long new connections are still accepted while /readyz says 503, so that a load balancer can notice.",
+    ),
+    setting(
+        "server.drain_timeout",
+        Time,
+        "8s",
+        "After that, how long requests in flight may take to finish.",
+    ),
+];
+
+/// The setting of this path.
+pub(crate) fn find(path: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.path == path)
+}
+
+impl Setting {
+    /// Its name in the environment.
+    pub(crate) fn env(&self) -> String {
+        format!("HALLPASS__{}", self.path.replace('.', "__").to_uppercase())
+    }
+}
+
+impl Kind {
+    /// What it holds, in words.
+    pub(crate) fn describe(self) -> String {
+        match self {
+            Text => "text".to_owned(),
+            Flag => "true or false".to_owned(),
+            Number => "number".to_owned(),
+            Time => "duration".to_owned(),
+            List => "list".to_owned(),
+            Choice(choices) => choices.join(", "),
+            Secrets => "list; secret, also as `…_file`".to_owned(),
+            Trust => "flag, number or list".to_owned(),
+        }
+    }
+
+    /// Reads what the environment, a flag or a default says.
+    pub(crate) fn parse(self, text: &str) -> Result<Value, String> {
+        let text = text.trim();
+        match self {
+            Text | Trust => Ok(Value::Text(text.to_owned())),
+            Flag => text.parse().map(Value::Flag).map_err(|_| "write true or false".to_owned()),
+            Number => text.parse().map(Value::Number).map_err(|_| "write a whole number".to_owned()),
+            Time => duration(text).map(Value::Duration),
+            List | Secrets => Ok(Value::List(items(text, ','))),
+            Choice(choices) if choices.contains(&text) => Ok(Value::Text(text.to_owned())),
+            Choice(choices) => Err(format!("write one of {}", choices.join(", "))),
+        }
+    }
+
+    /// Reads what the file says.
+    pub(crate) fn read(self, value: &toml::Value) -> Result<Value, String> {
+        use toml::Value as Toml;
+        match (self, value) {
+            (Flag, Toml::Boolean(flag)) => Ok(Value::Flag(*flag)),
+            (Number, Toml::Integer(number)) => {
+                u64::try_from(*number).map(Value::Number).map_err(|_| "write a positive number".to_owned())
+            }
+            (List | Secrets, Toml::Array(list)) => texts(list).map(Value::List),
+            (List | Secrets, Toml::String(one)) => Ok(Value::List(vec![one.clone()])),
+            (Trust, Toml::Boolean(flag)) => Ok(Value::Text(flag.to_string())),
+            (Trust, Toml::Integer(hops)) => Ok(Value::Text(hops.to_string())),
+            (Trust, Toml::Array(list)) => Ok(Value::Text(texts(list)?.join(","))),
+            (Text | Trust | Time | Choice(_), Toml::String(text)) => self.parse(text),
+            (Text, _) => Err("write text in quotes".to_owned()),
+            (Flag, _) => Err("write true or false, without quotes".to_owned()),
+            (Number, _) => Err("write a whole number, without quotes".to_owned()),
+            (Time, _) => {
+                Err("write a duration in quotes, such as \"90s\", \"15m\", \"24h\" or \"30d\"".to_owned())
+            }
+            (List | Secrets, _) => Err("write a list of texts, such as [\"a\", \"b\"]".to_owned()),
+            (Trust, _) => Err("write a flag, a number, or a list of addresses".to_owned()),
+            (Choice(choices), _) => Err(format!("write one of {}, in quotes", choices.join(", "))),
+        }
+    }
+}
+
+/// The non-empty parts of a text.
+pub(crate) fn items(text: &str, separator: char) -> Vec<String> {
+    text.split(separator).map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
+}
+
+fn texts(list: &[toml::Value]) -> Result<Vec<String>, String> {
+    let text = |item: &toml::Value| item.as_str().map(str::to_owned);
+    list.iter().map(text).collect::<Option<_>>().ok_or_else(|| "every item is text, in quotes".to_owned())
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text)
+        .map_err(|_| "write a duration with its unit, such as 90s, 15m, 24h or 30d".to_owned())
+}
+
+impl std::fmt::Display for Value {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Flag(flag) => flag.fmt(f),
+            Self::Number(number) => number.fmt(f),
+            Self::Duration(duration) => humantime::format_duration(*duration).fmt(f),
+            Self::List(list) => f.write_str(&list.join(",")),
+        }
+    }
+}

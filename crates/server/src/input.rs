@@ -1,0 +1,137 @@
+//! What clients send: the same fields as JSON or as a form.
+
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, FromRequestParts, Request},
+};
+use hallpass_auth::Origin;
+use hallpass_session::{Client, Secret};
+use http::{
+    HeaderMap, Method, StatusCode,
+    header::{CONTENT_TYPE, USER_AGENT},
+    request::Parts,
+};
+use serde_json::{Map, Value};
+use url::form_urlencoded;
+
+use crate::error::{ApiError, wants_page};
+
+/// The largest body any route takes, in bytes.
+pub(crate) const MAX_BODY: usize = 64 * 1024;
+
+/// How much of a browser's name for itself is kept.
+const MAX_USER_AGENT: usize = 256;
+
+/// The fields of a request's body. It has no `Debug`: fields hold passwords.
+pub(crate) struct Fields(Map<String, Value>);
+
+impl Fields {
+    /// The text of a field; an error when it is something else.
+    pub(crate) fn text(&self, name: &str) -> Result<Option<&str>, ApiError> {
+        match self.0.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(ApiError::invalid(format!("{name} must be text"))),
+        }
+    }
+
+    /// The text of a field that must be there.
+    pub(crate) fn required(&self, name: &str) -> Result<String, ApiError> {
+        match self.text(name)? {
+            Some(text) if !text.is_empty() => Ok(text.to_owned()),
+            _ => Err(ApiError::invalid(format!("{name} is missing"))),
+        }
+    }
+
+    /// The same for a password.
+    pub(crate) fn secret(&self, name: &str) -> Result<Secret<String>, ApiError> {
+        self.required(name).map(Secret::new)
+    }
+
+    /// Whether a box is ticked.
+    pub(crate) fn flag(&self, name: &str) -> bool {
+        match self.0.get(name) {
+            Some(Value::Bool(flag)) => *flag,
+            Some(Value::String(text)) => matches!(text.as_str(), "on" | "true" | "1"),
+            _ => false,
+        }
+    }
+
+    fn json(body: &[u8]) -> Result<Self, ApiError> {
+        // serde's own message may show what was typed: only the place is told.
+        let place = |error: serde_json::Error| {
+            ApiError::invalid(format!(
+                "The body is no JSON object (line {}, column {})",
+                error.line(),
+                error.column()
+            ))
+        };
+        serde_json::from_slice(body).map(Self).map_err(place)
+    }
+
+    fn form(body: &[u8]) -> Self {
+        let pairs = form_urlencoded::parse(body);
+        Self(pairs.map(|(name, text)| (name.into_owned(), Value::String(text.into_owned()))).collect())
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for Fields {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let kind = media_type(request.headers());
+        let body = Bytes::from_request(request, state).await;
+        let body = body.map_err(|rejection| match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "too_large",
+                "The request is too large; 64 KiB are the limit",
+            ),
+            _ => ApiError::invalid("The body did not arrive whole"),
+        })?;
+        match kind.as_deref() {
+            _ if body.is_empty() => Ok(Self(Map::new())),
+            Some("application/json") => Self::json(&body),
+            Some("application/x-www-form-urlencoded") => Ok(Self::form(&body)),
+            _ => Err(ApiError::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                "Send application/json or application/x-www-form-urlencoded",
+            )),
+        }
+    }
+}
+
+/// The value of one field of a form, for checks that come before the handler.
+pub(crate) fn form_field(body: &[u8], name: &str) -> Option<String> {
+    form_urlencoded::parse(body).find(|(key, _)| key == name).map(|(_, text)| text.into_owned())
+}
+
+/// The type of the body, without parameters.
+pub(crate) fn media_type(headers: &HeaderMap) -> Option<String> {
+    let kind = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    Some(kind.split(';').next().unwrap_or(kind).trim().to_ascii_lowercase())
+}
+
+/// Who asks, and what they want back.
+pub(crate) struct Asker {
+    pub(crate) origin: Origin,
+    /// A browser shows the answer: pages and redirects instead of JSON.
+    pub(crate) page: bool,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Asker {
+    type Rejection = (StatusCode, &'static str);
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
+        let client = Client::from_request_parts(parts, state).await?;
+        let agent = parts.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+        let user_agent = agent.map(|agent| agent.chars().take(MAX_USER_AGENT).collect());
+        Ok(Self { origin: Origin { addr: client.addr, user_agent }, page: wants_page(&parts.headers) })
+    }
+}
+
+/// Whether a request with this method changes nothing (RFC 9110 §9.2.1).
+pub(crate) fn is_safe(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE)
+}

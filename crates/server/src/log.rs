@@ -1,0 +1,82 @@
+//! The log: one line a response, each with the id that the client got too. Never a query, a body, a cookie or a token.
+
+use std::{io::IsTerminal, time::Instant};
+
+use axum::{extract::Request, middleware::Next, response::Response};
+use hallpass_session::{Client, hex, random};
+use http::{HeaderName, HeaderValue};
+use tracing::Instrument;
+use tracing_subscriber::{EnvFilter, fmt};
+
+use crate::config::{Config, LogFormat};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// How much of a path is logged.
+const MAX_PATH: usize = 200;
+
+/// Starts logging to standard error.
+pub(crate) fn start(config: &Config) {
+    let text = match config.log_format {
+        LogFormat::Text => true,
+        LogFormat::Json => false,
+        LogFormat::Auto => std::io::stderr().is_terminal(),
+    };
+    let filter = EnvFilter::builder().parse_lossy(&config.log_level);
+    let log = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let log = log.with_ansi(text && std::io::stderr().is_terminal());
+    // A second start in one process (tests) keeps the first log.
+    if text {
+        log.compact().try_init().ok();
+    } else {
+        log.json().flatten_event(true).with_span_list(false).try_init().ok();
+    }
+}
+
+/// Names the request, and logs its answer.
+pub(crate) async fn responses(request: Request, next: Next) -> Response {
+    let id = request_id(request.headers().get(&REQUEST_ID));
+    let (method, started) = (request.method().clone(), Instant::now());
+    let path: String = request.uri().path().chars().take(MAX_PATH).collect();
+    let client = request.extensions().get::<Client>().map(|client| client.addr);
+    let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default());
+    let mut response = next.run(request).instrument(span.clone()).await;
+    let ms = started.elapsed().as_millis();
+    let status = response.status().as_u16();
+    let client = client.map(tracing::field::display);
+    span.in_scope(|| {
+        if matches!(path.as_str(), "/healthz" | "/readyz") {
+            tracing::debug!(event = "response", %method, path, status, ms, client);
+        } else {
+            tracing::info!(event = "response", %method, path, status, ms, client);
+        }
+    });
+    response.headers_mut().insert(REQUEST_ID, id);
+    response
+}
+
+/// The id a proxy gave the request, if it is one; else a fresh one.
+fn request_id(given: Option<&HeaderValue>) -> HeaderValue {
+    let sane = |id: &&HeaderValue| {
+        let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_".contains(byte);
+        (1..=64).contains(&id.len()) && id.as_bytes().iter().all(allowed)
+    };
+    let fresh = || HeaderValue::from_str(&hex(&random::<8>())).unwrap_or(HeaderValue::from_static("-"));
+    given.filter(sane).cloned().unwrap_or_else(fresh)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_proxies_are_kept_unless_they_could_forge_log_lines() {
+        let kept = HeaderValue::from_static("7f3a_B-9");
+        assert_eq!(request_id(Some(&kept)), kept);
+        for bad in ["", "a b", "a\"b", &"x".repeat(65)] {
+            let id = request_id(Some(&HeaderValue::from_str(bad).unwrap()));
+            assert_eq!(id.len(), 16, "{bad:?}");
+        }
+        assert_ne!(request_id(None), request_id(None));
+    }
+}

@@ -1,0 +1,120 @@
+//! The pages: templates compiled at start, ours or the operator's. They work without JavaScript.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use axum::response::{Html, IntoResponse, Response};
+use hallpass_auth::{CSRF_FIELD, csrf_token};
+use hallpass_session::{Session, hex};
+use http::StatusCode;
+use minijinja::{Environment, Value, context};
+use sha2::{Digest, Sha256};
+
+use crate::{config::Config, error::ApiError};
+
+/// What can be replaced: every file of `pages.templates` by its name here.
+const TEMPLATES: &[(&str, &str)] = &[
+    ("base.html", include_str!("../templates/base.html")),
+    ("login.html", include_str!("../templates/login.html")),
+    ("register.html", include_str!("../templates/register.html")),
+    ("account.html", include_str!("../templates/account.html")),
+    ("error.html", include_str!("../templates/error.html")),
+];
+
+const STYLE: &str = include_str!("../templates/style.css");
+
+/// The compiled templates.
+pub(crate) struct Pages {
+    templates: Environment<'static>,
+    style: String,
+    style_name: String,
+    csrf_token: bool,
+}
+
+/// The pages cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum PagesError {
+    /// A replaced file cannot be read.
+    #[error("cannot read the template {path:?}: {source}")]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A replaced template is broken.
+    #[error("a template cannot be used: {0}")]
+    Template(#[from] minijinja::Error),
+}
+
+impl Pages {
+    pub(crate) fn new(config: &Config) -> Result<Self, PagesError> {
+        let folder = config.templates.as_deref();
+        let mut templates = Environment::new();
+        for (name, ours) in TEMPLATES {
+            templates.add_template_owned(*name, read(folder, name, ours)?)?;
+        }
+        let style = read(folder, "style.css", STYLE)?;
+        let style_name = format!("style-{}.css", hex(&Sha256::digest(style.as_bytes())[..8]));
+        templates.add_global("style", format!("{}{style_name}", crate::routes::ASSETS));
+        templates.add_global("service", config.service_name.clone());
+        templates.add_global("registration_open", config.registration_open);
+        templates.add_global("min_length", config.auth.password.min_length);
+        templates.add_global("max_length", config.auth.password.max_length);
+        Ok(Self { templates, style, style_name, csrf_token: config.csrf_token })
+    }
+
+    pub(crate) fn style(&self) -> &str {
+        &self.style
+    }
+
+    pub(crate) fn style_name(&self) -> &str {
+        &self.style_name
+    }
+
+    /// A page as a response. In token mode its forms carry the session's token.
+    pub(crate) fn render(
+        &self,
+        session: &Session,
+        status: StatusCode,
+        template: &str,
+        context: Value,
+    ) -> Result<Response, ApiError> {
+        let token =
+            self.csrf_token.then(|| csrf_token(session)).transpose().map_err(hallpass_auth::Error::from)?;
+        let page = self.page(template, context! { csrf_field => CSRF_FIELD, csrf_token => token, ..context });
+        page.map(|page| (status, Html(page)).into_response()).ok_or_else(broken)
+    }
+
+    /// The page that says what went wrong.
+    pub(crate) fn error(&self, error: &ApiError) -> String {
+        let status = error.status.as_u16();
+        let page = self.page("error.html", context! { status, message => error.message.as_ref() });
+        page.unwrap_or_else(|| error.message.replace('<', "&lt;"))
+    }
+
+    fn page(&self, template: &str, context: Value) -> Option<String> {
+        let page = self.templates.get_template(template).and_then(|template| template.render(context));
+        page.map_err(|error| tracing::error!(event = "template_failed", template, %error)).ok()
+    }
+}
+
+fn broken() -> ApiError {
+    ApiError::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "internal",
+        "Something went wrong here; it has been logged",
+    )
+}
+
+/// The operator's file if there is one, else ours.
+fn read(folder: Option<&Path>, name: &str, ours: &str) -> Result<String, PagesError> {
+    let Some(path) = folder.map(|folder| folder.join(name)) else { return Ok(ours.to_owned()) };
+    match fs::read_to_string(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(ours.to_owned()),
+        Err(source) => Err(PagesError::File { path, source }),
+        Ok(text) => Ok(text),
+    }
+}

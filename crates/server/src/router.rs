@@ -1,0 +1,56 @@
+//! The routes and everything around them, from the outside in.
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    middleware::{from_fn, from_fn_with_state},
+};
+use hallpass_session::{Keys, OptionsError, SessionLayer, TrustProxyLayer};
+use http::StatusCode;
+use tower::util::option_layer;
+use tower_http::{catch_panic::CatchPanicLayer, csrf::ConfigError, timeout::TimeoutLayer};
+
+use crate::{
+    app::App,
+    csrf::{OriginLayer, demand_token},
+    error::{dress, panicked},
+    headers::secure,
+    input::MAX_BODY,
+    log, routes,
+};
+
+/// The router cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum RouterError {
+    /// The session options contradict each other.
+    #[error(transparent)]
+    Options(#[from] OptionsError),
+    /// A trusted origin is none.
+    #[error("a trusted origin cannot be used: {0}")]
+    Origin(#[from] ConfigError),
+}
+
+/// The whole server as a Tower service. It expects a [`PeerAddr`](hallpass_session::PeerAddr) in each request's extensions.
+pub fn router(app: App, keys: Keys) -> Result<Router, RouterError> {
+    let config = app.config();
+    let sessions = SessionLayer::new(app.stores().sessions.clone(), keys, config.session.clone())?;
+    let trust_proxy = TrustProxyLayer::new(config.trust_proxy.clone());
+    let timeout =
+        TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, config.limits.request_timeout);
+    let cors = option_layer(config.cors.layer());
+    let same_site = OriginLayer::new(config)?;
+    // Read from the bottom up: the last layer added is the first that a request meets.
+    Ok(routes::routes()
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(from_fn_with_state(app.clone(), demand_token))
+        .layer(sessions)
+        .layer(same_site)
+        .layer(cors)
+        .layer(timeout)
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(app.clone(), dress))
+        .layer(from_fn_with_state(app.clone(), secure))
+        .layer(from_fn(log::responses))
+        .layer(trust_proxy)
+        .with_state(app))
+}

@@ -1,0 +1,106 @@
+//! The user's own sessions: where they are signed in, and how to end that.
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    response::{IntoResponse, Redirect, Response},
+};
+use hallpass_auth::{CurrentUser, OwnSession};
+use hallpass_session::Session;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{done, logout};
+use crate::{app::App, error::ApiError, input::Asker};
+
+/// A session as the API and the pages show it.
+#[derive(Serialize)]
+pub(super) struct ShownSession {
+    pub(super) handle: String,
+    pub(super) current: bool,
+    pub(super) created_at: String,
+    pub(super) last_seen_at: String,
+    pub(super) expires_at: String,
+    pub(super) address: Option<String>,
+    pub(super) user_agent: Option<String>,
+}
+
+/// What the session's label says.
+#[derive(Default, Deserialize)]
+struct Label {
+    addr: Option<String>,
+    agent: Option<String>,
+}
+
+impl From<&OwnSession> for ShownSession {
+    fn from(OwnSession { current, listed }: &OwnSession) -> Self {
+        let label: Label =
+            listed.label.as_deref().and_then(|label| serde_json::from_str(label).ok()).unwrap_or_default();
+        Self {
+            handle: listed.handle.to_string(),
+            current: *current,
+            created_at: listed.created.to_string(),
+            last_seen_at: listed.seen.to_string(),
+            expires_at: listed.expires.to_string(),
+            address: label.addr,
+            user_agent: label.agent,
+        }
+    }
+}
+
+/// GET /auth/sessions
+pub(super) async fn list(
+    State(app): State<App>,
+    CurrentUser(user): CurrentUser,
+    session: Session,
+) -> Result<Response, ApiError> {
+    let sessions = app.auth().sessions(&session, &user).await?;
+    let sessions: Vec<ShownSession> = sessions.iter().map(ShownSession::from).collect();
+    Ok(Json(json!({ "sessions": sessions })).into_response())
+}
+
+/// DELETE /auth/sessions/{handle}; from a page, POST …/end
+pub(super) async fn end(
+    State(app): State<App>,
+    CurrentUser(user): CurrentUser,
+    session: Session,
+    asker: Asker,
+    Path(handle): Path<String>,
+) -> Result<Response, ApiError> {
+    let current = session.handle();
+    let handle = handle.parse().ok();
+    let ended = match handle {
+        Some(handle) => app.auth().end_session(&session, &user, handle).await?,
+        None => false,
+    };
+    if current.is_some() && handle == current {
+        let mut response = if asker.page {
+            Redirect::to("/login?done=logout").into_response()
+        } else {
+            done("Session ended")
+        };
+        logout::forget(&app, &mut response);
+        return Ok(response);
+    }
+    match (asker.page, ended) {
+        // On the page a session that has ended already is what was wanted.
+        (true, _) => Ok(Redirect::to("/account?done=ended").into_response()),
+        (false, true) => Ok(done("Session ended")),
+        (false, false) => Err(ApiError::new(StatusCode::NOT_FOUND, "not_found", "You have no such session")),
+    }
+}
+
+/// DELETE /auth/sessions; from a page, POST …/end
+pub(super) async fn end_others(
+    State(app): State<App>,
+    CurrentUser(user): CurrentUser,
+    session: Session,
+    asker: Asker,
+) -> Result<Response, ApiError> {
+    let ended = app.auth().end_other_sessions(&session, &user).await?;
+    if asker.page {
+        return Ok(Redirect::to("/account?done=others").into_response());
+    }
+    Ok(Json(json!({ "message": "Other sessions ended", "ended": ended })).into_response())
+}

@@ -1,0 +1,210 @@
+//! From a configuration to a server that answers, and to its end.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{Extension, Router};
+use hallpass_auth::records::RecordStore;
+use hallpass_session::{Keys, KeysError, PeerAddr, Sweeper};
+use hallpass_stores::{Stores, StoresError};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{conn::auto, graceful::GracefulShutdown},
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{sleep, timeout},
+};
+use tower::Layer;
+
+use crate::{
+    app::{App, AppError},
+    config::{Config, Limits},
+    key_file::{self, KeyFileError},
+    router::{RouterError, router},
+    signals::Signals,
+};
+
+/// The server cannot start. Says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address cannot be had.
+    #[error("cannot listen on {address}: {source}{}", advice(source))]
+    Listen {
+        /// Which address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The database cannot be opened.
+    #[error(transparent)]
+    Stores(#[from] StoresError),
+    /// The configured secrets are no use.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// The key file is no use.
+    #[error(transparent)]
+    KeyFile(#[from] KeyFileError),
+    /// The state cannot be made.
+    #[error(transparent)]
+    App(#[from] AppError),
+    /// The router cannot be made.
+    #[error(transparent)]
+    Router(#[from] RouterError),
+    /// The operating system refuses to tell about signals.
+    #[error("cannot wait for signals: {0}")]
+    Signals(io::Error),
+}
+
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "; another program uses this port: stop it, or choose another with --listen"
+        }
+        io::ErrorKind::PermissionDenied => "; ports below 1024 are for root: choose another with --listen",
+        io::ErrorKind::AddrNotAvailable => "; this machine does not have that address",
+        _ => "",
+    }
+}
+
+/// Serves until SIGTERM or SIGINT. `ready` is called with the address once connections are accepted.
+pub async fn serve(config: Config, ready: impl FnOnce(&str)) -> Result<(), ServeError> {
+    let stores = Stores::open(&config.database)?;
+    let keys = keys(&config)?;
+    let listener = TcpListener::bind(config.listen).await;
+    let address = config.listen;
+    let listener = listener.map_err(|source| ServeError::Listen { address, source })?;
+    let port = listener.local_addr().map_or(address.port(), |address| address.port());
+    let mut signals = Signals::new().map_err(ServeError::Signals)?;
+    warn_of_development(&config);
+    let app = App::new(config.clone(), stores.clone())?;
+    let router = router(app.clone(), keys)?;
+    let sweepers = sweep(&stores);
+    ready(&config.public_url(port));
+    tracing::info!(event = "listening", address = %listener.local_addr().unwrap_or(address), public_url = config.public_url(port));
+    let connections = Connections::new(router, config.limits);
+    connections.accept_until(&listener, signals.next()).await;
+    app.drain();
+    tracing::info!(event = "draining");
+    let second = tokio::select! {
+        () = connections.accept_until(&listener, sleep(config.limits.drain_delay)) => false,
+        () = signals.next() => true,
+    };
+    drop(listener);
+    if !second {
+        tokio::select! {
+            () = connections.finish(config.limits.drain_timeout) => {}
+            () = signals.next() => tracing::warn!(event = "stopped_at_once"),
+        }
+    }
+    sweepers.iter().for_each(tokio::task::JoinHandle::abort);
+    tracing::info!(event = "stopped");
+    Ok(())
+}
+
+fn keys(config: &Config) -> Result<Keys, ServeError> {
+    if !config.secrets.is_empty() {
+        return Ok(Keys::new(config.secrets.iter().map(|secret| secret.expose().as_str()))?);
+    }
+    let found = key_file::read_or_make(&config.key_file)?;
+    let path = config.key_file.display();
+    if found.made {
+        tracing::info!(event = "key_file_made", %path, "made a signing secret; keep this file, all sessions depend on it");
+    }
+    if found.loose {
+        tracing::warn!(event = "key_file_readable", %path, "others can read the signing secrets; run chmod 600 on the file");
+    }
+    Ok(found.keys)
+}
+
+/// Says what must not stay as it is in production.
+fn warn_of_development(config: &Config) {
+    let host = config.public_url.as_ref().and_then(|url| url.host_str());
+    let local = host.is_none_or(|host| matches!(host, "localhost" | "127.0.0.1" | "[::1]"));
+    let private = local && config.listen.ip().is_loopback();
+    if !config.is_https() && !private {
+        tracing::warn!(
+            event = "no_https",
+            "cookies travel without https: good for development only; put a TLS proxy in front and give its address as public_url"
+        );
+    }
+}
+
+/// Removes expired sessions and records in the background.
+fn sweep(stores: &Stores) -> [tokio::task::JoinHandle<()>; 2] {
+    let records: Arc<dyn RecordStore> = stores.records.clone();
+    let sweep_records = Sweeper::default().run_with(move |limit, now| {
+        let records = records.clone();
+        async move { records.sweep(limit, now).await }
+    });
+    [tokio::spawn(Sweeper::default().run(stores.sessions.clone())), tokio::spawn(sweep_records)]
+}
+
+/// The open connections.
+struct Connections {
+    router: Router,
+    limits: Limits,
+    open: GracefulShutdown,
+    free: Arc<Semaphore>,
+}
+
+impl Connections {
+    fn new(router: Router, limits: Limits) -> Self {
+        Self {
+            router,
+            limits,
+            open: GracefulShutdown::new(),
+            free: Arc::new(Semaphore::new(limits.max_connections)),
+        }
+    }
+
+    /// Accepts connections until `end`.
+    async fn accept_until(&self, listener: &TcpListener, end: impl Future<Output = ()>) {
+        tokio::pin!(end);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut end => return,
+                (accepted, free) = self.accept(listener) => match accepted {
+                    Ok((stream, peer)) => self.spawn(stream, peer, free),
+                    Err(error) => {
+                        // Out of file descriptors, say: what is open goes on, and some of it will close.
+                        tracing::warn!(event = "accept_failed", %error);
+                        sleep(Duration::from_millis(50)).await;
+                    }
+                },
+            }
+        }
+    }
+
+    async fn accept(
+        &self,
+        listener: &TcpListener,
+    ) -> (io::Result<(TcpStream, SocketAddr)>, Option<OwnedSemaphorePermit>) {
+        let free = self.free.clone().acquire_owned().await.ok();
+        (listener.accept().await, free)
+    }
+
+    fn spawn(&self, stream: TcpStream, peer: SocketAddr, free: Option<OwnedSemaphorePermit>) {
+        stream.set_nodelay(true).ok();
+        let service = TowerToHyperService::new(Extension(PeerAddr(peer)).layer(self.router.clone()));
+        // HTTP/1.1 is what proxies speak to their backends; it alone has a timeout from the first byte on.
+        let mut http = auto::Builder::new(TokioExecutor::new()).http1_only();
+        http.http1().timer(TokioTimer::new()).header_read_timeout(self.limits.header_timeout);
+        let connection = self.open.watch(http.serve_connection(TokioIo::new(stream), service).into_owned());
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(event = "connection_failed", %error);
+            }
+            drop(free);
+        });
+    }
+
+    /// Lets requests in flight finish.
+    async fn finish(self, patience: Duration) {
+        if timeout(patience, self.open.shutdown()).await.is_err() {
+            tracing::warn!(event = "drain_timeout", "some requests were still running");
+        }
+    }
+}
