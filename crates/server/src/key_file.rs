@@ -4,11 +4,10 @@ use std::{
     fs, io,
     io::Write,
     path::{Path, PathBuf},
-    process,
 };
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use hallpass_session::{Keys, KeysError, Secret, random};
+use hallpass_session::{Keys, KeysError, Secret, hex, random};
 
 use crate::config::lines;
 
@@ -68,7 +67,7 @@ pub(crate) fn read_or_make(path: &Path) -> Result<FoundKeys, KeyFileError> {
 
 /// Writes a file of its own first and links it into place: nobody ever reads half a secret. `false`: another was quicker.
 fn make(path: &Path) -> io::Result<bool> {
-    let draft = path.with_extension(format!("key.{}", process::id()));
+    let draft = path.with_extension(format!("key.{}", hex(&random::<8>())));
     let mut options = fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]

@@ -41,7 +41,7 @@ pub(crate) async fn responses(request: Request, next: Next) -> Response {
     let client = request.extensions().get::<Client>().map(|client| client.addr);
     let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default());
     let mut response = next.run(request).instrument(span.clone()).await;
-    let ms = started.elapsed().as_millis();
+    let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     let status = response.status().as_u16();
     let client = client.map(tracing::field::display);
     span.in_scope(|| {

@@ -87,16 +87,14 @@ pub async fn serve(config: Config, ready: impl FnOnce(&str)) -> Result<(), Serve
     connections.accept_until(&listener, signals.next()).await;
     app.drain();
     tracing::info!(event = "draining");
-    let second = tokio::select! {
-        () = connections.accept_until(&listener, sleep(config.limits.drain_delay)) => false,
-        () = signals.next() => true,
+    let drained = async {
+        connections.accept_until(&listener, sleep(config.limits.drain_delay)).await;
+        drop(listener);
+        connections.finish(config.limits.drain_timeout).await;
     };
-    drop(listener);
-    if !second {
-        tokio::select! {
-            () = connections.finish(config.limits.drain_timeout) => {}
-            () = signals.next() => tracing::warn!(event = "stopped_at_once"),
-        }
+    tokio::select! {
+        () = drained => {}
+        () = signals.next() => tracing::warn!(event = "stopped_at_once"),
     }
     sweepers.iter().for_each(tokio::task::JoinHandle::abort);
     tracing::info!(event = "stopped");
