@@ -8,7 +8,7 @@ use std::{
 };
 
 use axum::{
-    body::{Body, to_bytes},
+    body::Body,
     extract::{Request, State},
     middleware::Next,
     response::{IntoResponse, Response},
@@ -24,7 +24,7 @@ use crate::{
     config::Config,
     cors::CorsPolicy,
     error::ApiError,
-    input::{MAX_BODY, form_field, is_safe, media_type},
+    input::{self, form_field, is_safe, media_type},
 };
 
 fn refused() -> ApiError {
@@ -103,14 +103,14 @@ pub(crate) async fn demand_token(State(app): State<App>, request: Request, next:
     match carries_token(request).await {
         Ok(Some(request)) => next.run(request).await,
         Ok(None) => refused().into_response(),
-        Err(error) => error.into_response(),
+        Err(response) => response,
     }
 }
 
 /// The request again, if it carries the token. Reads the body of forms only.
-async fn carries_token(request: Request) -> Result<Option<Request>, LoadError> {
+async fn carries_token(request: Request) -> Result<Option<Request>, Response> {
     let (parts, body) = request.into_parts();
-    let session = Session::of(&parts).await?;
+    let session = Session::of(&parts).await.map_err(LoadError::into_response)?;
     if let Some(header) = parts.headers.get(CSRF_HEADER) {
         let matches = header.to_str().is_ok_and(|given| verify_csrf(&session, given));
         return Ok(matches.then(|| Request::from_parts(parts, body)));
@@ -118,7 +118,7 @@ async fn carries_token(request: Request) -> Result<Option<Request>, LoadError> {
     if media_type(&parts.headers).as_deref() != Some("application/x-www-form-urlencoded") {
         return Ok(None);
     }
-    let Ok(body) = to_bytes(body, MAX_BODY).await else { return Ok(None) };
+    let body = input::read(body).await.map_err(ApiError::into_response)?;
     let matches = form_field(&body, CSRF_FIELD).is_some_and(|given| verify_csrf(&session, &given));
     Ok(matches.then(|| Request::from_parts(parts, Body::from(body))))
 }

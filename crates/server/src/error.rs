@@ -46,7 +46,7 @@ impl ApiError {
     }
 
     /// What is said when nobody said more than the status.
-    fn of_status(status: StatusCode) -> Self {
+    pub(crate) fn of_status(status: StatusCode) -> Self {
         let (code, message) = match status {
             StatusCode::UNAUTHORIZED => ("unauthorized", "Unauthorized"),
             StatusCode::FORBIDDEN => ("forbidden", "Forbidden"),

@@ -1,9 +1,10 @@
 //! What clients send: the same fields as JSON or as a form.
 
 use axum::{
-    body::Bytes,
+    body::{Body, Bytes},
     extract::{FromRequest, FromRequestParts, Request},
 };
+use bytes::BytesMut;
 use hallpass_auth::Origin;
 use hallpass_session::{Client, Secret};
 use http::{
@@ -11,6 +12,7 @@ use http::{
     header::{CONTENT_TYPE, USER_AGENT},
     request::Parts,
 };
+use http_body_util::BodyExt;
 use serde_json::{Map, Value};
 use url::form_urlencoded;
 
@@ -18,6 +20,9 @@ use crate::error::{ApiError, wants_page};
 
 /// The largest body any route takes, in bytes.
 pub(crate) const MAX_BODY: usize = 64 * 1024;
+
+/// How much of a larger one is read and thrown away, in bytes.
+const MAX_DISCARDED: usize = 1024 * 1024;
 
 /// How much of a browser's name for itself is kept.
 const MAX_USER_AGENT: usize = 256;
@@ -78,28 +83,33 @@ impl Fields {
 impl<S: Send + Sync> FromRequest<S> for Fields {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
         let kind = media_type(request.headers());
-        let body = Bytes::from_request(request, state).await;
-        let body = body.map_err(|rejection| match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "too_large",
-                "The request is too large; 64 KiB are the limit",
-            ),
-            _ => ApiError::invalid("The body did not arrive whole"),
-        })?;
+        let body = read(request.into_body()).await?;
         match kind.as_deref() {
             _ if body.is_empty() => Ok(Self(Map::new())),
             Some("application/json") => Self::json(&body),
             Some("application/x-www-form-urlencoded") => Ok(Self::form(&body)),
-            _ => Err(ApiError::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported_media_type",
-                "Send application/json or application/x-www-form-urlencoded",
-            )),
+            _ => Err(ApiError::of_status(StatusCode::UNSUPPORTED_MEDIA_TYPE)),
         }
     }
+}
+
+/// The whole body. What is too large is read on for a while all the same: a client that is still sending would not see the answer.
+pub(crate) async fn read(mut body: Body) -> Result<Bytes, ApiError> {
+    let mut whole = BytesMut::new();
+    let mut seen = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| ApiError::invalid("The body did not arrive whole"))?;
+        let Some(data) = frame.data_ref() else { continue };
+        seen += data.len();
+        match seen {
+            0..=MAX_BODY => whole.extend_from_slice(data),
+            0..=MAX_DISCARDED => whole.clear(),
+            _ => break,
+        }
+    }
+    if seen > MAX_BODY { Err(ApiError::of_status(StatusCode::PAYLOAD_TOO_LARGE)) } else { Ok(whole.freeze()) }
 }
 
 /// The value of one field of a form, for checks that come before the handler.

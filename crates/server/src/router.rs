@@ -2,7 +2,6 @@
 
 use axum::{
     Router,
-    extract::DefaultBodyLimit,
     middleware::{from_fn, from_fn_with_state},
 };
 use hallpass_session::{Keys, OptionsError, SessionLayer, TrustProxyLayer};
@@ -15,7 +14,6 @@ use crate::{
     csrf::{OriginLayer, demand_token},
     error::{dress, panicked},
     headers::secure,
-    input::MAX_BODY,
     log, routes,
 };
 
@@ -41,7 +39,6 @@ pub fn router(app: App, keys: Keys) -> Result<Router, RouterError> {
     let same_site = OriginLayer::new(config)?;
     // Read from the bottom up: the last layer added is the first that a request meets.
     Ok(routes::routes()
-        .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(from_fn_with_state(app.clone(), demand_token))
         .layer(sessions)
         .layer(same_site)

@@ -1,6 +1,7 @@
 //! kill -9 in the middle of a storm, ten times: every answer that a client got is still true afterwards.
 
 #![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
+#![expect(clippy::print_stderr, reason = "with --no-capture it tells its figures")]
 
 mod common;
 
@@ -120,7 +121,9 @@ fn every_acknowledged_answer_outlives_kill_9() {
         server.kill();
         told.extend(clients.into_iter().map(|client| client.join().unwrap()));
         server = start(folder.path());
-        told.iter().for_each(|told| check(&server, told));
+        for told in &told {
+            check(&server, told);
+        }
     }
     let answers: usize = told.iter().map(|told| told.answers).sum();
     let (live, dead): (usize, usize) =
