@@ -103,10 +103,10 @@ pub(crate) async fn read(mut body: Body) -> Result<Bytes, ApiError> {
         let frame = frame.map_err(|_| ApiError::invalid("The body did not arrive whole"))?;
         let Some(data) = frame.data_ref() else { continue };
         seen += data.len();
-        match seen {
-            0..=MAX_BODY => whole.extend_from_slice(data),
-            0..=MAX_DISCARDED => whole.clear(),
-            _ => break,
+        if seen <= MAX_BODY {
+            whole.extend_from_slice(data);
+        } else if seen > MAX_DISCARDED {
+            break;
         }
     }
     if seen > MAX_BODY { Err(ApiError::of_status(StatusCode::PAYLOAD_TOO_LARGE)) } else { Ok(whole.freeze()) }

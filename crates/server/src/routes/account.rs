@@ -49,7 +49,8 @@ async fn render(
     status: StatusCode,
     more: Value,
 ) -> Result<Response, ApiError> {
-    let sessions = app.auth().sessions(session, user).await?;
+    let mut sessions = app.auth().sessions(session, user).await?;
+    sessions.sort_by_key(|own| !own.current);
     let sessions: Vec<Value> = sessions
         .iter()
         .map(|own| {

@@ -1,0 +1,92 @@
+//! The Express session tutorial everybody knows, as an axum app: log in, a guarded route, log out.
+//!
+//! Run with: `FRONT_END=http://localhost:5173 SESSION_SECRET=$(openssl rand -base64 32) cargo run -p tutorial`
+//! Add a user with: `curl localhost:3000/auth/register -H 'content-type: application/json' -d '{"email": …, "password": …}'`
+
+use std::{env, error::Error, net::IpAddr, net::SocketAddr, sync::Arc};
+
+use axum::{
+    Json, Router,
+    extract::{ConnectInfo, State},
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use hallpass_auth::{Attempt, Auth, AuthOptions, CurrentUser, LoginOutcome, Origin, RegisterOutcome, Registration};
+use hallpass_session::*;
+use hallpass_stores::Stores;
+use http::{HeaderValue, Method, StatusCode, header::CONTENT_TYPE};
+use serde::Deserialize;
+use serde_json::json;
+use tower_http::{cors::CorsLayer, csrf::CsrfLayer};
+
+#[derive(Deserialize)]
+struct Credentials {
+    email: String,
+    password: Secret<String>,
+}
+
+#[tokio::main]
+#[expect(clippy::disallowed_methods, clippy::print_stdout, reason = "a program of its own")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let setting = |name, default: &str| env::var(name).unwrap_or_else(|_| default.to_owned());
+    let production = setting("APP_ENV", "development") == "production";
+    let stores = Stores::open(&setting("DATABASE", "sqlite:tutorial.db"))?;
+    let auth = Auth::new(stores.users, stores.records, AuthOptions::default())?;
+    let cookie = CookieOptions {
+        secure: if production { Secure::On } else { Secure::Off },
+        max_age: Some(std::time::Duration::from_secs(7 * 24 * 3600)),
+        ..CookieOptions::default() // HttpOnly, SameSite=Lax
+    };
+    let options = SessionOptions { cookie, rolling: true, ..SessionOptions::default() };
+    let sessions = SessionLayer::new(stores.sessions, Keys::from_secret(&setting("SESSION_SECRET", ""))?, options)?;
+    let front_end = setting("FRONT_END", "http://localhost:5173");
+    let cors = CorsLayer::new()
+        .allow_origin(front_end.parse::<HeaderValue>()?)
+        .allow_credentials(true)
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers([CONTENT_TYPE]);
+    let proxy = TrustProxyLayer::with_peer(TrustProxy::Hops(1), |connection| {
+        connection.get().map(|ConnectInfo(peer): &ConnectInfo<SocketAddr>| peer.ip())
+    });
+    let app = Router::new()
+        .route("/auth/register", post(register))
+        .route("/auth/login", post(log_in))
+        .route("/create", post(create))
+        .route("/logout", post(log_out))
+        .layer(sessions)
+        .layer(CsrfLayer::new().add_trusted_origin(&front_end)?)
+        .layer(cors)
+        .layer(proxy)
+        .with_state(auth);
+    let listener = tokio::net::TcpListener::bind(setting("LISTEN", "127.0.0.1:3000")).await?;
+    println!("open http://{}", listener.local_addr()?);
+    Ok(axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await?)
+}
+
+fn says(status: StatusCode, message: &str) -> Response {
+    (status, Json(json!({ "message": message }))).into_response()
+}
+
+async fn log_in(
+    State(auth): State<Auth>,
+    session: Session,
+    client: Client,
+    Json(Credentials { email, password }): Json<Credentials>,
+) -> Result<Response, hallpass_auth::Error> {
+    let origin = Origin { addr: client.addr, user_agent: None };
+    Ok(match auth.log_in(&session, Attempt { email, password, remember: false, origin }).await? {
+        LoginOutcome::LoggedIn(_) => says(StatusCode::OK, "Logged in successfully"),
+        LoginOutcome::Refused => says(StatusCode::BAD_REQUEST, "Invalid credentials"),
+        LoginOutcome::Throttled { .. } => says(StatusCode::TOO_MANY_REQUESTS, "Too many attempts"),
+    })
+}
+
+/// The guard is the extractor: without a user it answers 401 `{"message":"Unauthorized"}`.
+async fn create(CurrentUser(user): CurrentUser) -> Response {
+    says(StatusCode::CREATED, &format!("Created by {}", user.email))
+}
+
+async fn log_out(State(auth): State<Auth>, session: Session) -> Response {
+    auth.log_out(&session);
+    says(StatusCode::OK, "Logged out successfully")
+}
