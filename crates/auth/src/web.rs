@@ -188,7 +188,7 @@ impl IntoResponse for Rejection {
                 (StatusCode::SEE_OTHER, [(LOCATION, sign_in)]).into_response()
             }
             Self::Unauthorized { sign_in: None } => {
-                json(StatusCode::UNAUTHORIZED, r#"{"message":"Unauthorized","code":"unauthorized"}"#)
+                json(StatusCode::UNAUTHORIZED, r#"{"message":"Unauthorized"}"#)
             }
             Self::Forbidden => json(StatusCode::FORBIDDEN, r#"{"message":"Forbidden","code":"forbidden"}"#),
             Self::ReauthRequired => json(

@@ -122,7 +122,10 @@ pub(crate) async fn dress(State(app): State<App>, request: Request, next: Next) 
             .get(CONTENT_TYPE)
             .is_some_and(|value| value.as_bytes().starts_with(kind.as_bytes()))
     };
-    if is("text/html") || !page && is("application/json") {
+    // The guards of the library say `{"message":"Unauthorized"}`, as Express apps do; here every error has a code too.
+    let complete = is("application/json")
+        && (status != StatusCode::UNAUTHORIZED || response.extensions().get::<ApiError>().is_some());
+    if is("text/html") || !page && complete {
         return response;
     }
     let error = response.extensions().get().cloned().unwrap_or_else(|| ApiError::of_status(status));

@@ -1,9 +1,9 @@
 //! The Express session tutorial everybody knows, as an axum app: log in, a guarded route, log out.
 //!
-//! Run with: `FRONT_END=http://localhost:5173 SESSION_SECRET=$(openssl rand -base64 32) cargo run -p tutorial`
-//! Add a user with: `curl localhost:3000/auth/register -H 'content-type: application/json' -d '{"email": …, "password": …}'`
+//! Run with: `SESSION_SECRET=$(openssl rand -base64 32) cargo run -p tutorial`
+//! Add a user with: `cargo run -p hallpass-server -- user create ann@example.com --database sqlite:tutorial.db`
 
-use std::{env, error::Error, net::IpAddr, net::SocketAddr, sync::Arc};
+use std::{env, error::Error, net::SocketAddr, time::Duration};
 
 use axum::{
     Json, Router,
@@ -11,8 +11,11 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
-use hallpass_auth::{Attempt, Auth, AuthOptions, CurrentUser, LoginOutcome, Origin, RegisterOutcome, Registration};
-use hallpass_session::*;
+use hallpass_auth::{Attempt, Auth, AuthOptions, CurrentUser, LoginOutcome, Origin};
+use hallpass_session::{
+    Client, CookieOptions, Keys, Secret, Secure, Session, SessionLayer, SessionOptions, TrustProxy,
+    TrustProxyLayer,
+};
 use hallpass_stores::Stores;
 use http::{HeaderValue, Method, StatusCode, header::CONTENT_TYPE};
 use serde::Deserialize;
@@ -34,11 +37,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let auth = Auth::new(stores.users, stores.records, AuthOptions::default())?;
     let cookie = CookieOptions {
         secure: if production { Secure::On } else { Secure::Off },
-        max_age: Some(std::time::Duration::from_secs(7 * 24 * 3600)),
+        max_age: Some(Duration::from_secs(7 * 24 * 3600)),
         ..CookieOptions::default() // HttpOnly, SameSite=Lax
     };
     let options = SessionOptions { cookie, rolling: true, ..SessionOptions::default() };
-    let sessions = SessionLayer::new(stores.sessions, Keys::from_secret(&setting("SESSION_SECRET", ""))?, options)?;
+    let sessions =
+        SessionLayer::new(stores.sessions, Keys::from_secret(&setting("SESSION_SECRET", ""))?, options)?;
     let front_end = setting("FRONT_END", "http://localhost:5173");
     let cors = CorsLayer::new()
         .allow_origin(front_end.parse::<HeaderValue>()?)
@@ -49,7 +53,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
         connection.get().map(|ConnectInfo(peer): &ConnectInfo<SocketAddr>| peer.ip())
     });
     let app = Router::new()
-        .route("/auth/register", post(register))
         .route("/auth/login", post(log_in))
         .route("/create", post(create))
         .route("/logout", post(log_out))

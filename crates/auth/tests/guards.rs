@@ -1,0 +1,117 @@
+//! Guards for routers and routes: who gets through, and what the others are told.
+
+#![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{App, app, app_with};
+use hallpass_auth::{AuthOptions, Change, UserStore};
+use http::StatusCode;
+
+async fn with_sign_in() -> App {
+    app_with(AuthOptions { sign_in_path: Some("/login".into()), ..common::options() }).await
+}
+
+#[tokio::test]
+async fn programs_get_401_as_express_apps_say_it() {
+    let app = with_sign_in().await;
+    for path in ["/who", "/guarded", "/id"] {
+        let answer = app.get(path, "").await;
+        assert_eq!(
+            (answer.status, answer.body.as_str()),
+            (StatusCode::UNAUTHORIZED, r#"{"message":"Unauthorized"}"#),
+            "{path}"
+        );
+        assert_eq!(answer.headers["content-type"], "application/json");
+    }
+}
+
+#[tokio::test]
+async fn page_loads_are_led_to_sign_in_and_back() {
+    let app = with_sign_in().await;
+    for (path, location) in [
+        ("/who", "/login?next=/who"),
+        ("/who?a=1&b=%26#x", "/login?next=/who%3Fa%3D1%26b%3D%2526"),
+        ("/guarded?u=https://evil.test", "/login?next=/guarded%3Fu%3Dhttps://evil.test"),
+    ] {
+        let answer = app.send("GET", path, &[("accept", "text/html,*/*;q=0.8")], "").await;
+        assert_eq!(
+            (answer.status, answer.headers["location"].to_str().unwrap()),
+            (StatusCode::SEE_OTHER, location)
+        );
+    }
+    let navigation = app.send("GET", "/who", &[("sec-fetch-mode", "navigate")], "").await;
+    assert_eq!(navigation.status, StatusCode::SEE_OTHER);
+    for headers in
+        [[("accept", "text/html"), ("sec-fetch-mode", "cors")], [("accept", "application/json"), ("x", "y")]]
+    {
+        assert_eq!(app.send("GET", "/who", &headers, "").await.status, StatusCode::UNAUTHORIZED);
+    }
+    let post = app.send("POST", "/guarded", &[("accept", "text/html")], "").await;
+    assert_eq!(post.status, StatusCode::UNAUTHORIZED, "a form would be lost on the way");
+    let nowhere = app_with(common::options()).await;
+    assert_eq!(
+        nowhere.send("GET", "/who", &[("accept", "text/html")], "").await.status,
+        StatusCode::UNAUTHORIZED
+    );
+}
+
+#[tokio::test]
+async fn roles_are_asked_for_one_by_one() {
+    let app = app().await;
+    let cookie = app.log_in("ann", "").await.cookie();
+    assert_eq!(app.get("/guarded", &cookie).await.status, StatusCode::OK);
+    let refused = app.get("/admin", &cookie).await;
+    assert_eq!(
+        (refused.status, refused.body.as_str()),
+        (StatusCode::FORBIDDEN, r#"{"message":"Forbidden","code":"forbidden"}"#)
+    );
+    let id = app.user("ann").await.id;
+    app.users.change(&id, &Change::Roles(vec!["editor".into(), "admin".into()])).await.unwrap();
+    assert_eq!(app.get("/admin", &cookie).await.status, StatusCode::OK, "with the next request");
+    app.users.change(&id, &Change::Roles(vec!["administrator".into()])).await.unwrap();
+    assert_eq!(app.get("/admin", &cookie).await.status, StatusCode::FORBIDDEN);
+    assert_eq!(app.get("/admin", "").await.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn some_things_need_a_fresh_proof() {
+    let app = app().await;
+    let cookie = app.log_in("ann", "").await.cookie();
+    assert_eq!(app.get("/fresh", &cookie).await.status, StatusCode::OK);
+    app.clock.advance(Duration::from_secs(3600));
+    let stale = app.get("/fresh", &cookie).await;
+    assert_eq!(stale.status, StatusCode::FORBIDDEN);
+    assert!(stale.body.contains("reauth_required"));
+    assert_eq!(app.get("/who", &cookie).await.status, StatusCode::OK);
+    let again = app.log_in("ann", &cookie).await.cookie();
+    assert_eq!(app.get("/fresh", &again).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn who_asks_optionally_is_told_nobody() {
+    let app = app().await;
+    assert_eq!(app.get("/maybe", "").await.body, "nobody");
+    let cookie = app.log_in("ann", "").await.cookie();
+    assert_eq!(app.get("/maybe", &cookie).await.body, "ann@example.com");
+}
+
+#[tokio::test]
+async fn a_store_that_is_down_is_503_and_never_logged_out() {
+    let app = app().await;
+    let cookie = app.log_in("ann", "").await.cookie();
+    app.users.break_down(true);
+    for path in ["/who", "/guarded", "/admin", "/fresh", "/maybe"] {
+        let answer = app.get(path, &cookie).await;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
+        assert_eq!(answer.headers["retry-after"], "1");
+        assert_eq!(answer.set_cookie, None, "the cookie is left alone");
+        assert!(!answer.body.contains("connection refused"), "the cause goes to the log only");
+    }
+    let login = app.log_in("ann", "").await;
+    assert_eq!((login.status, login.set_cookie), (StatusCode::SERVICE_UNAVAILABLE, None));
+    app.users.break_down(false);
+    assert_eq!(app.get("/who", &cookie).await.status, StatusCode::OK);
+}

@@ -1,0 +1,205 @@
+//! Signing in, as an application and its browsers see it.
+
+#![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
+
+mod common;
+
+use std::{num::NonZeroUsize, time::Duration};
+
+use common::{App, PASSWORD, app, app_with, credentials};
+use hallpass_auth::{
+    Argon2Params, AuthOptions, Change, HashPoolOptions, Limit, LoginKey, PasswordHash, ThrottleOptions,
+    UserStore,
+};
+use http::StatusCode;
+use serde_json::json;
+
+#[tokio::test]
+async fn the_id_is_new_the_old_one_dead_and_a_visitors_data_kept() {
+    let app = app().await;
+    let visitor = app.post("/cart/apple", "", "").await.cookie();
+    let login = app.log_in("ann", &visitor).await;
+    assert_ne!(login.cookie(), visitor);
+    assert_eq!(app.get("/who", &visitor).await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(app.get("/cart", &visitor).await.body, "null");
+    assert_eq!(app.get("/cart", &login.cookie()).await.body, "\"apple\"", "the cart came along");
+}
+
+#[tokio::test]
+async fn another_user_never_inherits_the_former_ones_data() {
+    let app = app().await;
+    let ann = app.log_in("ann", "").await.cookie();
+    app.post("/cart/secret", &ann, "").await;
+    let bob = app.log_in("bob", &ann).await.cookie();
+    assert_eq!(app.get("/who", &bob).await.body, "bob@example.com");
+    assert_eq!(app.get("/cart", &bob).await.body, "null");
+    assert_eq!(app.get("/who", &ann).await.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn wrong_unknown_passwordless_and_disabled_look_the_same() {
+    let app = app().await;
+    app.auth.set_disabled(&app.user("bob").await, true, &*app.sessions, app.now()).await.unwrap();
+    let eve = app.user("eve").await;
+    let none = Change::Password { from: eve.password.clone(), to: None, valid_from: app.now() };
+    app.users.change(&eve.id, &none).await.unwrap();
+    for (name, password) in
+        [("ann", "wrong"), ("nobody", PASSWORD), ("bob", PASSWORD), ("eve", PASSWORD), ("", ""), ("ann", "")]
+    {
+        let answer = app.post("/login", "", &credentials(name, password)).await;
+        assert_eq!((answer.status, answer.body.as_str()), (StatusCode::BAD_REQUEST, "refused"), "{name}");
+        assert_eq!(answer.set_cookie, None);
+    }
+}
+
+#[tokio::test]
+async fn a_disabled_or_deleted_user_is_out_at_once() {
+    let app = app().await;
+    let (ann, bob) = (app.log_in("ann", "").await.cookie(), app.log_in("bob", "").await.cookie());
+    // Even if the sessions could not be deleted, they open nothing.
+    app.users.change(&app.user("ann").await.id, &Change::Disabled(true)).await.unwrap();
+    assert_eq!(app.get("/who", &ann).await.status, StatusCode::UNAUTHORIZED);
+    app.users.delete(&app.user("bob").await.id).await.unwrap();
+    assert_eq!(app.get("/who", &bob).await.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn sessions_from_before_a_change_of_password_are_void_even_if_nothing_deletes_them() {
+    let app = app().await;
+    let ann = app.log_in("ann", "").await.cookie();
+    app.clock.advance(Duration::from_secs(1));
+    let user = app.user("ann").await;
+    let change =
+        Change::Password { from: user.password.clone(), to: user.password.clone(), valid_from: app.now() };
+    app.users.change(&user.id, &change).await.unwrap();
+    assert_eq!(app.get("/who", &ann).await.status, StatusCode::UNAUTHORIZED);
+    let again = app.log_in("ann", "").await.cookie();
+    assert_eq!(app.get("/who", &again).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn what_bcryptjs_wrote_is_verified_and_upgraded_at_the_next_login() {
+    let app = app().await;
+    let ann = app.user("ann").await;
+    // bcryptjs 3.0, hashSync("correct horse battery staple", 10)
+    let old = PasswordHash::new(common::BCRYPTJS);
+    let change = Change::Rehash { from: ann.password.clone().unwrap(), to: old.clone() };
+    app.users.change(&ann.id, &change).await.unwrap();
+    assert_eq!(app.post("/login", "", &credentials("ann", "wrong")).await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(app.user("ann").await.password, Some(old), "a wrong password upgrades nothing");
+    let cookie = app.log_in("ann", "").await.cookie();
+    assert!(app.user("ann").await.password.unwrap().expose().starts_with("$argon2id$"));
+    assert_eq!(app.get("/who", &cookie).await.status, StatusCode::OK, "an upgrade voids no session");
+    app.log_in("ann", "").await.cookie();
+}
+
+#[tokio::test]
+async fn an_unknown_user_costs_a_hash_like_a_known_one() {
+    // One hash at once, which takes long; who comes second must wait for it, known or not, and is turned away.
+    let app = app_with(AuthOptions {
+        argon2: Argon2Params { memory_kib: 19_456, iterations: 60, parallelism: 1 },
+        hashing: HashPoolOptions {
+            threads: NonZeroUsize::MIN,
+            queue_deadline: Duration::from_millis(1),
+            max_waiting: 8,
+        },
+        ..AuthOptions::default()
+    })
+    .await;
+    for name in ["ann", "nobody"] {
+        let bobs = credentials("bob", "wrong");
+        let (first, second) = tokio::join!(app.post("/login", "", &bobs), async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            app.post("/login", "", &credentials(name, "wrong")).await
+        });
+        assert_eq!(
+            (first.status, second.status),
+            (StatusCode::BAD_REQUEST, StatusCode::SERVICE_UNAVAILABLE),
+            "{name}"
+        );
+        assert!(second.headers.contains_key("retry-after"));
+    }
+}
+
+#[tokio::test]
+async fn guesses_are_slowed_down_by_account_and_by_address() {
+    let limit = |free| Limit {
+        free,
+        window: Duration::from_secs(900),
+        first_wait: Duration::from_secs(30),
+        max_wait: Duration::from_secs(900),
+    };
+    let throttle = ThrottleOptions { account: limit(3), address: limit(6), ..ThrottleOptions::default() };
+    let app = app_with(AuthOptions { throttle, ..common::options() }).await;
+    let guess = async |name: &str| app.post("/login", "", &credentials(name, "wrong")).await.status;
+    for _ in 0..3 {
+        assert_eq!(guess("ann").await, StatusCode::BAD_REQUEST);
+    }
+    assert_eq!(guess("ann").await, StatusCode::TOO_MANY_REQUESTS, "the account waits");
+    assert_eq!(app.log_in("bob", "").await.status, StatusCode::OK, "others do not");
+    for name in ["x", "y"] {
+        assert_eq!(guess(name).await, StatusCode::BAD_REQUEST);
+    }
+    assert_eq!(
+        guess("z").await,
+        StatusCode::TOO_MANY_REQUESTS,
+        "now the address waits, whatever the account"
+    );
+    app.clock.advance(Duration::from_secs(31));
+    assert_eq!(app.log_in("ann", "").await.status, StatusCode::OK, "waiting is enough");
+}
+
+#[tokio::test]
+async fn remember_me_survives_later_writes_and_a_change_of_password() {
+    let app = app().await;
+    let login = app.post("/login?remember", "", &credentials("ann", PASSWORD)).await;
+    assert!(login.set_cookie.as_deref().unwrap().contains("Max-Age=2592000"));
+    let written = app.post("/cart/apple", &login.cookie(), "").await;
+    app.clock.advance(Duration::from_secs(20 * 24 * 3600));
+    assert_eq!(app.get("/who", &login.cookie()).await.status, StatusCode::OK, "twenty days later");
+    drop(written);
+    let plain = app.log_in("ann", "").await.cookie();
+    app.clock.advance(Duration::from_secs(25 * 3600));
+    assert_eq!(app.get("/who", &plain).await.status, StatusCode::UNAUTHORIZED, "without, a day");
+}
+
+#[tokio::test]
+async fn passports_key_is_read_and_written_as_passport_does() {
+    let app = app_with(AuthOptions { login_key: LoginKey::passport(), ..common::options() }).await;
+    let cookie = app.log_in("ann", "").await.cookie();
+    assert_eq!(app.get("/who", &cookie).await.body, "ann@example.com");
+    let id = app.user("ann").await.id;
+    assert_eq!(app.get("/data", &cookie).await.body, json!({ "passport": { "user": id } }).to_string());
+}
+
+#[tokio::test]
+async fn logging_out_everywhere_ends_all_sessions_of_this_user_only() {
+    let app = app().await;
+    let (one, two, bob) = (
+        app.log_in("ann", "").await.cookie(),
+        app.log_in("ann", "").await.cookie(),
+        app.log_in("bob", "").await.cookie(),
+    );
+    let answer = app.post("/logout-everywhere", &one, "").await;
+    assert!(answer.set_cookie.unwrap().contains("Max-Age=0"));
+    for cookie in [&one, &two] {
+        assert_eq!(app.get("/who", cookie).await.status, StatusCode::UNAUTHORIZED);
+    }
+    assert_eq!(app.get("/who", &bob).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn the_token_is_the_sessions_and_changes_at_login() {
+    let app = app().await;
+    let visitor = app.get("/csrf", "").await;
+    let (cookie, token) = (visitor.cookie(), visitor.body.clone());
+    let check = async |app: &App, cookie: &str, token: &str| app.post("/csrf", cookie, token).await.body;
+    assert_eq!(check(&app, &cookie, &token).await, "true");
+    assert_eq!(app.get("/csrf", &cookie).await.body, token, "one token a session");
+    for wrong in ["", "x", &token[1..]] {
+        assert_eq!(check(&app, &cookie, wrong).await, "false");
+    }
+    assert_eq!(check(&app, "", &token).await, "false", "not of no session");
+    let ann = app.log_in("ann", &cookie).await.cookie();
+    assert_eq!(check(&app, &ann, &token).await, "false", "what was known before signing in counts no longer");
+}
