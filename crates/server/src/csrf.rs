@@ -8,7 +8,7 @@ use std::{
 };
 
 use axum::{
-    body::Body,
+    body::{Body, to_bytes},
     extract::{Request, State},
     middleware::Next,
     response::{IntoResponse, Response},
@@ -24,7 +24,7 @@ use crate::{
     config::Config,
     cors::CorsPolicy,
     error::ApiError,
-    input::{self, form_field, is_safe, media_type},
+    input::{MAX_BODY, form_field, is_safe, media_type},
 };
 
 fn refused() -> ApiError {
@@ -118,7 +118,7 @@ async fn carries_token(request: Request) -> Result<Option<Request>, Response> {
     if media_type(&parts.headers).as_deref() != Some("application/x-www-form-urlencoded") {
         return Ok(None);
     }
-    let body = input::read(body).await.map_err(ApiError::into_response)?;
+    let body = to_bytes(body, MAX_BODY).await.map_err(|_| refused().into_response())?;
     let matches = form_field(&body, CSRF_FIELD).is_some_and(|given| verify_csrf(&session, &given));
     Ok(matches.then(|| Request::from_parts(parts, Body::from(body))))
 }

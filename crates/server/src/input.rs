@@ -3,6 +3,8 @@
 use axum::{
     body::{Body, Bytes},
     extract::{FromRequest, FromRequestParts, Request},
+    middleware::Next,
+    response::{IntoResponse, Response},
 };
 use bytes::BytesMut;
 use hallpass_auth::Origin;
@@ -12,6 +14,7 @@ use http::{
     header::{CONTENT_TYPE, USER_AGENT},
     request::Parts,
 };
+use http_body::Body as _;
 use http_body_util::BodyExt;
 use serde_json::{Map, Value};
 use url::form_urlencoded;
@@ -83,9 +86,10 @@ impl Fields {
 impl<S: Send + Sync> FromRequest<S> for Fields {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let kind = media_type(request.headers());
-        let body = read(request.into_body()).await?;
+        let body = Bytes::from_request(request, state).await;
+        let body = body.map_err(|_| ApiError::invalid("The body did not arrive whole"))?;
         match kind.as_deref() {
             _ if body.is_empty() => Ok(Self(Map::new())),
             Some("application/json") => Self::json(&body),
@@ -95,8 +99,21 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
     }
 }
 
-/// The whole body. What is too large is read on for a while all the same: a client that is still sending would not see the answer.
-pub(crate) async fn read(mut body: Body) -> Result<Bytes, ApiError> {
+/// Receives the whole body before anything else happens. Whoever answers while a client is still sending must close the
+/// connection, and the client may then see neither the answer nor, on a connection it shares, that of its next request.
+pub(crate) async fn receive(request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    if body.is_end_stream() {
+        return next.run(Request::from_parts(parts, body)).await;
+    }
+    match read(body).await {
+        Ok(body) => next.run(Request::from_parts(parts, Body::from(body))).await,
+        Err(error) => error.into_response(),
+    }
+}
+
+/// The whole body. What is too large is read on for a while all the same, for the same reason.
+async fn read(mut body: Body) -> Result<Bytes, ApiError> {
     let mut whole = BytesMut::new();
     let mut seen = 0;
     while let Some(frame) = body.frame().await {

@@ -14,6 +14,7 @@ use crate::{
     csrf::{OriginLayer, demand_token},
     error::{dress, panicked},
     headers::secure,
+    input::receive,
     log, routes,
 };
 
@@ -42,6 +43,7 @@ pub fn router(app: App, keys: Keys) -> Result<Router, RouterError> {
         .layer(from_fn_with_state(app.clone(), demand_token))
         .layer(sessions)
         .layer(same_site)
+        .layer(from_fn(receive))
         .layer(cors)
         .layer(timeout)
         .layer(CatchPanicLayer::custom(panicked))
