@@ -9,6 +9,10 @@ fuzz_target!(|header: &str| {
     for (name, value) in &pairs {
         assert!(!name.contains([';', '=']) && !value.contains(';'), "{name:?}={value:?}");
     }
+    // The oracle trims other blanks too, which no header can hold.
+    if !header.bytes().all(|byte| byte == b'\t' || byte == b' ' || byte.is_ascii_graphic()) {
+        return;
+    }
     for theirs in cookie::Cookie::split_parse(header).flatten() {
         let (name, value) = theirs.name_value_trimmed();
         let value_raw = theirs.value();

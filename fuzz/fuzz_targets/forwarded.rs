@@ -3,7 +3,10 @@
 
 #![no_main]
 
-use std::{convert::Infallible, net::{IpAddr, Ipv4Addr, SocketAddr}};
+use std::{
+    convert::Infallible,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+};
 
 use hallpass_session::{Client, PeerAddr, TrustProxy, TrustProxyLayer};
 use http::{HeaderValue, Request};
@@ -52,8 +55,12 @@ fuzz_target!(|data: &[u8]| {
     drop(TrustProxy::parse(&text));
     let mut parts = data.split(|byte| *byte == b'\n');
     let mut part = || parts.next().unwrap_or_default();
-    let headers =
-        [("x-forwarded-for", part()), ("x-forwarded-proto", part()), ("x-forwarded-host", part()), ("host", part())];
+    let headers = [
+        ("x-forwarded-for", part()),
+        ("x-forwarded-proto", part()),
+        ("x-forwarded-host", part()),
+        ("host", part()),
+    ];
     let untrusted = client(TrustProxy::Off, &headers);
     assert_eq!(untrusted.addr, PEER);
     let trusted = client(TrustProxy::Hops(1), &headers);

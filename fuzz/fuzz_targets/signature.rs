@@ -7,8 +7,9 @@ use std::sync::LazyLock;
 use hallpass_session::{Keys, SessionId};
 use libfuzzer_sys::fuzz_target;
 
-static KEYS: LazyLock<Keys> =
-    LazyLock::new(|| Keys::new(["the first secret is thirty-two bytes long", "the second secret is as long as that"]).unwrap());
+static KEYS: LazyLock<Keys> = LazyLock::new(|| {
+    Keys::new(["the first secret is thirty-two bytes long", "the second secret is as long as that"]).unwrap()
+});
 
 fuzz_target!(|text: &str| {
     if let Some(verified) = KEYS.verify(text) {

@@ -118,13 +118,10 @@ fn keys(config: &Config) -> Result<Keys, ServeError> {
 
 /// Says what must not stay as it is in production.
 fn warn_of_development(config: &Config) {
-    let host = config.public_url.as_ref().and_then(|url| url.host_str());
-    let local = host.is_none_or(|host| matches!(host, "localhost" | "127.0.0.1" | "[::1]"));
-    let private = local && config.listen.ip().is_loopback();
-    if !config.is_https() && !private {
+    if !config.is_https() {
         tracing::warn!(
             event = "no_https",
-            "cookies travel without https: good for development only; put a TLS proxy in front and give its address as public_url"
+            "good for development only: cookies travel without https; put a TLS proxy in front and give --public-url https://..."
         );
     }
 }
