@@ -5,8 +5,7 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderName, HeaderValue, Method};
 use regex_lite::Regex;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
-
-use crate::config::is_origin;
+use url::Url;
 
 /// One entry of `cors.origins`.
 #[derive(Clone, Debug)]
@@ -122,6 +121,13 @@ fn allowed(text: &str) -> Result<Allowed, String> {
         return Ok(Allowed::Exact(text.to_owned()));
     }
     Err(format!("{text:?} is no origin; write https://app.example.com without a path, or a pattern /…/"))
+}
+
+/// Whether the text is an origin as browsers write it: scheme, host, perhaps a port, nothing behind.
+pub(crate) fn is_origin(text: &str) -> bool {
+    Url::parse(text).is_ok_and(|url| {
+        matches!(url.scheme(), "http" | "https") && url.origin().ascii_serialization() == text
+    })
 }
 
 #[cfg(test)]

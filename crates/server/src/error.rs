@@ -1,21 +1,17 @@
-//! What clients are told when something does not work: `{"message", "code"}`, or a page for people.
+//! What clients are told when something does not work: `{"message", "code"}`. [`dress`](crate::dress) makes pages of it.
 
 use std::{borrow::Cow, time::Duration};
 
 use axum::{
     body::Body,
-    extract::{Request, State},
-    middleware::Next,
-    response::{Html, IntoResponse, Response},
+    response::{IntoResponse, Response},
 };
 use hallpass_auth::Error;
 use http::{
-    HeaderMap, HeaderValue, StatusCode,
-    header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER},
+    HeaderValue, StatusCode,
+    header::{CONTENT_TYPE, RETRY_AFTER},
 };
 use serde_json::json;
-
-use crate::app::App;
 
 /// An answer that says no.
 #[derive(Clone, Debug)]
@@ -98,49 +94,6 @@ impl From<Error> for ApiError {
             if let Error::Busy { retry_after } = error { retry_after } else { Duration::from_secs(1) };
         Self { retry_after: Some(retry_after), ..Self::of_status(StatusCode::SERVICE_UNAVAILABLE) }
     }
-}
-
-/// Whether the client is a browser that shows what it gets.
-pub(crate) fn wants_page(headers: &HeaderMap) -> bool {
-    headers
-        .get(ACCEPT)
-        .and_then(|accept| accept.to_str().ok())
-        .is_some_and(|accept| accept.contains("text/html"))
-}
-
-/// Gives every error its form, whoever made it: a page when a browser shows it, else JSON.
-pub(crate) async fn dress(State(app): State<App>, request: Request, next: Next) -> Response {
-    let page = wants_page(request.headers());
-    let mut response = next.run(request).await;
-    let status = response.status();
-    if !status.is_client_error() && !status.is_server_error() {
-        return response;
-    }
-    let is = |kind: &str| {
-        response
-            .headers()
-            .get(CONTENT_TYPE)
-            .is_some_and(|value| value.as_bytes().starts_with(kind.as_bytes()))
-    };
-    // The guards of the library say `{"message":"Unauthorized"}`, as Express apps do; here every error has a code too.
-    let complete = is("application/json")
-        && (status != StatusCode::UNAUTHORIZED || response.extensions().get::<ApiError>().is_some());
-    if is("text/html") || !page && complete {
-        return response;
-    }
-    let error = response.extensions().get().cloned().unwrap_or_else(|| ApiError::of_status(status));
-    let dressed = if page { Html(app.pages().error(&error)).into_response() } else { error.into_response() };
-    let (parts, body) = dressed.into_parts();
-    let headers = response.headers_mut();
-    headers.remove(CONTENT_LENGTH);
-    for (name, value) in &parts.headers {
-        headers.insert(name, value.clone());
-    }
-    if status == StatusCode::SERVICE_UNAVAILABLE && !headers.contains_key(RETRY_AFTER) {
-        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
-    }
-    *response.body_mut() = body;
-    response
 }
 
 /// A handler panicked: 500, and a line in the log; where it happened is on standard error.

@@ -13,7 +13,7 @@ use http::{
     },
 };
 
-use crate::{app::App, routes::ASSETS};
+use crate::{app::App, pages::ASSETS};
 
 /// Nothing but our own style sheet, images in it, and forms that post here. There is no script to allow.
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; \

@@ -11,7 +11,7 @@ use hallpass_auth::Origin;
 use hallpass_session::{Client, Secret};
 use http::{
     HeaderMap, Method, StatusCode,
-    header::{CONTENT_TYPE, USER_AGENT},
+    header::{ACCEPT, CONTENT_TYPE, USER_AGENT},
     request::Parts,
 };
 use http_body::Body as _;
@@ -19,7 +19,7 @@ use http_body_util::BodyExt;
 use serde_json::{Map, Value};
 use url::form_urlencoded;
 
-use crate::error::{ApiError, wants_page};
+use crate::error::ApiError;
 
 /// The largest body any route takes, in bytes.
 pub(crate) const MAX_BODY: usize = 64 * 1024;
@@ -156,6 +156,14 @@ impl<S: Send + Sync> FromRequestParts<S> for Asker {
         let user_agent = agent.map(|agent| agent.chars().take(MAX_USER_AGENT).collect());
         Ok(Self { origin: Origin { addr: client.addr, user_agent }, page: wants_page(&parts.headers) })
     }
+}
+
+/// Whether the client is a browser that shows what it gets.
+pub(crate) fn wants_page(headers: &HeaderMap) -> bool {
+    headers
+        .get(ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .is_some_and(|accept| accept.contains("text/html"))
 }
 
 /// Whether a request with this method changes nothing (RFC 9110 §9.2.1).

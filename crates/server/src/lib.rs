@@ -9,6 +9,7 @@ mod config;
 mod cors;
 mod csrf;
 mod device;
+mod dress;
 mod error;
 mod headers;
 mod input;

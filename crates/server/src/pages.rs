@@ -23,6 +23,9 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("error.html", include_str!("../templates/error.html")),
 ];
 
+/// Where files lie that are the same for everybody.
+pub(crate) const ASSETS: &str = "/assets/";
+
 const STYLE: &str = include_str!("../templates/style.css");
 
 /// The compiled templates.
@@ -58,7 +61,7 @@ impl Pages {
         }
         let style = read(folder, "style.css", STYLE)?;
         let style_name = format!("style-{}.css", hex(&Sha256::digest(style.as_bytes())[..8]));
-        templates.add_global("style", format!("{}{style_name}", crate::routes::ASSETS));
+        templates.add_global("style", format!("{ASSETS}{style_name}"));
         templates.add_global("service", config.service_name.clone());
         templates.add_global("registration_open", config.registration_open);
         templates.add_global("min_length", config.auth.password.min_length);

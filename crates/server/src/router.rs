@@ -12,7 +12,8 @@ use tower_http::{catch_panic::CatchPanicLayer, csrf::ConfigError, timeout::Timeo
 use crate::{
     app::App,
     csrf::{OriginLayer, demand_token},
-    error::{dress, panicked},
+    dress::dress,
+    error::panicked,
     headers::secure,
     input::receive,
     log, routes,

@@ -20,6 +20,7 @@ use tower_service::Service;
 use crate::{
     Client, Keys, OptionsError, Scheme, Session, SessionOptions, SessionStore, StoreError, cookie,
     session::{Chain, Known},
+    shared::Shared,
 };
 
 /// Gives the handlers behind it a [`Session`] and writes it back before the response head leaves.
@@ -29,13 +30,6 @@ use crate::{
 #[derive(Clone)]
 pub struct SessionLayer {
     shared: Arc<Shared>,
-}
-
-/// What all requests share.
-pub(crate) struct Shared {
-    pub(crate) store: Arc<dyn SessionStore>,
-    pub(crate) keys: Keys,
-    pub(crate) options: SessionOptions,
 }
 
 impl SessionLayer {

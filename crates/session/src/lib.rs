@@ -41,6 +41,7 @@ mod options;
 mod proxy;
 mod secret;
 mod session;
+mod shared;
 pub mod store;
 mod sweep;
 mod time;

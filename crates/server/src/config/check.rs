@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 use url::Url;
 
 use super::{Config, Limits, LogFormat, gather::Values};
-use crate::cors::CorsPolicy;
+use crate::cors::{CorsPolicy, is_origin};
 
 /// The configuration these values describe; `None` or problems when there is none.
 pub(super) fn check(values: &mut Values) -> Option<Config> {
@@ -282,13 +282,6 @@ fn trusted_origins(values: &mut Values, public_url: Option<&Url>) -> Vec<String>
         }
     }
     trusted
-}
-
-/// Whether the text is an origin as browsers write it: scheme, host, perhaps a port, nothing behind.
-pub(crate) fn is_origin(text: &str) -> bool {
-    Url::parse(text).is_ok_and(|url| {
-        matches!(url.scheme(), "http" | "https") && url.origin().ascii_serialization() == text
-    })
 }
 
 fn clear_site_data(values: &mut Values) -> String {

@@ -10,10 +10,7 @@ use hallpass_auth::AuthOptions;
 use hallpass_session::{Secret, SessionOptions, TrustProxy};
 use url::Url;
 
-pub(crate) use self::{
-    check::is_origin,
-    gather::{Values, lines},
-};
+pub(crate) use self::gather::{Values, lines};
 use crate::cors::CorsPolicy;
 
 /// What the command line says about the configuration.

@@ -19,10 +19,7 @@ use http::{StatusCode, header, request::Parts};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::app::App;
-
-/// Where files lie that are the same for everybody.
-pub(crate) const ASSETS: &str = "/assets/";
+use crate::{app::App, pages::ASSETS};
 
 /// All routes.
 pub(crate) fn routes() -> Router<App> {

@@ -24,7 +24,7 @@ use crate::{
     Lifetime, SessionHandle, SessionId, SessionStore, StoreError, Timestamp, ValueError,
     commit::Act,
     document::{decode, encode},
-    layer::Shared,
+    shared::Shared,
 };
 
 /// The session of the request being served.

@@ -1,0 +1,48 @@
+//! The form of errors: a page when a browser shows it, else JSON; whoever made them.
+
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::{Html, IntoResponse, Response},
+};
+use http::{
+    HeaderValue, StatusCode,
+    header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER},
+};
+
+use crate::{app::App, error::ApiError, input::wants_page};
+
+/// Gives every error its form.
+pub(crate) async fn dress(State(app): State<App>, request: Request, next: Next) -> Response {
+    let page = wants_page(request.headers());
+    let mut response = next.run(request).await;
+    let status = response.status();
+    if !status.is_client_error() && !status.is_server_error() {
+        return response;
+    }
+    let is = |kind: &str| {
+        response
+            .headers()
+            .get(CONTENT_TYPE)
+            .is_some_and(|value| value.as_bytes().starts_with(kind.as_bytes()))
+    };
+    // The guards of the library say `{"message":"Unauthorized"}`, as Express apps do; here every error has a code too.
+    let complete = is("application/json")
+        && (status != StatusCode::UNAUTHORIZED || response.extensions().get::<ApiError>().is_some());
+    if is("text/html") || !page && complete {
+        return response;
+    }
+    let error = response.extensions().get().cloned().unwrap_or_else(|| ApiError::of_status(status));
+    let dressed = if page { Html(app.pages().error(&error)).into_response() } else { error.into_response() };
+    let (parts, body) = dressed.into_parts();
+    let headers = response.headers_mut();
+    headers.remove(CONTENT_LENGTH);
+    for (name, value) in &parts.headers {
+        headers.insert(name, value.clone());
+    }
+    if status == StatusCode::SERVICE_UNAVAILABLE && !headers.contains_key(RETRY_AFTER) {
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    *response.body_mut() = body;
+    response
+}

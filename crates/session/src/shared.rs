@@ -1,0 +1,12 @@
+//! [`Shared`]: what a layer hands to each of its sessions.
+
+use std::sync::Arc;
+
+use crate::{Keys, SessionOptions, SessionStore};
+
+/// What all requests share.
+pub(crate) struct Shared {
+    pub(crate) store: Arc<dyn SessionStore>,
+    pub(crate) keys: Keys,
+    pub(crate) options: SessionOptions,
+}
