@@ -177,6 +177,23 @@ fn a_database_that_cannot_write_is_a_503_and_nobody_is_signed_out() {
 }
 
 #[test]
+fn a_database_that_cannot_be_read_is_a_503_for_pages_too() {
+    let server = server();
+    let mut ann = server.registered("ann").in_browser();
+    assert_eq!(ann.get("/account").status, 200);
+    for name in ["hallpass.db", "hallpass.db-wal"] {
+        fs::write(server.folder.path().join(name), vec![7; 64 * 1024]).unwrap();
+    }
+    let page = ann.get("/account");
+    assert_eq!((page.status, page.header("set-cookie")), (503, ""), "{}", page.body);
+    assert!(page.body.contains("nobody was signed out") && !page.header("retry-after").is_empty());
+    assert!(!page.body.contains("malformed"), "the cause goes to the log only");
+    let ready = server.client().get("/readyz");
+    assert_eq!((ready.status, ready.code().as_str()), (503, "store_unavailable"));
+    assert_eq!(server.client().get("/healthz").status, 200, "the process itself is fine");
+}
+
+#[test]
 fn health_and_readiness() {
     let server = server();
     assert_eq!(server.client().get("/healthz").json()["status"], "ok");

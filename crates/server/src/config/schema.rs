@@ -103,7 +103,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "session.remember_for",
         Time,
         "30d",
-        "\"Keep me signed in\": such a session ends this long after its last use, and the cookie outlives the browser.",
+        "\"Keep me signed in\": such a session ends this long after its last use (never later than the absolute timeout), and the cookie outlives the browser.",
     ),
     setting("session.fresh_for", Time, "1h", "How long a proof of identity counts as fresh."),
     setting(

@@ -1,5 +1,7 @@
 //! A real axum app around the layer whose handler is given per request, and a store that says what it was asked.
 
+#![allow(dead_code, clippy::allow_attributes, reason = "each test file uses its part")]
+
 use std::{
     collections::HashSet,
     sync::{Arc, Mutex},
@@ -18,7 +20,7 @@ pub const START: Timestamp = Timestamp::from_millis(1_795_424_473_000);
 /// A memory store that notes its operations and fails those it is told to.
 #[derive(Default)]
 pub struct Spy {
-    inner: MemoryStore,
+    pub inner: MemoryStore,
     pub asked: Mutex<Vec<&'static str>>,
     pub broken: Mutex<HashSet<&'static str>>,
 }

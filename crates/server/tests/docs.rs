@@ -1,0 +1,63 @@
+//! The documents tell the truth: what they link to and the tests they name exist.
+
+#![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The files of these kinds below a folder, without what is built or installed.
+fn files(folder: &Path, kinds: &[&str]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let (path, name) = (entry.path(), entry.file_name().into_string().unwrap());
+        if path.is_dir() && !name.starts_with('.') && !["target", "node_modules"].contains(&name.as_str()) {
+            found.extend(files(&path, kinds));
+        } else if path.extension().is_some_and(|kind| kinds.contains(&kind.to_str().unwrap())) {
+            found.push(path);
+        }
+    }
+    found
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let documents = files(&root(), &["md"]);
+    assert!(documents.len() >= 9);
+    for document in documents {
+        let text = fs::read_to_string(&document).unwrap();
+        for link in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+            if link.starts_with("http") {
+                continue;
+            }
+            let target = document.parent().unwrap().join(link.split('#').next().unwrap());
+            assert!(target.exists(), "{}: {link} leads nowhere", document.display());
+        }
+    }
+}
+
+#[test]
+fn every_invariant_names_a_test_that_exists() {
+    let architecture = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let code: String =
+        files(&root(), &["rs", "mjs"]).iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+    let table = architecture.split("| invariant | test |").nth(1).unwrap().split("\n## ").next().unwrap();
+    let named: Vec<&str> = table.split('`').skip(1).step_by(2).collect();
+    assert!(named.len() > 15);
+    for name in named {
+        let (file, test) = name.rsplit_once(": ").map_or(("", name), |(file, test)| (file, test));
+        if test.ends_with(".mjs") {
+            assert!(root().join(test).exists(), "{test}");
+        } else {
+            assert!(
+                code.contains(&format!("fn {test}(")),
+                "ARCHITECTURE.md names {test}, which is no test ({file})"
+            );
+        }
+    }
+}
