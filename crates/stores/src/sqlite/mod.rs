@@ -17,13 +17,17 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use hallpass_session::StoreError;
 use rusqlite::{Connection, OpenFlags};
 
 use self::worker::Workers;
+
+/// Between two attempts to open a file that another program is just making.
+const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
 /// How to open the database.
 #[derive(Clone, Debug)]
@@ -91,10 +95,30 @@ pub enum OpenError {
     },
 }
 
+impl OpenError {
+    fn is_busy(&self) -> bool {
+        let Self::Database { source, .. } = self else { return false };
+        matches!(
+            source.sqlite_error_code(),
+            Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked)
+        )
+    }
+}
+
 impl Sqlite {
     /// Opens the file, makes it if there is none (readable by this user only), and brings its schema up to date.
     pub fn open(path: impl AsRef<Path>, options: &SqliteOptions) -> Result<Self, OpenError> {
-        let path = path.as_ref();
+        let (path, deadline) = (path.as_ref(), Instant::now() + options.timeout);
+        loop {
+            match Self::try_open(path, options) {
+                // SQLite does not wait for a lock while another program is just making the file or switching its journal.
+                Err(error) if error.is_busy() && Instant::now() < deadline => thread::sleep(BUSY_PAUSE),
+                answer => return answer,
+            }
+        }
+    }
+
+    fn try_open(path: &Path, options: &SqliteOptions) -> Result<Self, OpenError> {
         create_private(path).map_err(|source| OpenError::File { path: path.to_owned(), source })?;
         let failed = |source: rusqlite::Error| match source.sqlite_error_code() {
             Some(rusqlite::ErrorCode::NotADatabase) => OpenError::Foreign { path: path.to_owned() },

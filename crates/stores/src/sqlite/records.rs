@@ -5,7 +5,8 @@ use hallpass_auth::{Inserted, Record, RecordKey, RecordStore, Replaced, UserId};
 use hallpass_session::{StoreError, Timestamp};
 use rusqlite::{OptionalExtension, Row, params};
 
-use super::{Sqlite, sessions::limit_of};
+use super::Sqlite;
+use crate::native::limit_of;
 
 const COLUMNS: &str = "id, owner, body, expires, version";
 const LIVE: &str = "(expires is null or expires > ?)";

@@ -4,15 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use hallpass_session::{
-    Created, Document, IdHash, Lifetime, Listed, Revision, SessionHandle, SessionId, SessionRecord,
-    SessionStore, StoreError, Stored, Timestamp, Touch, Updated,
+    Created, IdHash, Lifetime, Listed, Revision, SessionHandle, SessionId, SessionRecord, SessionStore,
+    StoreError, Stored, Timestamp, Touch, Updated,
 };
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
 use super::Sqlite;
-
-/// Idle times beyond 30,000 years would overflow `seen + idle`.
-const MAX_IDLE_MILLIS: i64 = 1_000_000_000_000_000;
+use crate::native;
 
 const LOAD: &str =
     "select document, user, label, created, authenticated, seen, idle, until, persistent, revision
@@ -162,7 +160,7 @@ impl SessionStore for Sqlite {
         user: Option<&str>,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let (first, last) = ids_of(handle);
+        let (first, last) = native::ids_of(handle);
         let user = user.map(str::to_owned);
         self.write("end a session", move |connection| {
             let sql = "delete from sessions where id between ?1 and ?2 and (?3 is null or user = ?3) returning expires > ?4";
@@ -179,11 +177,11 @@ impl SessionStore for Sqlite {
         limit: usize,
         now: Timestamp,
     ) -> Result<Vec<Listed>, StoreError> {
-        let after = after.map(|handle| ids_of(handle).1);
+        let after = after.map(|handle| native::ids_of(handle).1);
         self.read("list the sessions", move |connection| {
             let sql = format!("{LISTED} where (?1 is null or id > ?1) and expires > ?2 order by id limit ?3");
             let mut list = connection.prepare_cached(&sql)?;
-            list.query_map(params![after, now.as_millis(), limit_of(limit)], listed)?.collect()
+            list.query_map(params![after, now.as_millis(), native::limit_of(limit)], listed)?.collect()
         })
         .await
     }
@@ -192,7 +190,7 @@ impl SessionStore for Sqlite {
         self.write("sweep expired sessions", move |connection| {
             let sql = "delete from sessions where rowid in
                 (select rowid from sessions where expires <= ?1 order by expires limit ?2)";
-            connection.prepare_cached(sql)?.execute(params![now.as_millis(), limit_of(limit)])
+            connection.prepare_cached(sql)?.execute(params![now.as_millis(), native::limit_of(limit)])
         })
         .await
     }
@@ -215,7 +213,7 @@ fn write_record(
     now: Option<Timestamp>,
 ) -> rusqlite::Result<bool> {
     let Lifetime { idle, until, persistent } = record.lifetime;
-    let idle = i64::try_from(idle.as_millis()).unwrap_or(MAX_IDLE_MILLIS).min(MAX_IDLE_MILLIS);
+    let idle = native::idle_millis(idle);
     let document = record.document.to_json();
     let mut statement = connection.prepare_cached(sql)?;
     let common = named_params! {
@@ -256,13 +254,7 @@ fn delete(connection: &Connection, id: IdHash, now: Timestamp) -> rusqlite::Resu
 
 /// The session in a row of [`LOAD`]; `None` when somebody else wrote something unreadable into it.
 fn stored(row: &Row<'_>) -> rusqlite::Result<Option<Stored>> {
-    let Ok(document) = Document::from_json(row.get_ref("document")?.as_str()?) else {
-        tracing::warn!(
-            event = "session_unreadable",
-            "a stored session is not a JSON object and counts as missing"
-        );
-        return Ok(None);
-    };
+    let Some(document) = native::document(row.get_ref("document")?.as_str()?) else { return Ok(None) };
     let record = SessionRecord {
         document,
         user: text(row, "user")?,
@@ -300,16 +292,4 @@ fn text(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<Arc<str>>> {
 
 fn time(row: &Row<'_>, column: &str) -> rusqlite::Result<Timestamp> {
     row.get(column).map(Timestamp::from_millis)
-}
-
-/// The first and the last id hash that a handle can stand for.
-fn ids_of(handle: SessionHandle) -> ([u8; 32], [u8; 32]) {
-    let (mut first, mut last) = ([0; 32], [u8::MAX; 32]);
-    first[..16].copy_from_slice(&handle.0);
-    last[..16].copy_from_slice(&handle.0);
-    (first, last)
-}
-
-pub(super) fn limit_of(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
 }

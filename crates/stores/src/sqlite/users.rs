@@ -5,7 +5,8 @@ use hallpass_auth::{Change, Email, PasswordHash, User, UserChanged, UserCreated,
 use hallpass_session::{StoreError, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params, types::Type};
 
-use super::{Sqlite, sessions::limit_of};
+use super::Sqlite;
+use crate::native::limit_of;
 
 const SELECT: &str =
     "select id, email, name, password, roles, disabled, created, sessions_valid_from from users";

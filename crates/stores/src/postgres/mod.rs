@@ -1,0 +1,118 @@
+//! [`Postgres`]: sessions, users and records in PostgreSQL.
+//!
+//! Every operation is one prepared statement, so one round trip, and atomic by itself. What is answered is committed.
+
+mod migrate;
+#[cfg(feature = "auth")]
+mod records;
+mod sessions;
+#[cfg(feature = "auth")]
+mod users;
+
+use std::time::Duration;
+
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use hallpass_session::StoreError;
+use tokio::time::{Instant, timeout_at};
+use tokio_postgres::{Config, Row, types::ToSql};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::{ConnectError, ServerOptions};
+
+const KIND: &str = "PostgreSQL";
+const EXAMPLE: &str = "postgres://user:password@host/database";
+
+/// A database that keeps sessions (layout `native`), and with the feature `auth` users and records too.
+/// Clones share its connections.
+#[derive(Clone)]
+pub struct Postgres {
+    pool: Pool,
+    timeout: Duration,
+}
+
+/// A statement's values.
+type Values<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+impl Postgres {
+    /// Connects and brings the schema up to date. The URL takes `sslmode=disable`, `prefer` or `require`; certificates are always
+    /// checked against the public authorities.
+    pub async fn connect(url: &str, options: &ServerOptions) -> Result<Self, ConnectError> {
+        let mut config: Config = url.parse().map_err(|error: tokio_postgres::Error| ConnectError::Url {
+            kind: KIND,
+            reason: error.to_string(),
+            example: EXAMPLE,
+        })?;
+        config.connect_timeout(options.timeout);
+        if config.get_application_name().is_none() {
+            config.application_name("hallpass");
+        }
+        // Fast: a query before each use would double the round trips; a dead connection is noticed by its own task.
+        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = Manager::from_config(config, MakeRustlsConnect::with_webpki_roots(), recycling);
+        let pool = Pool::builder(manager)
+            .max_size(options.connections)
+            .runtime(Runtime::Tokio1)
+            .build()
+            .map_err(|error| ConnectError::Unreachable { kind: KIND, source: error.into() })?;
+        let postgres = Self { pool, timeout: options.timeout };
+        migrate::migrate(&postgres).await?;
+        Ok(postgres)
+    }
+
+    /// Runs one statement.
+    async fn query(
+        &self,
+        doing: &'static str,
+        sql: &'static str,
+        values: Values<'_>,
+    ) -> Result<Vec<Row>, StoreError> {
+        self.try_query(sql, values).await.map_err(|failure| StoreError::new(doing, failure))
+    }
+
+    /// The same for a statement that answers with exactly one row.
+    async fn query_one(
+        &self,
+        doing: &'static str,
+        sql: &'static str,
+        values: Values<'_>,
+    ) -> Result<Row, StoreError> {
+        let row = self.query(doing, sql, values).await?.into_iter().next();
+        row.ok_or_else(|| StoreError::new(doing, "the database gave no answer"))
+    }
+
+    async fn try_query(&self, sql: &'static str, values: Values<'_>) -> Result<Vec<Row>, Failure> {
+        let deadline = Instant::now() + self.timeout;
+        let late = |_| Failure::Timeout(self.timeout);
+        let client = timeout_at(deadline, self.pool.get()).await.map_err(late)??;
+        let answer = timeout_at(deadline, async {
+            let statement = client.prepare_cached(sql).await?;
+            client.query(&statement, values).await
+        });
+        let Ok(rows) = answer.await else {
+            // Whoever gets this connection next would wait behind the answer that has not come.
+            drop(Object::take(client));
+            return Err(Failure::Timeout(self.timeout));
+        };
+        Ok(rows?)
+    }
+}
+
+/// Why an operation has no answer.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Database(#[from] tokio_postgres::Error),
+    #[error(transparent)]
+    Pool(#[from] deadpool_postgres::PoolError),
+    #[error("the database did not answer within {0:?}")]
+    Timeout(Duration),
+}
+
+/// A value that has another type than our schema says is an error of the database, not of the program.
+fn column<'a, T: tokio_postgres::types::FromSql<'a>>(
+    row: &'a Row,
+    doing: &'static str,
+    name: &str,
+) -> Result<T, StoreError> {
+    row.try_get(name).map_err(|error| StoreError::new(doing, error))
+}

@@ -1,0 +1,124 @@
+//! Users.
+
+use async_trait::async_trait;
+use hallpass_auth::{Change, Email, PasswordHash, User, UserChanged, UserCreated, UserId, UserStore};
+use hallpass_session::{StoreError, Timestamp};
+use tokio_postgres::Row;
+
+use super::{Postgres, Values, column};
+use crate::native::limit_of;
+
+/// Named one by one: a column that a later version adds must not break statements that are prepared already.
+macro_rules! columns {
+    () => {
+        "id, email, name, password, roles, disabled, created, sessions_valid_from"
+    };
+}
+
+const FIND: &str = concat!("select ", columns!(), " from users where id = $1");
+const FIND_BY_EMAIL: &str = concat!("select ", columns!(), " from users where email = $1");
+const LIST: &str = concat!("select ", columns!(), " from users where email > $1 order by email limit $2");
+const CREATE: &str =
+    "insert into users (id, email, name, password, roles, disabled, created, sessions_valid_from)
+    values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict do nothing returning 1";
+const DELETE: &str = "delete from users where id = $1 returning 1";
+
+/// A change, and whether there is such a user when it was not made.
+macro_rules! change {
+    ($change:literal) => {
+        concat!(
+            "with done as (update users set ",
+            $change,
+            " returning 1) select exists (select from done) as done, exists (select from users where id = $1) as found"
+        )
+    };
+}
+
+const PASSWORD: &str =
+    change!("password = $3, sessions_valid_from = $4 where id = $1 and password is not distinct from $2");
+const REHASH: &str = change!("password = $3 where id = $1 and password = $2");
+const NAME: &str = change!("name = $2 where id = $1");
+const ROLES: &str = change!("roles = $2 where id = $1");
+const DISABLED: &str = change!("disabled = $2 where id = $1");
+
+#[async_trait]
+impl UserStore for Postgres {
+    async fn find(&self, id: &UserId) -> Result<Option<User>, StoreError> {
+        self.one_user(FIND, id.as_str()).await
+    }
+
+    async fn find_by_email(&self, email: &Email) -> Result<Option<User>, StoreError> {
+        self.one_user(FIND_BY_EMAIL, email.as_str()).await
+    }
+
+    async fn create(&self, user: &User) -> Result<UserCreated, StoreError> {
+        let values: Values<'_> = &[
+            &user.id.as_str(),
+            &user.email.as_str(),
+            &user.name,
+            &user.password.as_ref().map(PasswordHash::expose),
+            &user.roles,
+            &user.disabled,
+            &user.created.as_millis(),
+            &user.sessions_valid_from.as_millis(),
+        ];
+        let created = self.query("create a user", CREATE, values).await?;
+        Ok(if created.is_empty() { UserCreated::Taken } else { UserCreated::Done })
+    }
+
+    async fn change(&self, id: &UserId, change: &Change) -> Result<UserChanged, StoreError> {
+        let id = &id.as_str();
+        match change {
+            Change::Password { from, to, valid_from } => {
+                let (from, to) =
+                    (from.as_ref().map(PasswordHash::expose), to.as_ref().map(PasswordHash::expose));
+                self.apply(PASSWORD, &[id, &from, &to, &valid_from.as_millis()]).await
+            }
+            Change::Rehash { from, to } => self.apply(REHASH, &[id, &from.expose(), &to.expose()]).await,
+            Change::Name(name) => self.apply(NAME, &[id, name]).await,
+            Change::Roles(roles) => self.apply(ROLES, &[id, roles]).await,
+            Change::Disabled(disabled) => self.apply(DISABLED, &[id, disabled]).await,
+        }
+    }
+
+    async fn delete(&self, id: &UserId) -> Result<bool, StoreError> {
+        Ok(!self.query("delete a user", DELETE, &[&id.as_str()]).await?.is_empty())
+    }
+
+    async fn list(&self, after: Option<&Email>, limit: usize) -> Result<Vec<User>, StoreError> {
+        let after = after.map_or("", Email::as_str);
+        let rows = self.query("list the users", LIST, &[&after, &limit_of(limit)]).await?;
+        rows.iter().map(user).collect()
+    }
+}
+
+impl Postgres {
+    async fn one_user(&self, sql: &'static str, value: &str) -> Result<Option<User>, StoreError> {
+        self.query("find a user", sql, &[&value]).await?.first().map(user).transpose()
+    }
+
+    async fn apply(&self, sql: &'static str, values: Values<'_>) -> Result<UserChanged, StoreError> {
+        let doing = "change a user";
+        let row = self.query_one(doing, sql, values).await?;
+        Ok(match (column(&row, doing, "done")?, column(&row, doing, "found")?) {
+            (true, _) => UserChanged::Done,
+            (false, true) => UserChanged::Refused,
+            (false, false) => UserChanged::Gone,
+        })
+    }
+}
+
+fn user(row: &Row) -> Result<User, StoreError> {
+    let doing = "read a user";
+    let time = |name| column(row, doing, name).map(Timestamp::from_millis);
+    Ok(User {
+        id: UserId::new(column(row, doing, "id")?),
+        email: Email::parse(column(row, doing, "email")?).map_err(|error| StoreError::new(doing, error))?,
+        name: column(row, doing, "name")?,
+        password: column::<Option<&str>>(row, doing, "password")?.map(PasswordHash::new),
+        roles: column(row, doing, "roles")?,
+        disabled: column(row, doing, "disabled")?,
+        created: time("created")?,
+        sessions_valid_from: time("sessions_valid_from")?,
+    })
+}

@@ -1,0 +1,152 @@
+//! Real database servers on free ports with throw-away data; each test has its own and ends it.
+
+#![allow(dead_code, clippy::allow_attributes, reason = "each test file uses its part")]
+
+pub mod postgres;
+
+use std::{
+    env,
+    ffi::OsStr,
+    fs,
+    net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::{fs::chown, process::CommandExt},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+/// How long a server may take to start.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running server.
+pub struct Engine {
+    pub port: u16,
+    pub folder: TempDir,
+    command: Vec<String>,
+    user: Option<(u32, u32)>,
+    child: Option<Child>,
+}
+
+impl Engine {
+    /// Runs `program` with `arguments`, in which `{port}` and `{data}` stand for a free port and an empty folder.
+    /// Servers that refuse to run as root get this system user.
+    fn new(program: &Path, arguments: &[&str], user: Option<&str>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let user = user.filter(|_| is_root()).map(ids_of);
+        let data = folder.path().join("data");
+        fs::create_dir(&data).unwrap();
+        if let Some((uid, gid)) = user {
+            for path in [folder.path(), &data] {
+                chown(path, Some(uid), Some(gid)).unwrap();
+            }
+        }
+        let port = free_port();
+        let fill = |text: &&str| {
+            text.replace("{port}", &port.to_string()).replace("{data}", &data.display().to_string())
+        };
+        let command = [program.to_str().unwrap()].iter().chain(arguments).map(fill).collect();
+        Self { port, folder, command, user, child: None }
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Runs a helper of the server as the server's user.
+    fn run(&self, program: &Path, arguments: &[&str]) {
+        let mut command = Command::new(program);
+        command.args(arguments).stdout(Stdio::null()).stdin(Stdio::null());
+        self.as_user(&mut command);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    fn as_user(&self, command: &mut Command) {
+        if let Some((uid, gid)) = self.user {
+            command.uid(uid).gid(gid);
+        }
+        command.current_dir("/");
+    }
+
+    /// Starts it (again) and waits until it accepts connections.
+    pub fn start(&mut self) {
+        let log = fs::File::create(self.folder.path().join("log")).unwrap();
+        let mut command = Command::new(&self.command[0]);
+        command.args(&self.command[1..]).stdin(Stdio::null());
+        command.stdout(log.try_clone().unwrap()).stderr(log);
+        self.as_user(&mut command);
+        self.child = Some(command.spawn().unwrap());
+        let (address, end) = (SocketAddr::from(([127, 0, 0, 1], self.port)), Instant::now() + PATIENCE);
+        while TcpStream::connect(address).is_err() {
+            let log = || fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+            assert!(Instant::now() < end, "{} does not answer:\n{}", self.command[0], log());
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Sends a signal by its name.
+    pub fn signal(&self, name: &str) {
+        let child = self.child.as_ref().unwrap();
+        let sent = Command::new("kill").args([format!("-{name}"), child.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// kill -9
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().ok();
+            child.wait().ok();
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if let Some(child) = &self.child {
+            // A stopped process would not hear the end.
+            Command::new("kill").args(["-CONT".to_owned(), child.id().to_string()]).status().ok();
+        }
+        self.kill();
+    }
+}
+
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn is_root() -> bool {
+    id(&["-u"]) == Some(0)
+}
+
+fn ids_of(user: &str) -> (u32, u32) {
+    let missing = || panic!("there is no user {user} to run the server as: run scripts/setup");
+    (id(&["-u", user]).unwrap_or_else(missing), id(&["-g", user]).unwrap_or_else(missing))
+}
+
+fn id(arguments: &[&str]) -> Option<u32> {
+    let output = Command::new("id").args(arguments).output().ok()?;
+    String::from_utf8_lossy(&output.stdout).trim().parse().ok()
+}
+
+/// A program on PATH or in one of these folders.
+fn find(name: &str, folders: &[PathBuf]) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let places = env::split_paths(&path).chain(folders.iter().cloned());
+    places.map(|folder| folder.join(name)).find(|file| file.is_file())
+}
+
+/// A server that is not installed: a failure where everything must run, a loud line on a laptop.
+fn missing<T>(engine: &str) -> Option<T> {
+    assert!(
+        env::var_os("HALLPASS_ALL_ENGINES").is_none_or(|value| value == OsStr::new("")),
+        "{engine} is not installed: run scripts/setup"
+    );
+    let line = format!("NOT RUN: {engine} is not installed; scripts/setup installs it\n");
+    // Past the capture of the test runner, which would hide it.
+    fs::write("/dev/tty", line.as_bytes()).ok();
+    eprint!("{line}");
+    None
+}

@@ -1,0 +1,28 @@
+//! PostgreSQL.
+
+use std::{fs, path::PathBuf};
+
+use super::{Engine, find, missing};
+
+/// A fresh cluster; `None` when PostgreSQL is not installed.
+pub fn start() -> Option<Engine> {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let folders: Vec<PathBuf> = versions.map(|version| version.path().join("bin")).collect();
+    let (Some(server), Some(initdb)) = (find("postgres", &folders), find("initdb", &folders)) else {
+        return missing("PostgreSQL");
+    };
+    let arguments =
+        ["-D", "{data}", "-p", "{port}", "-h", "127.0.0.1", "-k", "{data}", "-c", "max_connections=200"];
+    let mut engine = Engine::new(&server, &arguments, Some("postgres"));
+    let data = engine.data();
+    engine.run(
+        &initdb,
+        &["-D", data.to_str().unwrap(), "-U", "hallpass", "-A", "trust", "--no-sync", "-E", "UTF8"],
+    );
+    engine.start();
+    Some(engine)
+}
+
+pub fn url(engine: &Engine) -> String {
+    format!("postgres://hallpass@127.0.0.1:{}/postgres?sslmode=disable", engine.port)
+}
