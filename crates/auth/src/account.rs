@@ -5,9 +5,8 @@ use std::time::Duration;
 use hallpass_session::{Listed, Secret, Session, SessionHandle};
 
 use crate::{
-    Auth, Change, Error, Origin, PasswordProblem, Refusal, User, UserChanged, Verdict,
-    register::clean_name,
-    throttle::{Charge, account_key},
+    Auth, Change, Error, Origin, PasswordProblem, Refusal, User, UserChanged, Verdict, register::clean_name,
+    throttle::Charge,
 };
 
 /// The answer to a change of password.
@@ -46,7 +45,8 @@ impl Auth {
         new: Secret<String>,
         origin: &Origin,
     ) -> Result<PasswordChanged, Error> {
-        let (inner, now, key) = (self.inner(), session.now(), account_key(user.email.as_str()));
+        let (inner, now) = (self.inner(), session.now());
+        let key = inner.throttle.account_key(user.email.as_str(), origin.addr, now).await?;
         let charge = inner.throttle.charge(&key, &self.options().throttle.account, now).await?;
         if let Charge::Throttled { retry_after } = charge {
             return Ok(PasswordChanged::Throttled { retry_after });
@@ -62,21 +62,24 @@ impl Auth {
             return Ok(PasswordChanged::Refused(problem));
         }
         let to = inner.hashing.hash(new).await?;
-        let change = Change::Password { from: user.password.clone(), to: Some(to), valid_from: now };
+        let change = Change::Password { from: user.password.clone(), to: Some(to) };
         if inner.users.change(&user.id, &change).await? != UserChanged::Done {
             return Ok(PasswordChanged::WrongPassword);
         }
-        // From here on the other sessions are void whatever happens; deleting them only tidies up.
+        // From here on all sessions of the former epoch are void, whatever happens; deleting them only tidies up. This one gets the
+        // new epoch; that is one further unless somebody changed the account at this very moment: then it is void too.
+        let user = &User { session_epoch: user.session_epoch + 1, ..user.clone() };
         self.establish_again(session, user, origin)?;
         session.store().delete_of_user(user.id.as_str(), session.id().as_ref(), now).await?;
         tracing::info!(event = "password_changed", user = %user.id, client = %origin.addr);
         Ok(PasswordChanged::Done)
     }
 
-    /// A new id and a fresh proof of identity, still remembered if it was.
+    /// A new id and a fresh proof of identity, still remembered if it was. A logout beside it wins.
     fn establish_again(&self, session: &Session, user: &User, origin: &Origin) -> Result<(), Error> {
         let before = session.lifetime();
-        self.establish(session, user, origin)?;
+        session.reauthenticate();
+        self.mark(session, user, origin)?;
         if before.persistent {
             session.remember_for(before.idle);
         }

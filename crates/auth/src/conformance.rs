@@ -104,11 +104,9 @@ async fn users_change_by_name(store: &Arc<dyn UserStore>) {
     create(store, &user).await;
     let change = async |change: Change| store.change(&user.id, &change).await.expect("change");
     let (one, two) = (PasswordHash::new("$argon2id$one"), PasswordHash::new("$argon2id$two"));
-    let later = NOW + HOUR;
     let set = |from: &PasswordHash, to: &PasswordHash| Change::Password {
         from: Some(from.clone()),
         to: Some(to.clone()),
-        valid_from: later,
     };
     assert_eq!(change(set(&two, &one)).await, UserChanged::Refused);
     assert_eq!(change(Change::Rehash { from: two.clone(), to: one.clone() }).await, UserChanged::Refused);
@@ -123,13 +121,13 @@ async fn users_change_by_name(store: &Arc<dyn UserStore>) {
     assert_eq!(change(Change::Name(None)).await, UserChanged::Done);
     assert_eq!(change(Change::Roles(vec!["editor".to_owned()])).await, UserChanged::Done);
     assert_eq!(change(Change::Disabled(true)).await, UserChanged::Done);
-    let removal = Change::Password { from: Some(one), to: None, valid_from: later };
+    let removal = Change::Password { from: Some(one), to: None };
     assert_eq!(change(removal).await, UserChanged::Done);
     let nobody = store.change(&UserId::generate(), &Change::Name(None)).await.expect("change");
     assert_eq!(nobody, UserChanged::Gone);
     user.name = None;
     user.roles = vec!["editor".to_owned()];
-    (user.disabled, user.password, user.sessions_valid_from) = (true, None, later);
+    (user.disabled, user.password, user.session_epoch) = (true, None, user.session_epoch + 3);
     assert_eq!(find(store, &user).await, Some(user.clone()));
     one_password_wins(store).await;
 }
@@ -139,7 +137,7 @@ async fn one_password_wins(store: &Arc<dyn UserStore>) {
     create(store, &user).await;
     let answers = at_once(|number| {
         let to = Some(PasswordHash::new(&format!("$argon2id${number}")));
-        let change = Change::Password { from: user.password.clone(), to, valid_from: NOW };
+        let change = Change::Password { from: user.password.clone(), to };
         let (store, id) = (store.clone(), user.id.clone());
         async move { store.change(&id, &change).await.expect("change") }
     })

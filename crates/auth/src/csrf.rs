@@ -19,7 +19,7 @@ pub fn csrf_token(session: &Session) -> Result<String, ValueError> {
     if let Some(token) = TOKEN.get(session)? {
         return Ok(token);
     }
-    let token = URL_SAFE_NO_PAD.encode(random::<32>());
+    let token = new_token();
     TOKEN.insert(session, &token)?;
     Ok(token)
 }
@@ -30,7 +30,15 @@ pub fn verify_csrf(session: &Session, given: &str) -> bool {
     token.is_some_and(|token| token.as_bytes().ct_eq(given.as_bytes()).into())
 }
 
-/// Forgets the token, so that the next page gets a new one: after a login, what was known before must not count.
-pub(crate) fn forget_csrf(session: &Session) {
-    TOKEN.remove(session);
+/// A new token in place of the old: after a login, what was known before must not count. Made at once, so that pages which
+/// are loaded side by side afterwards get the same one.
+pub(crate) fn renew_csrf(session: &Session) -> Result<(), ValueError> {
+    match TOKEN.get(session)? {
+        Some(_) => TOKEN.insert(session, &new_token()),
+        None => Ok(()),
+    }
+}
+
+fn new_token() -> String {
+    URL_SAFE_NO_PAD.encode(random::<32>())
 }

@@ -20,7 +20,7 @@ pub struct InvalidEmail;
 impl Email {
     /// Normalises and checks `text`: something, one `@`, and a domain, without blanks or control characters.
     pub fn parse(text: &str) -> Result<Self, InvalidEmail> {
-        let email: String = text.trim().nfkc().collect::<String>().to_lowercase();
+        let email = normalise(text.trim());
         let (local, domain) = email.split_once('@').ok_or(InvalidEmail)?;
         let printable = |c: char| !c.is_whitespace() && !c.is_control() && !"<>()[]\\,;:\"".contains(c);
         let labels = domain
@@ -46,6 +46,16 @@ impl Email {
     pub fn local_part(&self) -> &str {
         self.0.split('@').next().unwrap_or_default()
     }
+}
+
+/// NFKC and lower case. Lowercasing can undo NFKC and the other way round, so until nothing changes any more.
+fn normalise(text: &str) -> String {
+    let step = |text: &str| text.nfkc().collect::<String>().to_lowercase();
+    let (mut before, mut after) = (text.to_owned(), step(text));
+    while before != after {
+        (before, after) = (after.clone(), step(&after));
+    }
+    after
 }
 
 impl fmt::Display for Email {

@@ -33,6 +33,7 @@ mod password;
 pub mod records;
 mod redirect;
 mod register;
+mod stamp;
 mod throttle;
 mod user;
 pub mod users;
@@ -58,4 +59,6 @@ pub use throttle::{Limit, ThrottleOptions};
 pub use user::{PasswordHash, User, UserId};
 pub use users::{Change, UserChanged, UserCreated, UserStore};
 #[cfg(feature = "axum")]
-pub use web::{CurrentUser, CurrentUserId, FreshUser, Rejection, RequireLogin, RequireLoginService};
+pub use web::{
+    CurrentUser, CurrentUserId, FreshUser, Rejection, RequireLogin, RequireLoginService, whole_seconds,
+};

@@ -6,8 +6,9 @@ use hallpass_session::{Secret, Session};
 
 use crate::{
     Auth, Change, Email, Error, User, UserChanged, Verdict,
-    csrf::forget_csrf,
-    throttle::{Charge, account_key, address_key},
+    csrf::renew_csrf,
+    stamp::{STAMP, Stamp},
+    throttle::{Charge, address_key},
 };
 
 /// Where an attempt comes from; shown in the list of sessions.
@@ -50,7 +51,8 @@ impl Auth {
     /// Signs in with a password. What the visitor put into the session before stays, unless somebody else was signed in.
     pub async fn log_in(&self, session: &Session, attempt: Attempt) -> Result<LoginOutcome, Error> {
         let Attempt { email, password, remember, origin } = attempt;
-        let (account, address) = (account_key(&email), address_key("login", origin.addr));
+        let account = self.inner().throttle.account_key(&email, origin.addr, session.now()).await?;
+        let address = address_key("login", origin.addr);
         if let Charge::Throttled { retry_after } = self.charge_login(session, &account, &address).await? {
             tracing::warn!(event = "login_throttled", client = %origin.addr);
             return Ok(LoginOutcome::Throttled { retry_after });
@@ -59,9 +61,10 @@ impl Auth {
             tracing::warn!(event = "login_refused", client = %origin.addr);
             return Ok(LoginOutcome::Refused);
         };
-        let (now, limits) = (session.now(), &self.options().throttle);
-        self.inner().throttle.forget(&account, now).await?;
-        self.inner().throttle.refund(&address, &limits.address, now).await?;
+        let (throttle, now) = (&self.inner().throttle, session.now());
+        throttle.forget(&account, now).await?;
+        throttle.refund(&address, now).await?;
+        throttle.remember(&email, origin.addr, now).await?;
         self.establish(session, &user, &origin)?;
         if remember {
             session.remember_for(self.options().remember_for);
@@ -116,8 +119,14 @@ impl Auth {
             session.clear();
         }
         session.establish(user.id.as_str());
+        self.mark(session, user, origin)
+    }
+
+    /// What stands in a session that has just been authenticated.
+    pub(crate) fn mark(&self, session: &Session, user: &User, origin: &Origin) -> Result<(), Error> {
         self.options().login_key.set(session, &user.id)?;
-        forget_csrf(session);
+        STAMP.insert(session, &Stamp { epoch: user.session_epoch })?;
+        renew_csrf(session)?;
         let label = serde_json::json!({ "addr": origin.addr, "agent": origin.user_agent });
         session.set_label(&label.to_string());
         Ok(())

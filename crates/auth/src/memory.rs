@@ -57,14 +57,17 @@ impl UserStore for MemoryUsers {
             Change::Rehash { from, .. } if user.password.as_ref() != Some(from) => {
                 return Ok(UserChanged::Refused);
             }
-            Change::Password { to, valid_from, .. } => {
+            Change::Password { to, .. } => {
                 user.password.clone_from(to);
-                user.sessions_valid_from = *valid_from;
+                user.session_epoch += 1;
             }
             Change::Rehash { to, .. } => user.password = Some(to.clone()),
             Change::Name(name) => user.name.clone_from(name),
             Change::Roles(roles) => user.roles.clone_from(roles),
-            Change::Disabled(disabled) => user.disabled = *disabled,
+            Change::Disabled(disabled) => {
+                user.disabled = *disabled;
+                user.session_epoch += u64::from(*disabled);
+            }
         }
         Ok(UserChanged::Done)
     }

@@ -1,8 +1,9 @@
 //! [`Throttle`]: how often somebody may try.
 //!
-//! Each attempt is charged before anything is looked up, so that parallel guesses cannot slip through. After some free
-//! attempts each further one has to wait, longer and longer, but never for ever: whoever guesses at somebody's account must not be
-//! able to lock its owner out (ASVS 5.0 6.1.1, NIST SP 800-63B-4 §3.2.2).
+//! Each attempt is charged before anything is looked up, so that parallel guesses cannot slip through; a success is given back. After
+//! some free attempts each further one has to wait, longer and longer, but never for ever. An address from which the owner has signed in
+//! before has a count of its own for the account: whoever guesses from elsewhere does not lock the owner out
+//! (ASVS 5.0 6.1.1, NIST SP 800-63B-4 §3.2.2).
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -10,19 +11,23 @@ use hallpass_session::{StoreError, Timestamp, hex};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{Inserted, Record, RecordKey, RecordStore, Replaced};
+use crate::{Email, Inserted, Record, RecordKey, RecordStore, Replaced};
 
 const KIND: &str = "throttle";
 
-/// Attempts at one key are counted one after the other; more at once than this are turned away.
-const MAX_CONFLICTS: u32 = 32;
+/// Attempts at one key are counted one after the other. Each conflict means that another one was counted, so this
+/// many only meet when as many come at the same moment.
+const MAX_CONFLICTS: u32 = 1024;
+
+/// How long an address counts as the owner's after a sign-in.
+const KNOWN_FOR: Duration = Duration::from_secs(90 * 24 * 3600);
 
 /// How often one key may be tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
     /// Attempts without waiting.
     pub free: u32,
-    /// Quiet time after which counting begins anew.
+    /// Counting begins anew this long after the first attempt, or after the last wait.
     pub window: Duration,
     /// The first wait; each further one is twice as long.
     pub first_wait: Duration,
@@ -87,20 +92,54 @@ impl Throttle {
             if now < blocked_until {
                 return Ok(Charge::Throttled { retry_after: blocked_until.since(now) });
             }
-            if self.write(id, record, count.attempted(limit, now), limit, now).await? {
+            let count = count.attempted(limit, now);
+            let ends = record.as_ref().and_then(|record| record.expires).unwrap_or(now + limit.window);
+            let ends = ends.max(Timestamp::from_millis(count.blocked_until) + limit.window);
+            if self.write(id, record, count, ends, now).await? {
                 return Ok(Charge::Allowed);
             }
         }
         Ok(Charge::Throttled { retry_after: Duration::from_secs(1) })
     }
 
-    /// Takes one attempt back: it succeeded.
-    pub(crate) async fn refund(&self, id: &str, limit: &Limit, now: Timestamp) -> Result<(), StoreError> {
-        let record = self.records.get(&key(id), now).await?;
-        let Some(mut count) = record.as_ref().map(count) else { return Ok(()) };
-        count.attempts = count.attempts.saturating_sub(1);
-        // Whoever comes in between only makes the count higher than it need be.
-        self.write(id, record, count, limit, now).await.map(drop)
+    /// Takes one attempt back: it succeeded, and whoever came right is not made to wait.
+    pub(crate) async fn refund(&self, id: &str, now: Timestamp) -> Result<(), StoreError> {
+        for _ in 0..MAX_CONFLICTS {
+            let record = self.records.get(&key(id), now).await?;
+            let Some((record, ends)) = record.and_then(|record| record.expires.map(|ends| (record, ends)))
+            else {
+                return Ok(());
+            };
+            let count = Count { attempts: count(&record).attempts.saturating_sub(1), blocked_until: 0 };
+            if self.write(id, Some(record), count, ends, now).await? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The key to count attempts at an account under: its own for an address the owner has signed in from.
+    pub(crate) async fn account_key(
+        &self,
+        login: &str,
+        addr: IpAddr,
+        now: Timestamp,
+    ) -> Result<String, StoreError> {
+        let known = known_key(login, addr);
+        let found = self.records.get(&key(&known), now).await?;
+        Ok(if found.is_some() { format!("from-{known}") } else { account_key(login) })
+    }
+
+    /// The owner has signed in from here.
+    pub(crate) async fn remember(&self, login: &str, addr: IpAddr, now: Timestamp) -> Result<(), StoreError> {
+        let known = known_key(login, addr);
+        let old = self.records.get(&key(&known), now).await?;
+        let half = now + KNOWN_FOR / 2;
+        if old.as_ref().and_then(|old| old.expires).is_some_and(|expires| expires > half) {
+            return Ok(());
+        }
+        // Of two sign-ins at once one notes it.
+        self.write(&known, old, Count::default(), now + KNOWN_FOR, now).await.map(drop)
     }
 
     /// Forgets all attempts.
@@ -113,7 +152,7 @@ impl Throttle {
         id: &str,
         old: Option<Record>,
         count: Count,
-        limit: &Limit,
+        expires: Timestamp,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let record = Record {
@@ -121,7 +160,7 @@ impl Throttle {
             owner: None,
             body: serde_json::to_string(&count)
                 .map_err(|error| StoreError::new("count an attempt", error))?,
-            expires: Some(now.max(Timestamp::from_millis(count.blocked_until)) + limit.window),
+            expires: Some(expires),
             version: old.as_ref().map_or(0, |old| old.version),
         };
         Ok(match old {
@@ -152,10 +191,17 @@ fn key(id: &str) -> RecordKey {
     RecordKey { kind: KIND, id: id.to_owned() }
 }
 
-/// The key of an account: a hash, so that records hold no addresses, and the same for accounts that do not exist.
+/// The key of an account: a hash, so that records hold no addresses, and the same for accounts that do not exist. All spellings that
+/// lead to one account are one key.
 pub(crate) fn account_key(login: &str) -> String {
-    let hash = Sha256::digest(login.trim().to_lowercase().as_bytes());
-    format!("account:{}", hex(&hash[..16]))
+    let spelling =
+        Email::parse(login).map_or_else(|_| login.trim().to_lowercase(), |email| email.as_str().to_owned());
+    format!("account:{}", hex(&Sha256::digest(spelling.as_bytes())[..16]))
+}
+
+/// The key that says whether the owner of an account has signed in from an address.
+fn known_key(login: &str, addr: IpAddr) -> String {
+    format!("{}:{}", account_key(login), address_key("known", addr))
 }
 
 /// The key of a client's address. A household has a whole IPv6 /64, and would else have as many attempts as addresses.
@@ -227,7 +273,7 @@ mod tests {
         let throttle = Throttle::new(Arc::new(MemoryRecords::new()));
         for _ in 0..9 {
             assert_eq!(throttle.charge("x", &limit(), NOW).await.unwrap(), Charge::Allowed);
-            throttle.refund("x", &limit(), NOW).await.unwrap();
+            throttle.refund("x", NOW).await.unwrap();
         }
         for _ in 0..3 {
             throttle.charge("x", &limit(), NOW).await.unwrap();
@@ -236,9 +282,73 @@ mod tests {
         assert_eq!(throttle.charge("x", &limit(), NOW).await.unwrap(), Charge::Allowed);
     }
 
+    #[tokio::test]
+    async fn successes_cost_nothing_however_many_come_at_once() {
+        let throttle = Throttle::new(Arc::new(MemoryRecords::new()));
+        for _ in 0..2 {
+            throttle.charge("x", &limit(), NOW).await.unwrap();
+        }
+        for _ in 0..20 {
+            assert_eq!(
+                throttle.charge("x", &limit(), NOW).await.unwrap(),
+                Charge::Allowed,
+                "two failures, then only successes"
+            );
+            throttle.refund("x", NOW).await.unwrap();
+        }
+        let wide = Limit { free: 1000, ..limit() };
+        let sign_ins = (0..100).map(|_| {
+            let throttle = throttle.clone();
+            tokio::spawn(async move {
+                let charge = throttle.charge("y", &wide, NOW).await.unwrap();
+                throttle.refund("y", NOW).await.unwrap();
+                charge
+            })
+        });
+        for sign_in in sign_ins.collect::<Vec<_>>() {
+            assert_eq!(sign_in.await.unwrap(), Charge::Allowed);
+        }
+        let left = throttle.records.get(&key("y"), NOW).await.unwrap().map(|record| count(&record).attempts);
+        assert_eq!(left, Some(0));
+    }
+
+    #[tokio::test]
+    async fn counting_begins_anew_even_where_somebody_always_signs_in() {
+        let throttle = Throttle::new(Arc::new(MemoryRecords::new()));
+        for minute in 0..60 {
+            let now = NOW + seconds(minute * 20);
+            let charge = throttle.charge("x", &limit(), now).await.unwrap();
+            assert_eq!(charge, Charge::Allowed, "one failure in each window of a minute never adds up");
+            if minute % 3 != 0 {
+                throttle.refund("x", now).await.unwrap();
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_owner_is_not_locked_out_by_guesses_from_elsewhere() {
+        let throttle = Throttle::new(Arc::new(MemoryRecords::new()));
+        let (home, elsewhere) = ([192, 0, 2, 1].into(), [198, 51, 100, 1].into());
+        throttle.remember("ann@example.com", home, NOW).await.unwrap();
+        let guess = async |addr| {
+            let key = throttle.account_key("ann@example.com", addr, NOW).await.unwrap();
+            throttle.charge(&key, &limit(), NOW).await.unwrap()
+        };
+        while guess(elsewhere).await == Charge::Allowed {}
+        for _ in 0..3 {
+            assert_eq!(guess(home).await, Charge::Allowed);
+        }
+        assert_ne!(guess(home).await, Charge::Allowed, "but not without end either");
+        let later = NOW + KNOWN_FOR;
+        let key = throttle.account_key("ann@example.com", home, later).await.unwrap();
+        assert_eq!(key, account_key("ann@example.com"), "forgotten after a while");
+    }
+
     #[test]
     fn keys_hold_no_address_of_a_person_and_one_key_per_network() {
-        assert_eq!(account_key(" Ann@Example.com"), account_key("ann@example.com"));
+        for spelling in [" Ann@Example.com", "\u{ff41}nn@example.com", "ANN@EXAMPLE.COM\t"] {
+            assert_eq!(account_key(spelling), account_key("ann@example.com"), "{spelling:?}");
+        }
         assert!(!account_key("ann@example.com").contains("ann"));
         let key = |addr: &str| address_key("login", addr.parse().unwrap());
         assert_eq!(key("2001:db8:1:2:3::4"), key("2001:db8:1:2:ffff::"));

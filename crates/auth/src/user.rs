@@ -74,9 +74,9 @@ pub struct User {
     pub disabled: bool,
     /// When the account was made.
     pub created: Timestamp,
-    /// Sessions authenticated before this time are void. A change of password moves it, in the same write, so no crash
-    /// can leave a session that the old password opened.
-    pub sessions_valid_from: Timestamp,
+    /// Sessions carry the epoch they began in; those of another are void. A change of password and disabling the account move it
+    /// on in the same write, so that neither a crash nor a sign-in that was under way leaves a session behind.
+    pub session_epoch: u64,
 }
 
 impl User {
@@ -90,7 +90,7 @@ impl User {
             roles: Vec::new(),
             disabled: false,
             created: now,
-            sessions_valid_from: now,
+            session_epoch: 0,
         }
     }
 }

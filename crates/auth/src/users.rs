@@ -4,22 +4,20 @@
 //! writes a whole user back, so concurrent changes of different things both last and fields that are not ours stay.
 
 use async_trait::async_trait;
-use hallpass_session::{StoreError, Timestamp};
+use hallpass_session::StoreError;
 
 use crate::{Email, PasswordHash, User, UserId};
 
 /// One change of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Sets, replaces or removes the password and voids the sessions authenticated before `valid_from`.
+    /// Sets, replaces or removes the password and moves [`User::session_epoch`] on.
     /// Refused when the stored hash no longer is `from`: of two changes at once, one wins.
     Password {
         /// The hash that was verified.
         from: Option<PasswordHash>,
         /// The new one.
         to: Option<PasswordHash>,
-        /// See [`User::sessions_valid_from`].
-        valid_from: Timestamp,
     },
     /// Stores the same password under a better hash; sessions live on. Refused when the stored hash no longer is `from`.
     Rehash {
@@ -32,7 +30,7 @@ pub enum Change {
     Name(Option<String>),
     /// Replaces the roles.
     Roles(Vec<String>),
-    /// Disables or enables the account.
+    /// Disables or enables the account; disabling moves [`User::session_epoch`] on.
     Disabled(bool),
 }
 

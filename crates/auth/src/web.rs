@@ -4,6 +4,7 @@ use std::{
     ops::Deref,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use axum_core::{
@@ -20,7 +21,7 @@ use http::{
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::{Auth, Error, RedirectPath, User, UserId};
+use crate::{Auth, Error, RedirectPath, User, UserId, stamp::STAMP};
 
 /// The signed-in user. Loaded from the store once a request, so that a disabled or deleted account is out at once; so are
 /// sessions from before a change of password.
@@ -59,10 +60,12 @@ impl Auth {
     pub async fn current_user(&self, session: &Session) -> Result<Option<User>, Error> {
         let Some(id) = self.options().login_key.user(session)? else { return Ok(None) };
         let user = self.inner().users.find(&id).await?;
-        // A session that Express opened does not say when; it counts from its beginning, which cannot be later.
-        let authenticated = session.authenticated();
-        Ok(user
-            .filter(|user| !user.disabled && authenticated.is_none_or(|at| at >= user.sessions_valid_from)))
+        let current = match STAMP.get(session)? {
+            Some(stamp) => user.as_ref().is_some_and(|user| user.session_epoch == stamp.epoch),
+            // A session that Express opened has no stamp; one of ours without it is none.
+            None => session.authenticated().is_none(),
+        };
+        Ok(user.filter(|user| !user.disabled && current))
     }
 
     async fn user_of(&self, parts: &mut Parts) -> Result<Option<User>, Rejection> {
@@ -205,13 +208,18 @@ impl IntoResponse for Error {
     fn into_response(self) -> Response {
         tracing::error!(event = "auth_unavailable", error = &self as &dyn std::error::Error);
         let retry_after = match self {
-            Self::Busy { retry_after } => retry_after.as_secs().max(1),
+            Self::Busy { retry_after } => whole_seconds(retry_after),
             _ => 1,
         };
         let body = r#"{"message":"Service Unavailable","code":"unavailable"}"#;
         ([(RETRY_AFTER, retry_after.to_string())], json(StatusCode::SERVICE_UNAVAILABLE, body))
             .into_response()
     }
+}
+
+/// A time to wait as `Retry-After` has it: rounded up, so that nobody comes back too early.
+pub fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_millis().div_ceil(1000).max(1).try_into().unwrap_or(u64::MAX)
 }
 
 fn json(status: StatusCode, body: &'static str) -> Response {

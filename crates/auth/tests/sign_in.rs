@@ -41,7 +41,7 @@ async fn wrong_unknown_passwordless_and_disabled_look_the_same() {
     let app = app().await;
     app.auth.set_disabled(&app.user("bob").await, true, &*app.sessions, app.now()).await.unwrap();
     let eve = app.user("eve").await;
-    let none = Change::Password { from: eve.password.clone(), to: None, valid_from: app.now() };
+    let none = Change::Password { from: eve.password.clone(), to: None };
     app.users.change(&eve.id, &none).await.unwrap();
     for (name, password) in
         [("ann", "wrong"), ("nobody", PASSWORD), ("bob", PASSWORD), ("eve", PASSWORD), ("", ""), ("ann", "")]
@@ -67,10 +67,8 @@ async fn a_disabled_or_deleted_user_is_out_at_once() {
 async fn sessions_from_before_a_change_of_password_are_void_even_if_nothing_deletes_them() {
     let app = app().await;
     let ann = app.log_in("ann", "").await.cookie();
-    app.clock.advance(Duration::from_secs(1));
     let user = app.user("ann").await;
-    let change =
-        Change::Password { from: user.password.clone(), to: user.password.clone(), valid_from: app.now() };
+    let change = Change::Password { from: user.password.clone(), to: user.password.clone() };
     app.users.change(&user.id, &change).await.unwrap();
     assert_eq!(app.get("/who", &ann).await.status, StatusCode::UNAUTHORIZED);
     let again = app.log_in("ann", "").await.cookie();
@@ -158,6 +156,16 @@ async fn remember_me_survives_later_writes_and_a_change_of_password() {
     app.clock.advance(Duration::from_secs(20 * 24 * 3600));
     assert_eq!(app.get("/who", &login.cookie()).await.status, StatusCode::OK, "twenty days later");
     drop(written);
+    for day in 1..=40 {
+        app.clock.advance(Duration::from_secs(24 * 3600));
+        let used = app.get("/who", &login.cookie()).await;
+        if day <= 9 {
+            let cookie = used.set_cookie.unwrap();
+            assert!(cookie.contains("Max-Age="), "its use moves the browser's end too: {cookie}");
+        } else {
+            assert_eq!(used.status, StatusCode::UNAUTHORIZED, "never beyond the absolute timeout");
+        }
+    }
     let plain = app.log_in("ann", "").await.cookie();
     app.clock.advance(Duration::from_secs(25 * 3600));
     assert_eq!(app.get("/who", &plain).await.status, StatusCode::UNAUTHORIZED, "without, a day");
@@ -169,7 +177,10 @@ async fn passports_key_is_read_and_written_as_passport_does() {
     let cookie = app.log_in("ann", "").await.cookie();
     assert_eq!(app.get("/who", &cookie).await.body, "ann@example.com");
     let id = app.user("ann").await.id;
-    assert_eq!(app.get("/data", &cookie).await.body, json!({ "passport": { "user": id } }).to_string());
+    assert_eq!(
+        app.get("/data", &cookie).await.body,
+        json!({ "passport": { "user": id }, "hallpass": { "epoch": 0 } }).to_string()
+    );
 }
 
 #[tokio::test]
@@ -202,4 +213,64 @@ async fn the_token_is_the_sessions_and_changes_at_login() {
     assert_eq!(check(&app, "", &token).await, "false", "not of no session");
     let ann = app.log_in("ann", &cookie).await.cookie();
     assert_eq!(check(&app, &ann, &token).await, "false", "what was known before signing in counts no longer");
+}
+
+#[tokio::test]
+async fn a_login_that_began_before_a_change_of_password_opens_nothing() {
+    let app = app_with(AuthOptions {
+        argon2: Argon2Params { memory_kib: 19_456, iterations: 20, parallelism: 1 },
+        ..AuthOptions::default()
+    })
+    .await;
+    let user = app.user("ann").await;
+    let change = Change::Password { from: user.password.clone(), to: user.password.clone() };
+    let (login, ()) = tokio::join!(app.log_in("ann", ""), async {
+        // The login has read the account by now, and is hashing.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        app.users.change(&user.id, &change).await.unwrap();
+    });
+    if login.set_cookie.is_some() {
+        assert_eq!(app.get("/who", &login.cookie()).await.status, StatusCode::UNAUTHORIZED);
+    }
+}
+
+#[tokio::test]
+async fn logins_at_once_from_one_browser_all_stay_signed_in() {
+    let app = app().await;
+    let visitor = app.post("/cart/apple", "", "").await.cookie();
+    let logins = (0..8).map(|_| {
+        let (app, visitor) = (app.clone(), visitor.clone());
+        tokio::spawn(async move { app.log_in("ann", &visitor).await.cookie() })
+    });
+    for login in logins.collect::<Vec<_>>() {
+        let cookie = login.await.unwrap();
+        assert_eq!(app.get("/who", &cookie).await.status, StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn pages_opened_at_once_after_a_login_get_one_token() {
+    let app = app().await;
+    let ann = app.log_in("ann", "").await.cookie();
+    let pages = (0..8).map(|_| {
+        let (app, ann) = (app.clone(), ann.clone());
+        tokio::spawn(async move { app.get("/csrf", &ann).await.body })
+    });
+    for page in pages.collect::<Vec<_>>() {
+        let token = page.await.unwrap();
+        assert_eq!(app.post("/csrf", &ann, &token).await.body, "true");
+    }
+}
+
+#[tokio::test]
+async fn enabling_a_disabled_account_revives_no_session() {
+    let app = app().await;
+    let ann = app.log_in("ann", "").await.cookie();
+    let id = app.user("ann").await.id;
+    for disabled in [true, false] {
+        app.users.change(&id, &Change::Disabled(disabled)).await.unwrap();
+        assert_eq!(app.get("/who", &ann).await.status, StatusCode::UNAUTHORIZED);
+    }
+    let again = app.log_in("ann", "").await.cookie();
+    assert_eq!(app.get("/who", &again).await.status, StatusCode::OK);
 }

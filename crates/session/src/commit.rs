@@ -66,6 +66,9 @@ pub(crate) struct Policy {
     pub(crate) unset: Unset,
     /// The cookie outlives the browser, so its `Max-Age` moves when the session is written.
     pub(crate) persistent: bool,
+    /// This session's own lifetime outlives the browser ("remember me"), so the cookie moves whenever a use is noted. With
+    /// `max_age` alone it moves as express-session has it: when the session is written, or with `rolling`.
+    pub(crate) remembered: bool,
     /// The cookie was signed with a secret that is being retired.
     pub(crate) old_signature: bool,
     /// The last noted use is long enough ago.
@@ -114,7 +117,8 @@ pub(crate) fn commit(arrived: Arrived, outcome: Outcome, policy: Policy) -> (Wri
                 (false, true) => Write::Touch,
                 (false, false) => Write::Nothing,
             };
-            (write, resend(policy.rolling || policy.old_signature))
+            let moved = write == Write::Touch && policy.remembered;
+            (write, resend(policy.rolling || policy.old_signature || moved))
         }
         (Known, Changed) => {
             (Write::Update, resend(policy.rolling || policy.persistent || policy.old_signature))
@@ -147,9 +151,9 @@ mod tests {
     ];
     const ACTS: [Act; 5] = [Act::Change, Act::Renew, Act::Establish, Act::Destroy, Act::Unset];
 
-    /// All 128 policies.
+    /// All 256 policies.
     fn policies() -> impl Iterator<Item = Policy> {
-        (0..128_u32).map(|bits| {
+        (0..256_u32).map(|bits| {
             let bit = |n: u32| bits & (1 << n) != 0;
             Policy {
                 save_uninitialized: bit(0),
@@ -159,6 +163,7 @@ mod tests {
                 persistent: bit(4),
                 old_signature: bit(5),
                 touch_due: bit(6),
+                remembered: bit(7),
             }
         })
     }
@@ -213,7 +218,8 @@ mod tests {
             let (write, cookie) = known(Outcome::Untouched);
             assert_eq!(write == Write::Update, policy.resave);
             assert_eq!(write == Write::Touch, policy.touch_due && !policy.resave);
-            assert_eq!(cookie == Cookie::Send, policy.rolling || policy.old_signature);
+            let slid = policy.remembered && write == Write::Touch;
+            assert_eq!(cookie == Cookie::Send, policy.rolling || policy.old_signature || slid);
             let resent = policy.rolling || policy.persistent || policy.old_signature;
             assert_eq!(known(Outcome::Changed).1 == Cookie::Send, resent);
             assert_eq!(known(Outcome::Unset).0 == Write::Delete, policy.unset == Unset::Destroy);

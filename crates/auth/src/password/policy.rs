@@ -68,10 +68,12 @@ impl PasswordPolicy {
         name: Option<&str>,
         second_factor: bool,
     ) -> Result<(), PasswordProblem> {
+        let typed = password.chars().count();
         let password = normalise(password);
         let min = if second_factor { self.min_length_with_second_factor } else { self.min_length };
         let length = password.chars().count();
-        if length < min {
+        // One typed character may become many: it is still one.
+        if length.min(typed) < min {
             return Err(PasswordProblem::TooShort { min });
         }
         if length > self.max_length {

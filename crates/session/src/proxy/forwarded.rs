@@ -52,10 +52,11 @@ fn walk(trust: &TrustProxy, addr: &mut IpAddr, headers: &HeaderMap) -> usize {
     hops
 }
 
-/// The non-empty values of a header that may be repeated and may hold comma-separated lists, in order.
+/// The non-empty values of a header that may be repeated and may hold comma-separated lists, in order. What is no text
+/// stays in its place, as something that is neither address nor word: a client must not hide a proxy's entry with it.
 fn values<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl DoubleEndedIterator<Item = &'a str> {
-    let lines = headers.get_all(name).iter().filter_map(|line| line.to_str().ok());
-    let entries = lines.flat_map(|line| line.split(',')).map(str::trim);
+    let entries = headers.get_all(name).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    let entries = entries.map(|entry| str::from_utf8(entry).map_or("\u{fffd}", str::trim));
     entries.filter(|entry| !entry.is_empty()).collect::<Vec<_>>().into_iter()
 }
 
@@ -182,6 +183,17 @@ mod tests {
             seen("off", "10.0.0.1", &[("x-forwarded-host", "evil.com")]).2.as_deref(),
             Some("inner:8080")
         );
+    }
+
+    #[test]
+    fn an_entry_that_is_no_text_keeps_its_place() {
+        let mut headers = HeaderMap::new();
+        headers.append(FOR, http::HeaderValue::from_bytes(b"6.6.6.6, \xff, 1.1.1.1, 10.0.0.2").unwrap());
+        for (hops, expected) in [(1, "10.0.0.2"), (2, "1.1.1.1"), (3, "1.1.1.1"), (4, "1.1.1.1")] {
+            let seen =
+                client(&TrustProxy::Hops(hops), [10, 0, 0, 1].into(), &headers, &Uri::from_static("/"));
+            assert_eq!(seen.addr.to_string(), expected, "{hops} hops");
+        }
     }
 
     proptest! {

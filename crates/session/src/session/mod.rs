@@ -72,10 +72,12 @@ impl Session {
         Ok(())
     }
 
-    /// Sets `key` to JSON text. Setting the value it has already is no change, as in express-session.
+    /// Sets `key` to JSON text. Setting the value it has already is no change, as in express-session; unless somebody has just
+    /// signed in, because then what is set must stand in the session even if the former one has ended meanwhile.
     pub fn insert_raw(&self, key: &str, value: Box<RawValue>) {
         let mut state = self.state();
-        if state.raw(key).is_none_or(|old| old.get() != value.get()) {
+        let must_stand = state.changes.established.is_some();
+        if must_stand || state.raw(key).is_none_or(|old| old.get() != value.get()) {
             state.change(|changes| changes.set(key, Some(value)));
         }
     }
@@ -120,6 +122,17 @@ impl Session {
         state.changes.established = Some(Established { user: user.into(), at: now });
         state.changes.lifetime = Some(initial_lifetime(&self.0.shared.options, now));
         state.act(Act::Establish);
+    }
+
+    /// The user of this session has proved who they are once more: as [`establish`](Self::establish), but a session that has ended
+    /// meanwhile stays ended.
+    pub fn reauthenticate(&self) {
+        let now = self.now();
+        let mut state = self.state();
+        let Some(user) = state.user() else { return };
+        state.changes.established = Some(Established { user, at: now });
+        state.changes.lifetime = Some(initial_lifetime(&self.0.shared.options, now));
+        state.act(Act::Renew);
     }
 
     /// Ends the session: its row is deleted and its cookie cleared before the response leaves. What is inserted

@@ -112,6 +112,9 @@ impl State {
             rolling: options.rolling,
             unset: options.unset,
             persistent: self.lifetime(options, now).persistent,
+            remembered: self.lifetime(options, now).persistent
+                && options.cookie.max_age.is_none()
+                && options.cookie.expires.is_none(),
             old_signature: self.known.as_ref().is_some_and(|known| !known.current_key),
             touch_due: self.touch || self.known.as_ref().is_some_and(noted_long_ago),
         };

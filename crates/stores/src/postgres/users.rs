@@ -11,15 +11,14 @@ use crate::native::limit_of;
 /// Named one by one: a column that a later version adds must not break statements that are prepared already.
 macro_rules! columns {
     () => {
-        "id, email, name, password, roles, disabled, created, sessions_valid_from"
+        "id, email, name, password, roles, disabled, created, session_epoch"
     };
 }
 
 const FIND: &str = concat!("select ", columns!(), " from users where id = $1");
 const FIND_BY_EMAIL: &str = concat!("select ", columns!(), " from users where email = $1");
 const LIST: &str = concat!("select ", columns!(), " from users where email > $1 order by email limit $2");
-const CREATE: &str =
-    "insert into users (id, email, name, password, roles, disabled, created, sessions_valid_from)
+const CREATE: &str = "insert into users (id, email, name, password, roles, disabled, created, session_epoch)
     values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict do nothing returning 1";
 const DELETE: &str = "delete from users where id = $1 returning 1";
 
@@ -34,12 +33,15 @@ macro_rules! change {
     };
 }
 
-const PASSWORD: &str =
-    change!("password = $3, sessions_valid_from = $4 where id = $1 and password is not distinct from $2");
+const PASSWORD: &str = change!(
+    "password = $3, session_epoch = session_epoch + 1 where id = $1 and password is not distinct from $2"
+);
 const REHASH: &str = change!("password = $3 where id = $1 and password = $2");
 const NAME: &str = change!("name = $2 where id = $1");
 const ROLES: &str = change!("roles = $2 where id = $1");
-const DISABLED: &str = change!("disabled = $2 where id = $1");
+const DISABLED: &str = change!(
+    "disabled = $2, session_epoch = session_epoch + case when $2::bool then 1 else 0 end where id = $1"
+);
 
 #[async_trait]
 impl UserStore for Postgres {
@@ -60,7 +62,7 @@ impl UserStore for Postgres {
             &user.roles,
             &user.disabled,
             &user.created.as_millis(),
-            &user.sessions_valid_from.as_millis(),
+            &user.session_epoch.cast_signed(),
         ];
         let created = self.query("create a user", CREATE, values).await?;
         Ok(if created.is_empty() { UserCreated::Taken } else { UserCreated::Done })
@@ -69,10 +71,10 @@ impl UserStore for Postgres {
     async fn change(&self, id: &UserId, change: &Change) -> Result<UserChanged, StoreError> {
         let id = &id.as_str();
         match change {
-            Change::Password { from, to, valid_from } => {
+            Change::Password { from, to } => {
                 let (from, to) =
                     (from.as_ref().map(PasswordHash::expose), to.as_ref().map(PasswordHash::expose));
-                self.apply(PASSWORD, &[id, &from, &to, &valid_from.as_millis()]).await
+                self.apply(PASSWORD, &[id, &from, &to]).await
             }
             Change::Rehash { from, to } => self.apply(REHASH, &[id, &from.expose(), &to.expose()]).await,
             Change::Name(name) => self.apply(NAME, &[id, name]).await,
@@ -110,7 +112,6 @@ impl Postgres {
 
 fn user(row: &Row) -> Result<User, StoreError> {
     let doing = "read a user";
-    let time = |name| column(row, doing, name).map(Timestamp::from_millis);
     Ok(User {
         id: UserId::new(column(row, doing, "id")?),
         email: Email::parse(column(row, doing, "email")?).map_err(|error| StoreError::new(doing, error))?,
@@ -118,7 +119,7 @@ fn user(row: &Row) -> Result<User, StoreError> {
         password: column::<Option<&str>>(row, doing, "password")?.map(PasswordHash::new),
         roles: column(row, doing, "roles")?,
         disabled: column(row, doing, "disabled")?,
-        created: time("created")?,
-        sessions_valid_from: time("sessions_valid_from")?,
+        created: Timestamp::from_millis(column(row, doing, "created")?),
+        session_epoch: column::<i64>(row, doing, "session_epoch")?.cast_unsigned(),
     })
 }

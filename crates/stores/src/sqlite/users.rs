@@ -8,8 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql, params, types::Type};
 use super::Sqlite;
 use crate::native::limit_of;
 
-const SELECT: &str =
-    "select id, email, name, password, roles, disabled, created, sessions_valid_from from users";
+const SELECT: &str = "select id, email, name, password, roles, disabled, created, session_epoch from users";
 
 #[async_trait]
 impl UserStore for Sqlite {
@@ -34,8 +33,7 @@ impl UserStore for Sqlite {
     async fn create(&self, user: &User) -> Result<UserCreated, StoreError> {
         let user = user.clone();
         self.write("create a user", move |connection| {
-            let sql =
-                "insert into users (id, email, name, password, roles, disabled, created, sessions_valid_from)
+            let sql = "insert into users (id, email, name, password, roles, disabled, created, session_epoch)
                 values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) on conflict do nothing";
             let inserted = connection.prepare_cached(sql)?.execute(params![
                 user.id.as_str(),
@@ -45,7 +43,7 @@ impl UserStore for Sqlite {
                 roles_json(&user.roles),
                 user.disabled,
                 user.created.as_millis(),
-                user.sessions_valid_from.as_millis(),
+                user.session_epoch.cast_signed(),
             ])?;
             Ok(if inserted == 1 { UserCreated::Done } else { UserCreated::Taken })
         })
@@ -92,9 +90,9 @@ fn apply(connection: &Connection, id: &UserId, change: &Change) -> rusqlite::Res
         Ok(connection.prepare_cached(sql)?.execute(values.as_slice())? == 1)
     };
     match change {
-        Change::Password { from, to, valid_from } => run(
-            "update users set password = ?3, sessions_valid_from = ?4 where id = ?1 and password is ?2",
-            &[&hash(from.as_ref()), &hash(to.as_ref()), &valid_from.as_millis()],
+        Change::Password { from, to } => run(
+            "update users set password = ?3, session_epoch = session_epoch + 1 where id = ?1 and password is ?2",
+            &[&hash(from.as_ref()), &hash(to.as_ref())],
         ),
         Change::Rehash { from, to } => run(
             "update users set password = ?3 where id = ?1 and password = ?2",
@@ -102,7 +100,10 @@ fn apply(connection: &Connection, id: &UserId, change: &Change) -> rusqlite::Res
         ),
         Change::Name(name) => run("update users set name = ?2 where id = ?1", &[name]),
         Change::Roles(roles) => run("update users set roles = ?2 where id = ?1", &[&roles_json(roles)]),
-        Change::Disabled(disabled) => run("update users set disabled = ?2 where id = ?1", &[disabled]),
+        Change::Disabled(disabled) => run(
+            "update users set disabled = ?2, session_epoch = session_epoch + ?2 where id = ?1",
+            &[disabled],
+        ),
     }
 }
 
@@ -126,6 +127,6 @@ fn user(row: &Row<'_>) -> rusqlite::Result<User> {
         roles: serde_json::from_str(&roles).map_err(|error| unreadable(4, error.into()))?,
         disabled: row.get("disabled")?,
         created: Timestamp::from_millis(row.get("created")?),
-        sessions_valid_from: Timestamp::from_millis(row.get("sessions_valid_from")?),
+        session_epoch: row.get::<_, i64>("session_epoch")?.cast_unsigned(),
     })
 }

@@ -24,7 +24,7 @@ create table users (
     roles               text[]  not null,
     disabled            boolean not null,
     created             bigint  not null,
-    sessions_valid_from bigint  not null
+    session_epoch       bigint  not null
 );
 
 create table records (

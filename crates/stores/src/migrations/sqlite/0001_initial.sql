@@ -24,7 +24,7 @@ create table users (
     roles               text    not null, -- a JSON array
     disabled            integer not null,
     created             integer not null,
-    sessions_valid_from integer not null
+    session_epoch       integer not null
 ) strict;
 
 create table records (
