@@ -46,6 +46,16 @@ impl CorsPolicy {
                 "with * every site could act as the person; list the origins, or set credentials = false";
             problems.push(("cors.credentials", advice.to_owned()));
         }
+        for (at, names) in [
+            ("cors.methods", methods),
+            ("cors.allowed_headers", allowed_headers),
+            ("cors.exposed_headers", exposed_headers),
+        ] {
+            if credentials && names.iter().any(|name| name == "*") {
+                let advice = "* means nothing to browsers beside credentials; list the names";
+                problems.push((at, advice.to_owned()));
+            }
+        }
         let header = |text: &str| text.parse().map_err(|_| format!("{text:?} is no header name"));
         let method = |text: &str| text.parse().map_err(|_| format!("{text:?} is no method"));
         let policy = Self {

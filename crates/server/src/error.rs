@@ -6,7 +6,7 @@ use axum::{
     body::Body,
     response::{IntoResponse, Response},
 };
-use hallpass_auth::Error;
+use hallpass_auth::{Error, whole_seconds};
 use http::{
     HeaderValue, StatusCode,
     header::{CONTENT_TYPE, RETRY_AFTER},
@@ -50,6 +50,7 @@ impl ApiError {
             StatusCode::METHOD_NOT_ALLOWED => {
                 ("method_not_allowed", "This address does not take this method")
             }
+            StatusCode::REQUEST_TIMEOUT => ("request_timeout", "The request took too long to arrive"),
             StatusCode::PAYLOAD_TOO_LARGE => ("too_large", "The request is too large; 64 KiB are the limit"),
             StatusCode::UNSUPPORTED_MEDIA_TYPE => {
                 ("unsupported_media_type", "Send application/json or application/x-www-form-urlencoded")
@@ -66,7 +67,7 @@ impl ApiError {
 
 /// A time to wait, in words.
 fn wait(duration: Duration) -> String {
-    let seconds = duration.as_secs().max(1);
+    let seconds = whole_seconds(duration);
     match (seconds, seconds.div_ceil(60)) {
         (1, _) => "a second".to_owned(),
         (2..120, _) => format!("{seconds} seconds"),
@@ -78,9 +79,8 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let body = json!({ "message": self.message, "code": self.code }).to_string();
         let mut response = (self.status, [(CONTENT_TYPE, "application/json")], body).into_response();
-        let retry_after = self.retry_after.map(|wait| wait.as_secs().max(1));
-        if let Some(seconds) = retry_after {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        if let Some(wait) = self.retry_after {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
         }
         response.extensions_mut().insert(self);
         response

@@ -2,7 +2,7 @@
 
 use axum::{
     body::{Body, Bytes},
-    extract::{FromRequest, FromRequestParts, Request},
+    extract::{FromRequest, FromRequestParts, Request, State},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -17,9 +17,10 @@ use http::{
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use serde_json::{Map, Value};
+use tokio::time::timeout;
 use url::form_urlencoded;
 
-use crate::error::ApiError;
+use crate::{app::App, error::ApiError};
 
 /// The largest body any route takes, in bytes.
 pub(crate) const MAX_BODY: usize = 64 * 1024;
@@ -41,6 +42,11 @@ impl Fields {
             Some(Value::String(text)) => Ok(Some(text)),
             Some(_) => Err(ApiError::invalid(format!("{name} must be text"))),
         }
+    }
+
+    /// Whether the field is there, be it null.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
     }
 
     /// The text of a field that must be there.
@@ -101,14 +107,15 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
 
 /// Receives the whole body before anything else happens. Whoever answers while a client is still sending must close the
 /// connection, and the client may then see neither the answer nor, on a connection it shares, that of its next request.
-pub(crate) async fn receive(request: Request, next: Next) -> Response {
+pub(crate) async fn receive(State(app): State<App>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     if body.is_end_stream() {
         return next.run(Request::from_parts(parts, body)).await;
     }
-    match read(body).await {
-        Ok(body) => next.run(Request::from_parts(parts, Body::from(body))).await,
-        Err(error) => error.into_response(),
+    match timeout(app.config().limits.request_timeout, read(body)).await {
+        Ok(Ok(body)) => next.run(Request::from_parts(parts, Body::from(body))).await,
+        Ok(Err(error)) => error.into_response(),
+        Err(_) => ApiError::of_status(StatusCode::REQUEST_TIMEOUT).into_response(),
     }
 }
 

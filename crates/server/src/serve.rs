@@ -70,19 +70,20 @@ fn advice(error: &io::Error) -> &'static str {
 
 /// Serves until SIGTERM or SIGINT. `ready` is called with the address once connections are accepted.
 pub async fn serve(config: Config, ready: impl FnOnce(&str)) -> Result<(), ServeError> {
-    let stores = Stores::open(&config.database)?;
+    let stores = Stores::open_at(&config.database, true).await?;
     let keys = keys(&config)?;
     let listener = TcpListener::bind(config.listen).await;
     let address = config.listen;
     let listener = listener.map_err(|source| ServeError::Listen { address, source })?;
-    let port = listener.local_addr().map_or(address.port(), |address| address.port());
+    let address = listener.local_addr().unwrap_or(address);
     let mut signals = Signals::new().map_err(ServeError::Signals)?;
     warn_of_development(&config);
     let app = App::new(config.clone(), stores.clone())?;
     let router = router(app.clone(), keys)?;
     let sweepers = sweep(&stores);
-    ready(&config.public_url(port));
-    tracing::info!(event = "listening", address = %listener.local_addr().unwrap_or(address), public_url = config.public_url(port));
+    let public_url = config.public_url(address);
+    ready(&public_url);
+    tracing::info!(event = "listening", %address, public_url);
     let connections = Connections::new(router, config.limits);
     connections.accept_until(&listener, signals.next()).await;
     app.drain();

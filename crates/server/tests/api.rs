@@ -204,6 +204,8 @@ fn the_name_can_be_changed_and_removed() {
     assert_eq!(patch(&mut ann, json!({ "name": "Ann Ώ" })).json()["user"]["name"], "Ann Ώ");
     assert_eq!(patch(&mut ann, json!({ "name": "a\u{7}b" })).code(), "invalid_name");
     assert_eq!(patch(&mut ann, json!({ "name": 5 })).code(), "invalid_request");
+    assert_eq!(patch(&mut ann, json!({})).code(), "invalid_request", "nothing is lost by saying nothing");
+    assert_eq!(ann.get("/auth/me").json()["user"]["name"], "Ann Ώ");
     assert_eq!(patch(&mut ann, json!({ "name": null })).json()["user"]["name"], json!(null));
     assert_eq!(ann.get("/auth/me").json()["user"]["name"], json!(null));
 }

@@ -76,7 +76,9 @@ fn refusals_say_why_and_have_their_exit_codes() {
         (&["session", "revoke", "nonsense"], "", 2, "usage"),
         (&["session", "revoke"], "", 2, "usage"),
         (&["session", "list", "--user", "nobody@example.com"], "", 3, "not_found"),
-        (&["user", "list", "--database", "mongodb://x"], "", 1, "failed"),
+        (&["user", "list", "--database", "mysql://x"], "", 2, "configuration"),
+        (&["user", "list", "--database", "sqlite:typo.db"], "", 1, "failed"),
+        (&["session", "revoke", "--all", "--database", "sqlite:typo.db"], "", 1, "failed"),
         (&["user", "list", "--database", "sqlite:/does/not/exist/x.db"], "", 1, "failed"),
         (&["user", "list", "--config", "missing.toml"], "", 2, "configuration"),
         (&["user", "explode"], "", 2, "usage"),
@@ -85,8 +87,9 @@ fn refusals_say_why_and_have_their_exit_codes() {
         assert_eq!((exit, &answer["code"]), (code, &json!(name)), "{arguments:?}: {answer}");
         assert!(answer["message"].as_str().unwrap().len() > 10, "{answer}");
     }
-    let output = run(folder, &["user", "list", "--database", "postgres://u:hunter2@host/db"], "");
+    let output = run(folder, &["user", "list", "--database", "mysql://u:hunter2@host/db"], "");
     let said = text(&output.stderr);
+    assert!(!folder.join("typo.db").exists(), "looking makes no database");
     assert!(said.contains("write sqlite:PATH") && !said.contains("hunter2"), "{said}");
 }
 

@@ -41,7 +41,7 @@ fn later_sources_win_and_check_config_names_them() {
     let path = write(
         &folder,
         "c.toml",
-        "listen = \"127.0.0.1:1\"\ndatabase = \"sqlite:file.db\"\n[session]\nidle_timeout = \"2h\"\nfresh_for = \"5m\"",
+        "listen = \"127.0.0.1:1\"\ndatabase = \"sqlite:file.db\"\n[session]\nidle_timeout = \"2h\"\ntouch_after = \"5m\"",
     );
     let environment =
         [("HALLPASS__SESSION__IDLE_TIMEOUT", "3h"), ("HALLPASS__LISTEN", "127.0.0.1:2"), ("OTHER__X", "y")];
@@ -50,16 +50,16 @@ fn later_sources_win_and_check_config_names_them() {
     let file = path.to_str().unwrap();
     assert_eq!(row(&printed, "listen"), ["127.0.0.1:3", "--listen"]);
     assert_eq!(row(&printed, "session.idle_timeout"), ["3h", "HALLPASS__SESSION__IDLE_TIMEOUT"]);
-    assert_eq!(row(&printed, "session.fresh_for"), ["5m", file]);
+    assert_eq!(row(&printed, "session.touch_after"), ["5m", file]);
     assert_eq!(row(&printed, "database"), ["sqlite:file.db", file]);
-    assert_eq!(row(&printed, "session.touch_after"), ["1m", "default"]);
+    assert_eq!(row(&printed, "session.remember_for"), ["30days", "default"]);
     let (code, printed) = check(folder.path(), None, &[("HALLPASS_CONFIG", file)], &["--json"]);
     assert_eq!(code, 0);
     let rows: serde_json::Value = serde_json::from_str(&printed).unwrap();
     assert!(
         rows.as_array()
             .unwrap()
-            .contains(&serde_json::json!({ "setting": "session.fresh_for", "value": "5m", "from": file }))
+            .contains(&serde_json::json!({ "setting": "session.touch_after", "value": "5m", "from": file }))
     );
 }
 
@@ -134,6 +134,23 @@ fn combinations_that_cannot_work_are_refused() {
         ("[throttle]\naccount = 3", "write [throttle.account]"),
         ("session = 3", "write [session]"),
         ("listen = [", "line 1"),
+        (
+            "[cors]\norigins = [\"https://a.test\"]\nallowed_headers = [\"*\"]",
+            "cors.allowed_headers: * means nothing",
+        ),
+        ("[cors]\nmethods = [\"*\"]", "cors.methods: * means nothing"),
+        ("[password]\nmax_waiting = 70000", "password.max_waiting: must be from 1 to 65536"),
+        ("[session]\nabsolute_timeout = \"11years\"", "session.absolute_timeout: must be at most 3650d"),
+        (
+            "[session]\nremember_for = \"401d\"",
+            "session.remember_for: must be longer than zero, and at most 400d",
+        ),
+        (
+            "public_url = \"https://a.example.com\"\n[session]\ncookie_domain = \"other.com\"",
+            "session.cookie_domain: must be the host of public_url or a domain above it",
+        ),
+        ("database = \"redis://x\"", "is of no kind this program knows; write sqlite:PATH"),
+        ("database = \"sqlite::memory:\"", "is no path to a file; write sqlite:PATH"),
     ] {
         let printed = told(config);
         assert!(printed.contains(expected), "expected {expected:?} in:\n{printed}");
@@ -186,6 +203,10 @@ fn secrets_may_stand_in_files_of_their_own_and_are_never_shown() {
     let (code, printed) =
         check(folder.path(), None, &[("HALLPASS__SESSION__SECRETS_FILE", "/does/not/exist")], &[]);
     assert!(code == 2 && printed.contains("cannot be read"), "{printed}");
+    let empty = write(&folder, "empty", "# to come\n\n");
+    let variable = [("HALLPASS__SESSION__SECRETS_FILE", empty.to_str().unwrap())];
+    let (code, printed) = check(folder.path(), None, &variable, &[]);
+    assert!(code == 2 && printed.contains("holds no secret"), "{printed}");
     let broken = write(&folder, "d.toml", &format!("[session]\nsecrets = [\"{secret}\"\n"));
     let (code, printed) = check(folder.path(), broken.to_str(), &[], &[]);
     assert!(code == 2 && printed.contains("line ") && !printed.contains(secret), "{printed}");
@@ -208,4 +229,18 @@ fn every_setting_can_be_written_as_its_default() {
         let (code, printed) = check(folder.path(), None, &[(name.as_str(), value.as_str())], &[]);
         assert_eq!(code, 0, "{name}={value}: {printed}");
     }
+}
+
+#[test]
+fn a_variable_that_is_no_text_and_a_broken_template_are_found_before_the_start() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = TempDir::new().unwrap();
+    let bytes = std::ffi::OsStr::from_bytes(b"\xff");
+    let output = hallpass(folder.path()).arg("check-config").env("HALLPASS__LISTEN", bytes).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("HALLPASS__LISTEN: is no UTF-8 text"), "{}", text(&output.stderr));
+    write(&folder, "login.html", "{% if %}");
+    let templates = [("HALLPASS__PAGES__TEMPLATES", folder.path().to_str().unwrap())];
+    let (code, printed) = check(folder.path(), None, &templates, &[]);
+    assert!(code == 1 && printed.contains("a template cannot be used"), "{printed}");
 }

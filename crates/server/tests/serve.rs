@@ -55,7 +55,7 @@ fn what_keeps_it_from_starting_is_said_plainly() {
         (&["--listen", taken.as_str()][..], 1, "another program uses this port"),
         (&["--listen", "192.0.2.1:80"], 1, "this machine does not have that address"),
         (&["--database", "sqlite:/does/not/exist/x.db"], 1, "check that the folder exists"),
-        (&["--database", "redis://x"], 1, "write sqlite:PATH"),
+        (&["--database", "redis://x"], 2, "write sqlite:PATH"),
         (&["--listen", "here"], 2, "write 127.0.0.1:8080"),
     ] {
         let output = run(folder.path(), &[&["serve"], arguments].concat(), "");
@@ -155,7 +155,7 @@ fn slow_heads_and_slow_requests_are_cut_off() {
     let mut answer = vec![0; 4096];
     let length = slow.read(&mut answer).unwrap();
     let answer = text(&answer[..length]);
-    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("retry-after"), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("request_timeout"), "{answer}");
 }
 
 #[test]
@@ -181,13 +181,12 @@ fn a_database_that_cannot_be_read_is_a_503_for_pages_too() {
     let server = server();
     let mut ann = server.registered("ann").in_browser();
     assert_eq!(ann.get("/account").status, 200);
-    for name in ["hallpass.db", "hallpass.db-wal"] {
-        fs::write(server.folder.path().join(name), vec![7; 64 * 1024]).unwrap();
-    }
+    let database = rusqlite::Connection::open(server.folder.path().join("hallpass.db")).unwrap();
+    database.execute_batch("alter table sessions rename to lost").unwrap();
     let page = ann.get("/account");
     assert_eq!((page.status, page.header("set-cookie")), (503, ""), "{}", page.body);
     assert!(page.body.contains("nobody was signed out") && !page.header("retry-after").is_empty());
-    assert!(!page.body.contains("malformed"), "the cause goes to the log only");
+    assert!(!page.body.contains("table"), "the cause goes to the log only");
     let ready = server.client().get("/readyz");
     assert_eq!((ready.status, ready.code().as_str()), (503, "store_unavailable"));
     assert_eq!(server.client().get("/healthz").status, 200, "the process itself is fine");

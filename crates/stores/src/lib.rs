@@ -3,25 +3,32 @@
 //! | feature | what it adds |
 //! |---|---|
 //! | `sqlite` | `Sqlite`: everything in one file, embedded |
+//! | `mongodb` | `Mongo`: everything in MongoDB |
 //! | `postgres` | `Postgres`: everything in PostgreSQL |
 //! | `auth` | users and records beside sessions; without it, sessions alone |
 
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "mongodb", feature = "postgres"))]
 mod connect;
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
+#[cfg(feature = "mongodb")]
+mod mongo;
+#[cfg(any(feature = "mongodb", feature = "postgres", feature = "sqlite"))]
 mod native;
-#[cfg(all(feature = "auth", feature = "sqlite"))]
+#[cfg(feature = "auth")]
 mod open;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod url;
 
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "mongodb", feature = "postgres"))]
 pub use connect::{ConnectError, ServerOptions};
-#[cfg(all(feature = "auth", feature = "sqlite"))]
+#[cfg(feature = "mongodb")]
+pub use mongo::Mongo;
+#[cfg(feature = "auth")]
 pub use open::{Stores, StoresError};
 #[cfg(feature = "postgres")]
 pub use postgres::Postgres;
 #[cfg(feature = "sqlite")]
 pub use sqlite::{OpenError, Sqlite, SqliteOptions};
+pub use url::{DatabaseUrl, DatabaseUrlError};

@@ -33,7 +33,7 @@ struct Credentials {
 async fn main() -> Result<(), Box<dyn Error>> {
     let setting = |name, default: &str| env::var(name).unwrap_or_else(|_| default.to_owned());
     let production = setting("APP_ENV", "development") == "production";
-    let stores = Stores::open(&setting("DATABASE", "sqlite:tutorial.db"))?;
+    let stores = Stores::open(&setting("DATABASE", "sqlite:tutorial.db")).await?;
     let auth = Auth::new(stores.users, stores.records, AuthOptions::default())?;
     let cookie = CookieOptions {
         secure: if production { Secure::On } else { Secure::Off },

@@ -53,7 +53,7 @@ fn start(environment: &str) -> App {
 
 #[tokio::main]
 async fn make_user(url: &str) {
-    let stores = Stores::open(url).unwrap();
+    let stores = Stores::open(url).await.unwrap();
     let auth = Auth::new(stores.users, stores.records, AuthOptions::default()).unwrap();
     let ann =
         Registration { email: "ann@example.com".into(), password: Secret::new(PASSWORD.into()), name: None };

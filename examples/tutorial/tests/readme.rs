@@ -13,9 +13,9 @@ use hallpass_stores::Stores;
 
 #[rustfmt::skip]
 #[expect(clippy::disallowed_methods, reason = "an application reads its environment")]
-fn app() -> Result<Router, Box<dyn Error>> {
+async fn app() -> Result<Router, Box<dyn Error>> {
 // The README begins here.
-let stores = Stores::open("sqlite:app.db")?;
+let stores = Stores::open("sqlite:app.db").await?;
 let auth = Auth::new(stores.users, stores.records, AuthOptions::default())?;
 let keys = Keys::from_secret(&std::env::var("SESSION_SECRET")?)?;
 let sessions = SessionLayer::new(stores.sessions, keys, SessionOptions::default())?;
@@ -42,7 +42,7 @@ async fn log_in(
     })
 }
 
-const _: fn() -> Result<Router, Box<dyn Error>> = app;
+const _: fn() = || drop(app());
 
 #[test]
 fn the_readme_shows_what_is_compiled_here() {

@@ -7,9 +7,12 @@ use super::{
     Global, Serve, environment,
     output::{Failure, Output},
 };
-use crate::config::{
-    Config,
-    schema::{Kind, SETTINGS, Setting},
+use crate::{
+    config::{
+        Config,
+        schema::{Kind, SETTINGS, Setting},
+    },
+    pages::Pages,
 };
 
 #[derive(Args)]
@@ -26,7 +29,9 @@ pub(super) fn run(output: &Output, global: &Global, check: CheckConfig) -> Resul
         Output::text(&reference());
         return Ok(());
     }
-    let (_, values) = Config::load_with_values(&global.with(check.serve), environment())?;
+    let (config, values) = Config::load_with_values(&global.with(check.serve), environment()?)?;
+    // What the server would only find out at its start.
+    Pages::new(&config).map_err(Failure::failed)?;
     let row = |setting: &Setting| -> Vec<Value> {
         let value = values.get(setting.path).map(ToString::to_string).unwrap_or_default();
         let hidden = setting.kind == Kind::Secrets && !value.is_empty();

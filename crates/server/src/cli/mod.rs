@@ -16,7 +16,7 @@ use hallpass_stores::Stores;
 
 use self::output::{Failure, Output};
 use crate::{
-    config::{Config, Flags},
+    config::{Config, ConfigError, Flags, Problem},
     log, serve,
 };
 
@@ -139,9 +139,12 @@ fn run(output: &Output, Cli { global, command }: Cli) -> Result<(), Failure> {
             Ok(())
         }
         Command::Hash(command) => hash::run(output, &command),
-        Command::User(command) => at_desk(&global, async |desk| user::run(output, &desk, command).await),
+        Command::User(command) => {
+            let make = matches!(command, user::Command::Create { .. });
+            at_desk(&global, make, async |desk| user::run(output, &desk, command).await)
+        }
         Command::Session(command) => {
-            at_desk(&global, async |desk| session::run(output, &desk, command).await)
+            at_desk(&global, false, async |desk| session::run(output, &desk, command).await)
         }
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -153,7 +156,7 @@ fn run(output: &Output, Cli { global, command }: Cli) -> Result<(), Failure> {
 }
 
 fn start(output: &Output, flags: &Flags) -> Result<(), Failure> {
-    let config = Config::load(flags, environment())?;
+    let config = Config::load(flags, environment()?)?;
     log::start(&config);
     let ready = |url: &str| output.ready(url);
     runtime()?.block_on(serve(config, ready)).map_err(Failure::failed)
@@ -166,21 +169,38 @@ struct Desk {
     now: Timestamp,
 }
 
-fn at_desk(global: &Global, work: impl AsyncFnOnce(Desk) -> Result<(), Failure>) -> Result<(), Failure> {
-    let config = Config::load(&global.flags(), environment())?;
-    let stores = Stores::open(&config.database).map_err(Failure::failed)?;
-    let auth =
-        Auth::new(stores.users.clone(), stores.records.clone(), config.auth).map_err(Failure::failed)?;
-    runtime()?.block_on(work(Desk { stores, auth, now: SystemClock.now() }))
+/// Opens the stores; only with `make` are they made if there are none.
+fn at_desk(
+    global: &Global,
+    make: bool,
+    work: impl AsyncFnOnce(Desk) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let config = Config::load(&global.flags(), environment()?)?;
+    runtime()?.block_on(async {
+        let stores = Stores::open_at(&config.database, make).await.map_err(Failure::failed)?;
+        let auth = Auth::new(stores.users.clone(), stores.records.clone(), config.auth);
+        work(Desk { stores, auth: auth.map_err(Failure::failed)?, now: SystemClock.now() }).await
+    })
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::failed)
 }
 
-/// The environment; variables that are no text cannot be ours.
-fn environment() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os().filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)))
+/// The environment. A setting that is no text is an error; what else is in there is not ours.
+fn environment() -> Result<Vec<(String, String)>, ConfigError> {
+    let (mut variables, mut problems) = (Vec::new(), Vec::new());
+    for (name, text) in std::env::vars_os() {
+        let Ok(name) = name.into_string() else { continue };
+        match text.into_string() {
+            Ok(text) => variables.push((name, text)),
+            Err(_) if name.starts_with("HALLPASS__") => {
+                problems.push(Problem { at: name, advice: "is no UTF-8 text".to_owned() });
+            }
+            Err(_) => {}
+        }
+    }
+    if problems.is_empty() { Ok(variables) } else { Err(ConfigError { problems }) }
 }
 
 #[cfg(test)]

@@ -6,11 +6,25 @@ use hallpass_auth::{
     Argon2Params, AuthOptions, HashPoolOptions, Limit, LoginKey, PasswordPolicy, ThrottleOptions,
 };
 use hallpass_session::{CookieOptions, Keys, SameSite, Secret, Secure, SessionOptions, TrustProxy};
+use hallpass_stores::{DatabaseUrl, DatabaseUrlError};
 use tracing_subscriber::EnvFilter;
 use url::Url;
 
-use super::{Config, Limits, LogFormat, gather::Values};
+use super::{
+    Config, Limits, LogFormat,
+    gather::Values,
+    schema::{Kind, SETTINGS},
+};
 use crate::cors::{CorsPolicy, is_origin};
+
+/// The longest time any setting takes.
+const LONGEST: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
+
+/// How long browsers keep a cookie at most (RFC 6265bis §5.5).
+const LONGEST_COOKIE: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+
+/// Threads, and sign-ins that wait for one.
+const MOST_HASHING: u64 = 65_536;
 
 /// The configuration these values describe; `None` or problems when there is none.
 pub(super) fn check(values: &mut Values) -> Option<Config> {
@@ -19,20 +33,23 @@ pub(super) fn check(values: &mut Values) -> Option<Config> {
     let trust_proxy = trust_proxy(values);
     let https = public_url.as_ref().is_some_and(|url| url.scheme() == "https");
     let secrets = secrets(values);
+    check_cookie_domain(values, public_url.as_ref());
     let session = session(values, https);
     let auth = auth(values);
     let cors = cors(values);
     let csrf_token = csrf_token(values, session.cookie.same_site);
     let trusted_origins = trusted_origins(values, public_url.as_ref());
     check_log_level(values);
+    check_durations(values);
+    let database = database(values);
     Some(Config {
+        key_file: key_file(values, database.as_ref()),
         listen: listen?,
         public_url,
-        database: values.text("database").to_owned(),
+        database: database?,
         trust_proxy: trust_proxy?,
         service_name: values.text("service_name").to_owned(),
         secrets,
-        key_file: key_file(values),
         session,
         auth: auth?,
         clear_site_data: clear_site_data(values),
@@ -98,14 +115,24 @@ fn secrets(values: &mut Values) -> Vec<Secret<String>> {
     secrets.into_iter().map(Secret::new).collect()
 }
 
-fn key_file(values: &Values) -> PathBuf {
-    let path = values.text("key_file");
-    if !path.is_empty() {
-        return path.into();
+fn database(values: &mut Values) -> Option<DatabaseUrl> {
+    match values.text("database").parse() {
+        Ok(url) => Some(url),
+        Err(error) => {
+            let error: DatabaseUrlError = error;
+            values.problem("database", error.to_string());
+            None
+        }
     }
-    let database = values.text("database");
-    let database = database.strip_prefix("sqlite:").unwrap_or_default();
-    PathBuf::from(database.strip_prefix("//").unwrap_or(database)).with_file_name("hallpass.key")
+}
+
+/// Beside the database file; of a database elsewhere, in the working directory.
+fn key_file(values: &Values, database: Option<&DatabaseUrl>) -> PathBuf {
+    match (values.text("key_file"), database) {
+        ("", Some(DatabaseUrl::Sqlite(path))) => path.with_file_name("hallpass.key"),
+        ("", _) => "hallpass.key".into(),
+        (path, _) => path.into(),
+    }
 }
 
 fn session(values: &mut Values, https: bool) -> SessionOptions {
@@ -134,7 +161,6 @@ fn session(values: &mut Values, https: bool) -> SessionOptions {
         },
         idle_timeout: Some(values.duration("session.idle_timeout")),
         absolute_timeout: Some(values.duration("session.absolute_timeout")),
-        fresh_for: values.duration("session.fresh_for"),
         touch_after: values.duration("session.touch_after"),
         ..SessionOptions::default()
     };
@@ -144,10 +170,36 @@ fn session(values: &mut Values, https: bool) -> SessionOptions {
             values.problem("session", format!("{problem}{hint}"));
         }
     }
-    if values.duration("session.remember_for").is_zero() {
-        values.problem("session.remember_for", "must be longer than zero".to_owned());
+    let remember_for = values.duration("session.remember_for");
+    if remember_for.is_zero() || remember_for > LONGEST_COOKIE {
+        values.problem("session.remember_for", "must be longer than zero, and at most 400d".to_owned());
     }
     options
+}
+
+/// A cookie for a domain that the server is not part of would be refused by every browser.
+fn check_cookie_domain(values: &mut Values, public_url: Option<&Url>) {
+    let domain = values.text("session.cookie_domain").trim_start_matches('.').to_ascii_lowercase();
+    if domain.is_empty() {
+        return;
+    }
+    let covers = public_url.and_then(Url::host_str).is_some_and(|host| {
+        host.strip_suffix(&domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    });
+    if !covers {
+        let advice =
+            "must be the host of public_url or a domain above it; other cookies are refused by browsers";
+        values.problem("session.cookie_domain", advice.to_owned());
+    }
+}
+
+/// Times that nobody means, and that sums with would overflow.
+fn check_durations(values: &mut Values) {
+    for setting in SETTINGS {
+        if setting.kind == Kind::Duration && values.duration(setting.path) > LONGEST {
+            values.problem(setting.path, "must be at most 3650d".to_owned());
+        }
+    }
 }
 
 fn auth(values: &mut Values) -> Option<AuthOptions> {
@@ -231,6 +283,11 @@ fn check_auth(values: &mut Values, options: &AuthOptions) -> bool {
     }
     if let Err(error) = options.argon2.check() {
         values.problem("password.argon2_memory_kib", error.to_string());
+    }
+    for (at, least) in [("password.hashing_threads", 0), ("password.max_waiting", 1)] {
+        if !(least..=MOST_HASHING).contains(&values.number(at)) {
+            values.problem(at, format!("must be from {least} to {MOST_HASHING}"));
+        }
     }
     let throttle = &options.throttle;
     for (name, limit) in

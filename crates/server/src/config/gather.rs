@@ -109,7 +109,13 @@ impl Values {
         match fs::read_to_string(file) {
             Ok(text) => {
                 let lines = lines(&text);
-                self.accept(setting, Ok(Value::List(lines)), origin.clone());
+                let none = || {
+                    format!(
+                        "{file:?} holds no secret, only empty lines or comments; put one there with `hallpass key generate`"
+                    )
+                };
+                let value = if lines.is_empty() { Err(none()) } else { Ok(Value::List(lines)) };
+                self.accept(setting, value, origin.clone());
                 self.from_own_file.insert(setting.path, origin);
             }
             Err(error) => {

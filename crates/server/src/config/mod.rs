@@ -4,10 +4,16 @@ mod check;
 mod gather;
 pub(crate) mod schema;
 
-use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    fmt,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use hallpass_auth::AuthOptions;
 use hallpass_session::{Secret, SessionOptions, TrustProxy};
+use hallpass_stores::DatabaseUrl;
 use url::Url;
 
 pub(crate) use self::gather::{Values, lines};
@@ -34,7 +40,7 @@ pub struct Config {
     /// Where browsers reach the server; `None`: `http://localhost:PORT`.
     pub public_url: Option<Url>,
     /// Where everything is kept.
-    pub database: String,
+    pub database: DatabaseUrl,
     /// Whose word on the client counts.
     pub trust_proxy: TrustProxy,
     /// What the pages call the service.
@@ -144,11 +150,14 @@ impl Config {
         }
     }
 
-    /// Where browsers reach a server that listens on `port`.
-    pub fn public_url(&self, port: u16) -> String {
+    /// Where browsers reach a server that listens there.
+    pub fn public_url(&self, address: SocketAddr) -> String {
+        let (ip, port) = (address.ip(), address.port());
+        let usual = ip == Ipv4Addr::LOCALHOST || ip == Ipv6Addr::LOCALHOST || ip.is_unspecified();
         match &self.public_url {
             Some(url) => url.origin().ascii_serialization(),
-            None => format!("http://localhost:{port}"),
+            None if usual => format!("http://localhost:{port}"),
+            None => format!("http://{address}"),
         }
     }
 

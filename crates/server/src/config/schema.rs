@@ -51,7 +51,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "public_url",
         Text,
         "",
-        "Where browsers reach the server, such as `https://auth.example.com`. Cookie name, `Secure`, HSTS and the trusted origin follow from it. Empty: `http://localhost:PORT`, for development.",
+        "Where browsers reach the server, such as `https://auth.example.com`. Cookie name, `Secure`, HSTS and the trusted origin follow from it. Empty: the address it listens on, for development.",
     ),
     setting("database", Text, "sqlite:hallpass.db", "Where everything is kept: `sqlite:PATH`."),
     setting(
@@ -105,7 +105,6 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "30d",
         "\"Keep me signed in\": such a session ends this long after its last use (never later than the absolute timeout), and the cookie outlives the browser.",
     ),
-    setting("session.fresh_for", Time, "1h", "How long a proof of identity counts as fresh."),
     setting(
         "session.touch_after",
         Time,
@@ -221,7 +220,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "auto",
         "`auto`: text on a terminal, else JSON.",
     ),
-    setting("server.request_timeout", Time, "15s", "How long a request may take."),
+    setting(
+        "server.request_timeout",
+        Time,
+        "15s",
+        "How long a request's body may take to arrive, and then the answer to be made.",
+    ),
     setting("server.header_timeout", Time, "10s", "How long a client may take to send a request's head."),
     setting("server.max_connections", Number, "10000", "Connections at once; further ones wait."),
     setting(

@@ -71,7 +71,7 @@ async fn render(
     app.pages().render(session, status, "account.html", context! { user, sessions, ..more })
 }
 
-/// PATCH /auth/me `{name}`; from a page, POST
+/// PATCH /auth/me `{name}`, null removes it; from a page, POST
 pub(super) async fn change_name(
     State(app): State<App>,
     CurrentUser(mut user): CurrentUser,
@@ -79,6 +79,9 @@ pub(super) async fn change_name(
     asker: Asker,
     fields: Fields,
 ) -> Result<Response, ApiError> {
+    if !fields.has("name") {
+        return Err(ApiError::invalid("name is missing; null removes it"));
+    }
     let typed = fields.text("name")?.unwrap_or_default();
     match app.auth().change_name(&user, typed).await? {
         Ok(_) if asker.page => Ok(Redirect::to("/account?done=name").into_response()),

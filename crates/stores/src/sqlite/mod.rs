@@ -32,6 +32,8 @@ const BUSY_PAUSE: Duration = Duration::from_millis(5);
 /// How to open the database.
 #[derive(Clone, Debug)]
 pub struct SqliteOptions {
+    /// Whether a file that is not there is made. Default: yes.
+    pub make: bool,
     /// How many threads read. Default: 2.
     pub readers: usize,
     /// How long an operation may take, waiting included, before it fails. Default: 5 seconds.
@@ -42,7 +44,7 @@ pub struct SqliteOptions {
 
 impl Default for SqliteOptions {
     fn default() -> Self {
-        Self { readers: 2, timeout: Duration::from_secs(5), queue: 4096 }
+        Self { make: true, readers: 2, timeout: Duration::from_secs(5), queue: 4096 }
     }
 }
 
@@ -56,6 +58,14 @@ pub struct Sqlite {
 /// The database cannot be opened. Says why and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
+    /// There is no such file, and none was to be made.
+    #[error(
+        "there is no database {path:?}; name the one you mean with --database, or start the server, which makes it"
+    )]
+    Missing {
+        /// Which file.
+        path: PathBuf,
+    },
     /// The file cannot be created or opened.
     #[error(
         "cannot open the database {path:?}: {source}; check that the folder exists and that this user may write there"
@@ -119,6 +129,9 @@ impl Sqlite {
     }
 
     fn try_open(path: &Path, options: &SqliteOptions) -> Result<Self, OpenError> {
+        if !options.make && !path.exists() {
+            return Err(OpenError::Missing { path: path.to_owned() });
+        }
         create_private(path).map_err(|source| OpenError::File { path: path.to_owned(), source })?;
         let failed = |source: rusqlite::Error| match source.sqlite_error_code() {
             Some(rusqlite::ErrorCode::NotADatabase) => OpenError::Foreign { path: path.to_owned() },

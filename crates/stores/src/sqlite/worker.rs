@@ -49,7 +49,8 @@ impl From<rusqlite::Error> for Failure {
 pub(super) struct Workers {
     /// `None` only while closing.
     queues: Option<(SyncSender<WriteJob>, SyncSender<ReadJob>)>,
-    threads: Vec<JoinHandle<()>>,
+    writer: Option<JoinHandle<()>>,
+    readers: Vec<JoinHandle<()>>,
     timeout: Duration,
 }
 
@@ -63,12 +64,13 @@ impl Workers {
         let (read, reads) = sync_channel(options.queue);
         let reads = Arc::new(Mutex::new(reads));
         let named = |name: &str| thread::Builder::new().name(name.to_owned());
-        let mut threads = vec![named("sqlite-write").spawn(move || write_all(&writer, &writes))?];
-        for connection in readers {
+        let writer = named("sqlite-write").spawn(move || write_all(&writer, &writes))?;
+        let readers = readers.into_iter().map(|connection| {
             let reads = reads.clone();
-            threads.push(named("sqlite-read").spawn(move || read_all(&connection, &reads))?);
-        }
-        Ok(Self { queues: Some((write, read)), threads, timeout: options.timeout })
+            named("sqlite-read").spawn(move || read_all(&connection, &reads))
+        });
+        let readers = readers.collect::<io::Result<_>>()?;
+        Ok(Self { queues: Some((write, read)), writer: Some(writer), readers, timeout: options.timeout })
     }
 
     pub(super) async fn read<T: Send + 'static>(
@@ -115,12 +117,14 @@ impl Workers {
 }
 
 impl Drop for Workers {
-    /// Lets the threads finish what is queued and close their connections, which folds the write-ahead log back into the file.
+    /// Lets the threads finish what is queued and close their connections. The last one folds the write-ahead log back into the
+    /// file; the writer waits for the readers, because of connections that close at once none would be the last.
     fn drop(&mut self) {
-        self.queues = None;
-        for thread in self.threads.drain(..) {
-            let _ = thread.join();
-        }
+        let Some((writes, reads)) = self.queues.take() else { return };
+        drop(reads);
+        self.readers.drain(..).for_each(|reader| drop(reader.join()));
+        drop(writes);
+        self.writer.take().map(JoinHandle::join);
     }
 }
 
