@@ -1,7 +1,7 @@
 //! PostgreSQL keeps the contracts, also for several servers on one database.
 
 #![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
-#![expect(clippy::disallowed_methods, clippy::print_stderr, reason = "engines are found by the environment")]
+#![expect(clippy::print_stderr, reason = "what is not run is said")]
 
 mod engines;
 
@@ -20,7 +20,7 @@ async fn reached(engine: &Engine) -> Result<Postgres, ConnectError> {
     for _ in 0..200 {
         match Postgres::connect(&postgres::url(engine), &ServerOptions::default()).await {
             Err(ConnectError::Unreachable { .. }) => {
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
             }
             answer => return answer,
         }

@@ -1,0 +1,135 @@
+//! Records.
+
+use async_trait::async_trait;
+use hallpass_auth::{Inserted, Record, RecordKey, RecordStore, Replaced, UserId};
+use hallpass_session::{StoreError, Timestamp};
+use mongodb::{
+    Collection,
+    bson::{DateTime, Document, doc},
+};
+use serde::Deserialize;
+
+use super::{Mongo, date, is_duplicate, time};
+
+/// A record as it is stored.
+#[derive(Deserialize)]
+struct Row {
+    #[serde(rename = "_id")]
+    key: Key,
+    owner: Option<String>,
+    body: String,
+    expires: Option<DateTime>,
+    version: i64,
+}
+
+#[derive(Deserialize)]
+struct Key {
+    id: String,
+}
+
+#[async_trait]
+impl RecordStore for Mongo {
+    async fn insert(&self, record: &Record, now: Timestamp) -> Result<Inserted, StoreError> {
+        let Record { key, owner, body, expires, .. } = record;
+        let row = doc! {
+            "_id": id(key),
+            "owner": owner.as_ref().map(UserId::as_str),
+            "body": body,
+            "expires": expires.map(date),
+            "version": 1_i64,
+        };
+        // Replaces an expired record; a live one does not match, and its key refuses the second document.
+        let filter = doc! { "_id": id(key), "expires": { "$lte": date(now) } };
+        let records = self.collection("records");
+        let inserted = self.run("insert a record", async {
+            match records.replace_one(filter, row).upsert(true).await {
+                Err(error) if is_duplicate(&error) => Ok(Inserted::Taken),
+                written => written.map(|_| Inserted::Done),
+            }
+        });
+        inserted.await
+    }
+
+    async fn get(&self, key: &RecordKey, now: Timestamp) -> Result<Option<Record>, StoreError> {
+        let found =
+            self.run("get a record", self.records().find_one(live(doc! { "_id": id(key) }, now))).await?;
+        Ok(found.map(|row| record(key.kind, row)))
+    }
+
+    async fn replace(&self, record: &Record, now: Timestamp) -> Result<Replaced, StoreError> {
+        let Record { key, owner, body, expires, version } = record;
+        let filter = live(doc! { "_id": id(key), "version": version.cast_signed() }, now);
+        let change = doc! {
+            "$set": { "owner": owner.as_ref().map(UserId::as_str), "body": body, "expires": expires.map(date) },
+            "$inc": { "version": 1_i64 },
+        };
+        let records = self.collection("records");
+        let replaced = self.run("replace a record", records.update_one(filter, change)).await?;
+        Ok(if replaced.matched_count == 1 { Replaced::Done } else { Replaced::Refused })
+    }
+
+    async fn take(&self, key: &RecordKey, now: Timestamp) -> Result<Option<Record>, StoreError> {
+        let records = self.records();
+        let taken = records.find_one_and_delete(live(doc! { "_id": id(key) }, now));
+        Ok(self.run("take a record", taken).await?.map(|row| record(key.kind, row)))
+    }
+
+    async fn list(
+        &self,
+        kind: &'static str,
+        owner: &UserId,
+        now: Timestamp,
+    ) -> Result<Vec<Record>, StoreError> {
+        let doing = "list a user's records";
+        let records = self.records();
+        let filter = live(doc! { "owner": owner.as_str(), "_id.kind": kind }, now);
+        let mut rows = self.run(doing, records.find(filter).sort(doc! { "_id.id": 1 })).await?;
+        let mut found = Vec::new();
+        while self.run(doing, rows.advance()).await? {
+            found.push(record(
+                kind,
+                rows.deserialize_current().map_err(|error| StoreError::new(doing, error))?,
+            ));
+        }
+        Ok(found)
+    }
+
+    async fn delete_owned(&self, owner: &UserId, now: Timestamp) -> Result<u64, StoreError> {
+        let doing = "delete a user's records";
+        let records = self.collection("records");
+        let deleted =
+            self.run(doing, records.delete_many(live(doc! { "owner": owner.as_str() }, now))).await?;
+        // What has expired is nobody's loss, but a deleted person leaves nothing behind.
+        self.run(doing, records.delete_many(doc! { "owner": owner.as_str() })).await?;
+        Ok(deleted.deleted_count)
+    }
+
+    async fn sweep(&self, limit: usize, now: Timestamp) -> Result<usize, StoreError> {
+        self.sweep_collection("records", limit, now).await
+    }
+}
+
+impl Mongo {
+    fn records(&self) -> Collection<Row> {
+        self.database.collection("hallpass_records")
+    }
+}
+
+fn id(key: &RecordKey) -> Document {
+    doc! { "kind": key.kind, "id": &key.id }
+}
+
+fn live(mut filter: Document, now: Timestamp) -> Document {
+    filter.insert("$or", vec![doc! { "expires": null }, doc! { "expires": { "$gt": date(now) } }]);
+    filter
+}
+
+fn record(kind: &'static str, row: Row) -> Record {
+    Record {
+        key: RecordKey { kind, id: row.key.id },
+        owner: row.owner.as_deref().map(UserId::new),
+        body: row.body,
+        expires: row.expires.map(time),
+        version: row.version.cast_unsigned(),
+    }
+}

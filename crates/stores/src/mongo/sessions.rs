@@ -1,0 +1,325 @@
+//! Sessions, layout `native`: the fields are the record, `_id` is the id's hash.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use hallpass_session::{
+    Created, IdHash, Lifetime, Listed, Revision, SessionHandle, SessionId, SessionRecord, SessionStore,
+    StoreError, Stored, Timestamp, Touch, Updated,
+};
+use mongodb::{
+    Collection,
+    bson::{Binary, Bson, DateTime, Document, doc, spec::BinarySubtype},
+    options::WriteConcern,
+};
+use serde::Deserialize;
+
+use super::{Mongo, date, is_duplicate, time};
+use crate::native;
+
+/// A session as it is stored.
+#[derive(Deserialize)]
+struct Row {
+    #[serde(rename = "_id")]
+    id: Binary,
+    user: Option<Arc<str>>,
+    label: Option<Arc<str>>,
+    created: DateTime,
+    authenticated: Option<DateTime>,
+    seen: DateTime,
+    idle: i64,
+    until: Option<DateTime>,
+    persistent: bool,
+    expires: DateTime,
+    revision: i64,
+    /// Left out of listings.
+    document: Option<String>,
+}
+
+impl Mongo {
+    fn sessions(&self) -> Collection<Document> {
+        self.collection("sessions")
+    }
+
+    /// The live sessions that match, without their data.
+    async fn listed(&self, filter: Document, order: Document, limit: i64) -> Result<Vec<Listed>, StoreError> {
+        let doing = "list sessions";
+        let sessions = self.database.collection::<Row>("hallpass_sessions");
+        let found = sessions.find(filter).sort(order).limit(limit).projection(doc! { "document": 0 });
+        let mut rows = self.run(doing, found).await?;
+        let mut listed = Vec::new();
+        while self.run(doing, rows.advance()).await? {
+            listed.push(
+                rows.deserialize_current().map_err(|error| StoreError::new(doing, error))?.listed(doing)?,
+            );
+        }
+        Ok(listed)
+    }
+
+    /// Whether the session lives; asked when a change found nothing to change.
+    async fn answer_for(&self, id: &SessionId, now: Timestamp) -> Result<Updated, StoreError> {
+        let filter = doc! { "_id": binary(id.hash().0), "expires": { "$gt": date(now) } };
+        let sessions = self.sessions();
+        let found = sessions.find_one(filter).projection(doc! { "_id": 1 });
+        let live = self.run("save a session", found).await?.is_some();
+        Ok(if live { Updated::Conflict } else { Updated::Gone })
+    }
+}
+
+#[async_trait]
+impl SessionStore for Mongo {
+    async fn load(&self, id: &SessionId, now: Timestamp) -> Result<Option<Stored>, StoreError> {
+        let filter = doc! { "_id": binary(id.hash().0), "expires": { "$gt": date(now) } };
+        let sessions = self.database.collection::<Row>("hallpass_sessions");
+        let row = self.run("load a session", sessions.find_one(filter)).await?;
+        Ok(row.and_then(Row::stored))
+    }
+
+    async fn create(
+        &self,
+        id: &SessionId,
+        record: &SessionRecord,
+        now: Timestamp,
+    ) -> Result<Created, StoreError> {
+        let id = binary(id.hash().0);
+        // Replaces an expired session; a live one does not match, and its id refuses the second document.
+        let filter = doc! { "_id": id.clone(), "expires": { "$lte": date(now) } };
+        let sessions = self.sessions();
+        let written = sessions.replace_one(filter, row(id, record, Revision(1))).upsert(true);
+        match tokio::time::timeout(self.timeout, written.into_future()).await {
+            Ok(Ok(_)) => Ok(Created::Done(Revision(1))),
+            Ok(Err(error)) if is_duplicate(&error) => Ok(Created::Taken),
+            Ok(Err(error)) => Err(StoreError::new("create a session", error)),
+            Err(late) => Err(StoreError::new("create a session", late)),
+        }
+    }
+
+    async fn update(
+        &self,
+        id: &SessionId,
+        record: &SessionRecord,
+        expected: Revision,
+        now: Timestamp,
+    ) -> Result<Updated, StoreError> {
+        let filter = doc! {
+            "_id": binary(id.hash().0), "revision": expected.0.cast_signed(), "expires": { "$gt": date(now) },
+        };
+        let revision = Revision(expected.0 + 1);
+        let sessions = self.sessions();
+        let changed =
+            self.run("save a session", sessions.update_one(filter, changes(record, revision))).await?;
+        if changed.matched_count == 1 { Ok(Updated::Done(revision)) } else { self.answer_for(id, now).await }
+    }
+
+    async fn rotate(
+        &self,
+        old: &SessionId,
+        expected: Revision,
+        new: &SessionId,
+        record: &SessionRecord,
+        now: Timestamp,
+    ) -> Result<Updated, StoreError> {
+        let doing = "move a session to a new id";
+        let filter = doc! {
+            "_id": binary(old.hash().0), "revision": expected.0.cast_signed(), "expires": { "$gt": date(now) },
+        };
+        let sessions = self.sessions();
+        if self.run(doing, sessions.delete_one(filter)).await?.deleted_count == 0 {
+            return self.answer_for(old, now).await;
+        }
+        let revision = Revision(expected.0 + 1);
+        self.run(doing, sessions.insert_one(row(binary(new.hash().0), record, revision))).await?;
+        Ok(Updated::Done(revision))
+    }
+
+    async fn touch(&self, batch: &[Touch], now: Timestamp) -> Result<(), StoreError> {
+        let update = |touch: &Touch| {
+            doc! {
+                "q": { "_id": binary(touch.id.hash().0), "expires": { "$gt": date(now) } },
+                "u": { "$max": { "seen": date(touch.seen), "expires": date(touch.expires) } },
+            }
+        };
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let updates: Vec<Document> = batch.iter().map(update).collect();
+        // One command for all; a use that a failover forgets is no loss.
+        let concern = mongodb::bson::serialize_to_bson(&WriteConcern::builder().w(Some(1.into())).build());
+        let concern = concern.map_err(|error| StoreError::new("note the use of sessions", error))?;
+        let command = doc! { "update": "hallpass_sessions", "updates": updates, "ordered": false, "writeConcern": concern };
+        self.run("note the use of sessions", self.database.run_command(command)).await.map(drop)
+    }
+
+    async fn delete(&self, id: &SessionId, now: Timestamp) -> Result<bool, StoreError> {
+        let sessions = self.sessions();
+        let deleted = sessions
+            .find_one_and_delete(doc! { "_id": binary(id.hash().0) })
+            .projection(doc! { "expires": 1 });
+        let deleted = self.run("end a session", deleted).await?;
+        Ok(deleted
+            .and_then(|row| row.get_datetime("expires").ok().copied())
+            .is_some_and(|end| time(end) > now))
+    }
+
+    async fn of_user(&self, user: &str, now: Timestamp) -> Result<Vec<Listed>, StoreError> {
+        let filter = doc! { "user": user, "expires": { "$gt": date(now) } };
+        self.listed(filter, doc! { "seen": -1, "_id": 1 }, 0).await
+    }
+
+    async fn delete_of_user(
+        &self,
+        user: &str,
+        except: Option<&SessionId>,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let mut filter = doc! { "user": user, "expires": { "$gt": date(now) } };
+        if let Some(except) = except {
+            filter.insert("_id", doc! { "$ne": binary(except.hash().0) });
+        }
+        Ok(self.run("end a user's sessions", self.sessions().delete_many(filter)).await?.deleted_count)
+    }
+
+    async fn delete_handle(
+        &self,
+        handle: SessionHandle,
+        user: Option<&str>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let (first, last) = native::ids_of(handle);
+        let mut filter = doc! {
+            "_id": { "$gte": binary(first), "$lte": binary(last) }, "expires": { "$gt": date(now) },
+        };
+        if let Some(user) = user {
+            filter.insert("user", user);
+        }
+        Ok(self.run("end a session", self.sessions().delete_one(filter)).await?.deleted_count == 1)
+    }
+
+    async fn list(
+        &self,
+        after: Option<SessionHandle>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Listed>, StoreError> {
+        let mut filter = doc! { "expires": { "$gt": date(now) } };
+        if let Some(after) = after {
+            filter.insert("_id", doc! { "$gt": binary(native::ids_of(after).1) });
+        }
+        self.listed(filter, doc! { "_id": 1 }, native::limit_of(limit)).await
+    }
+
+    async fn sweep(&self, limit: usize, now: Timestamp) -> Result<usize, StoreError> {
+        self.sweep_collection("sessions", limit, now).await
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        let sessions = self.sessions();
+        let any = sessions.find_one(doc! {}).projection(doc! { "_id": 1 });
+        self.run("reach the database", any).await.map(drop)
+    }
+}
+
+impl Mongo {
+    /// Removes at most `limit` expired documents, found by their index.
+    pub(super) async fn sweep_collection(
+        &self,
+        name: &str,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<usize, StoreError> {
+        let (doing, collection) = ("sweep what has expired", self.collection(name));
+        let expired = doc! { "expires": { "$lte": date(now) } };
+        let found =
+            collection.find(expired.clone()).sort(doc! { "expires": 1 }).limit(native::limit_of(limit));
+        let mut found = self.run(doing, found.projection(doc! { "_id": 1 })).await?;
+        let mut ids = Vec::new();
+        while self.run(doing, found.advance()).await? {
+            let row = found.deserialize_current().map_err(|error| StoreError::new(doing, error))?;
+            ids.extend(row.get("_id").cloned());
+        }
+        if ids.is_empty() {
+            return Ok(0);
+        }
+        let mut filter = expired;
+        filter.insert("_id", doc! { "$in": ids });
+        let deleted = self.run(doing, collection.delete_many(filter)).await?.deleted_count;
+        Ok(usize::try_from(deleted).unwrap_or(usize::MAX))
+    }
+}
+
+fn binary(bytes: [u8; 32]) -> Binary {
+    Binary { subtype: BinarySubtype::Generic, bytes: bytes.to_vec() }
+}
+
+fn row(id: Binary, record: &SessionRecord, revision: Revision) -> Document {
+    doc! {
+        "_id": id,
+        "user": record.user.as_deref(),
+        "label": record.label.as_deref(),
+        "created": date(record.created),
+        "authenticated": record.authenticated.map(date),
+        "seen": date(record.seen),
+        "idle": native::idle_millis(record.lifetime.idle),
+        "until": record.lifetime.until.map(date),
+        "persistent": record.lifetime.persistent,
+        "expires": date(record.expires()),
+        "revision": revision.0.cast_signed(),
+        "document": record.document.to_json(),
+    }
+}
+
+/// An update as a pipeline, because the end follows from the stored `seen`, which never moves back.
+fn changes(record: &SessionRecord, revision: Revision) -> Vec<Document> {
+    let literal = |value: Option<&str>| doc! { "$literal": value };
+    let idle = native::idle_millis(record.lifetime.idle);
+    let until = record.lifetime.until.map_or(Bson::Null, |until| date(until).into());
+    vec![
+        doc! { "$set": {
+            "user": literal(record.user.as_deref()),
+            "label": literal(record.label.as_deref()),
+            "created": date(record.created),
+            "authenticated": record.authenticated.map(date),
+            "seen": { "$max": ["$seen", date(record.seen)] },
+            "idle": idle,
+            "until": until.clone(),
+            "persistent": record.lifetime.persistent,
+            "revision": revision.0.cast_signed(),
+            "document": literal(Some(&record.document.to_json())),
+        } },
+        // `$min` passes over null.
+        doc! { "$set": { "expires": { "$min": [{ "$add": ["$seen", idle] }, until] } } },
+    ]
+}
+
+impl Row {
+    fn stored(self) -> Option<Stored> {
+        let record = SessionRecord {
+            document: native::document(self.document.as_deref().unwrap_or_default())?,
+            user: self.user,
+            label: self.label,
+            created: time(self.created),
+            authenticated: self.authenticated.map(time),
+            seen: time(self.seen),
+            lifetime: Lifetime {
+                idle: Duration::from_millis(self.idle.cast_unsigned()),
+                until: self.until.map(time),
+                persistent: self.persistent,
+            },
+        };
+        Some(Stored { record: Arc::new(record), revision: Revision(self.revision.cast_unsigned()) })
+    }
+
+    fn listed(self, doing: &'static str) -> Result<Listed, StoreError> {
+        let id: Result<[u8; 32], _> = self.id.bytes.try_into();
+        let id = id.map_err(|_| StoreError::new(doing, "an id that is no hash"))?;
+        Ok(Listed {
+            handle: IdHash(id).handle(),
+            user: self.user,
+            label: self.label,
+            created: time(self.created),
+            authenticated: self.authenticated.map(time),
+            seen: time(self.seen),
+            expires: time(self.expires),
+        })
+    }
+}

@@ -1,0 +1,67 @@
+//! MongoDB keeps the contracts, also for several servers on one database.
+
+#![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
+#![expect(clippy::print_stderr, reason = "what is not run is said")]
+
+mod engines;
+
+use std::{sync::Arc, time::Duration};
+
+use engines::{Engine, mongodb};
+use hallpass_stores::{Mongo, ServerOptions};
+
+async fn connect(engine: &Engine) -> Mongo {
+    Mongo::connect(&mongodb::url(engine), &ServerOptions::default()).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions() {
+    let Some(engine) = mongodb::start().await else { return };
+    hallpass_session::conformance::run(Arc::new(connect(&engine).await)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users() {
+    let Some(engine) = mongodb::start().await else { return };
+    hallpass_auth::conformance::users(Arc::new(connect(&engine).await)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records() {
+    let Some(engine) = mongodb::start().await else { return };
+    hallpass_auth::conformance::records(Arc::new(connect(&engine).await)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_that_start_at_once_agree_and_a_newer_schema_is_refused() {
+    let Some(engine) = mongodb::start().await else { return };
+    let starts: Vec<_> = (0..8)
+        .map(|_| {
+            let url = mongodb::url(&engine);
+            tokio::spawn(async move { Mongo::connect(&url, &ServerOptions::default()).await })
+        })
+        .collect();
+    for start in starts {
+        start.await.unwrap().unwrap();
+    }
+    let client = ::mongodb::Client::with_uri_str(mongodb::url(&engine)).await.unwrap();
+    let notes = client.database("test").collection::<::mongodb::bson::Document>("hallpass_schema");
+    let version = ::mongodb::bson::doc! { "$set": { "version": 99 } };
+    notes.update_one(::mongodb::bson::doc! { "_id": "schema" }, version).await.unwrap();
+    let refused = Mongo::connect(&mongodb::url(&engine), &ServerOptions::default()).await;
+    let sentence = refused.err().unwrap().to_string();
+    assert!(sentence.contains("newer Hallpass (schema 99"), "{sentence}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_reached_or_read_is_said_without_the_password() {
+    let options = ServerOptions { timeout: Duration::from_millis(300), ..ServerOptions::default() };
+    for (url, expected) in [
+        ("mongodb://u:hunter2@127.0.0.1:1/x", "cannot connect to MongoDB"),
+        ("mongodb://u:hunter2@host:port/x", "write mongodb://user:password@host/database"),
+        ("mongodb://u:hunter2@127.0.0.1/x?w=lots&nonsense=1", "the MongoDB URL cannot be used"),
+    ] {
+        let sentence = Mongo::connect(url, &options).await.err().unwrap().to_string();
+        assert!(sentence.contains(expected) && !sentence.contains("hunter2"), "{sentence}");
+    }
+}
