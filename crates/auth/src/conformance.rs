@@ -171,6 +171,7 @@ pub async fn records(store: Arc<dyn RecordStore>) {
     records_have_one_winner(&store).await;
     records_belong_to_somebody(&store).await;
     records_are_swept(&store).await;
+    records_can_be_exported(&store).await;
 }
 
 fn record() -> Record {
@@ -279,6 +280,28 @@ async fn records_belong_to_somebody(store: &Arc<dyn RecordStore>) {
     assert_eq!(store.delete_owned(&mine, NOW).await.expect("delete_owned"), 3);
     assert_eq!(get(store, &one, NOW).await, None);
     assert!(get(store, &others, NOW).await.is_some(), "another user's record went along");
+}
+
+async fn records_can_be_exported(store: &Arc<dyn RecordStore>) {
+    const KIND: &str = "exported";
+    let of = |expires| Record { key: RecordKey { kind: KIND, id: fresh() }, expires, ..record() };
+    let mut expected = vec![of(None), of(Some(NOW + HOUR)), of(None)];
+    for record in &expected {
+        insert(store, record).await;
+    }
+    insert(store, &record()).await;
+    expected.sort_by(|one, other| one.key.cmp(&other.key));
+    let (mut seen, mut after) = (Vec::new(), None::<String>);
+    loop {
+        let page = store.export(KIND, after.as_deref(), 2, NOW).await.expect("export");
+        assert!(page.len() <= 2);
+        let Some(last) = page.last() else { break };
+        after = Some(last.key.id.clone());
+        seen.extend(page);
+    }
+    assert_eq!(seen, expected);
+    let late = store.export(KIND, None, 9, NOW + HOUR).await.expect("export");
+    assert_eq!(late.len(), 2, "an expired record is exported");
 }
 
 async fn records_are_swept(store: &Arc<dyn RecordStore>) {

@@ -52,6 +52,9 @@ pub use password::{
     Argon2Params, Argon2ParamsError, HashPool, HashPoolOptions, Hasher, PasswordPolicy, PasswordProblem,
     Verdict,
 };
+/// The kinds of records there are, for moving them to another store.
+pub const RECORD_KINDS: &[&str] = &[throttle::KIND];
+
 pub use records::{Inserted, Record, RecordKey, RecordStore, Replaced};
 pub use redirect::RedirectPath;
 pub use register::{Refusal, RegisterOutcome, Registration};

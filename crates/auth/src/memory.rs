@@ -161,6 +161,22 @@ impl RecordStore for MemoryRecords {
         Ok(live)
     }
 
+    async fn export(
+        &self,
+        kind: &'static str,
+        after: Option<&str>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Record>, StoreError> {
+        let records = self.records();
+        let wanted = |record: &&Record| {
+            record.key.kind == kind
+                && after.is_none_or(|after| *record.key.id > *after)
+                && is_live(record, now)
+        };
+        Ok(records.values().filter(wanted).take(limit).cloned().collect())
+    }
+
     async fn sweep(&self, limit: usize, now: Timestamp) -> Result<usize, StoreError> {
         let mut records = self.records();
         let expired: Vec<_> = records

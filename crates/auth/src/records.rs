@@ -77,6 +77,16 @@ pub trait RecordStore: Send + Sync + 'static {
     /// Removes all records of a user; returns how many live ones.
     async fn delete_owned(&self, owner: &UserId, now: Timestamp) -> Result<u64, StoreError>;
 
+    /// A page of all live records of a kind in the order of their ids, for moving them to another store: those after `after`, at most
+    /// `limit`.
+    async fn export(
+        &self,
+        kind: &'static str,
+        after: Option<&str>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Record>, StoreError>;
+
     /// Removes at most `limit` expired records; returns how many. Fewer than `limit` means that none are left.
     async fn sweep(&self, limit: usize, now: Timestamp) -> Result<usize, StoreError>;
 }

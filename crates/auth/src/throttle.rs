@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{Email, Inserted, Record, RecordKey, RecordStore, Replaced};
 
-const KIND: &str = "throttle";
+pub(crate) const KIND: &str = "throttle";
 
 /// Attempts at one key are counted one after the other. Each conflict means that another one was counted, so this
 /// many only meet when as many come at the same moment.

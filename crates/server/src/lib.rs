@@ -22,7 +22,7 @@ mod serve;
 mod signals;
 
 pub use app::{App, AppError};
-pub use config::{Config, ConfigError, Flags, Limits, LogFormat, Problem};
+pub use config::{Config, ConfigError, Flags, Limits, LogFormat, Old, Problem, Source, StoresConfig};
 pub use cors::CorsPolicy;
 pub use key_file::KeyFileError;
 pub use pages::PagesError;

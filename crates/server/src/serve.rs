@@ -70,7 +70,7 @@ fn advice(error: &io::Error) -> &'static str {
 
 /// Serves until SIGTERM or SIGINT. `ready` is called with the address once connections are accepted.
 pub async fn serve(config: Config, ready: impl FnOnce(&str)) -> Result<(), ServeError> {
-    let stores = Stores::open_at(&config.database, true).await?;
+    let stores = config.stores.open(true).await?;
     let keys = keys(&config)?;
     let listener = TcpListener::bind(config.listen).await;
     let address = config.listen;

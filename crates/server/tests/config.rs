@@ -149,7 +149,9 @@ fn combinations_that_cannot_work_are_refused() {
             "public_url = \"https://a.example.com\"\n[session]\ncookie_domain = \"other.com\"",
             "session.cookie_domain: must be the host of public_url or a domain above it",
         ),
-        ("database = \"redis://x\"", "is of no kind this program knows; write sqlite:PATH"),
+        ("database = \"mysql://x\"", "is of no kind this program knows; write sqlite:PATH"),
+        ("database = \"redis://x\"", "Redis keeps sessions, not accounts"),
+        ("[store]\nconnections = 0", "store.connections: must be from 1 to 1000"),
         ("database = \"sqlite::memory:\"", "is no path to a file; write sqlite:PATH"),
     ] {
         let printed = told(config);
@@ -206,7 +208,7 @@ fn secrets_may_stand_in_files_of_their_own_and_are_never_shown() {
     let empty = write(&folder, "empty", "# to come\n\n");
     let variable = [("HALLPASS__SESSION__SECRETS_FILE", empty.to_str().unwrap())];
     let (code, printed) = check(folder.path(), None, &variable, &[]);
-    assert!(code == 2 && printed.contains("holds no secret"), "{printed}");
+    assert!(code == 2 && printed.contains("holds nothing but empty lines"), "{printed}");
     let broken = write(&folder, "d.toml", &format!("[session]\nsecrets = [\"{secret}\"\n"));
     let (code, printed) = check(folder.path(), broken.to_str(), &[], &[]);
     assert!(code == 2 && printed.contains("line ") && !printed.contains(secret), "{printed}");

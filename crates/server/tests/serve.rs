@@ -55,7 +55,7 @@ fn what_keeps_it_from_starting_is_said_plainly() {
         (&["--listen", taken.as_str()][..], 1, "another program uses this port"),
         (&["--listen", "192.0.2.1:80"], 1, "this machine does not have that address"),
         (&["--database", "sqlite:/does/not/exist/x.db"], 1, "check that the folder exists"),
-        (&["--database", "redis://x"], 2, "write sqlite:PATH"),
+        (&["--database", "mysql://x"], 2, "write sqlite:PATH"),
         (&["--listen", "here"], 2, "write 127.0.0.1:8080"),
     ] {
         let output = run(folder.path(), &[&["serve"], arguments].concat(), "");

@@ -11,23 +11,46 @@ pub const MAX_ID_LENGTH: usize = 256;
 /// The secret name of a session. Whoever holds it (signed) is logged in, so it has no `Display`
 /// and its `Debug` shows only the [`SessionHandle`].
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct SessionId(Arc<str>);
+pub struct SessionId(Name);
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Name {
+    Whole(Arc<str>),
+    Hash(IdHash),
+}
 
 impl SessionId {
     /// An id from 1 to [`MAX_ID_LENGTH`] bytes long; anything else is not an id.
     pub fn new(id: &str) -> Option<Self> {
-        (1..=MAX_ID_LENGTH).contains(&id.len()).then(|| Self(id.into()))
+        (1..=MAX_ID_LENGTH).contains(&id.len()).then(|| Self(Name::Whole(id.into())))
+    }
+
+    /// The id of which only the hash is known: what moves a session between stores that keep no more. It opens no session:
+    /// its [`expose`](Self::expose) is empty, which is no id.
+    pub fn from_hash(hash: IdHash) -> Self {
+        Self(Name::Hash(hash))
+    }
+
+    /// Whether only the hash is known.
+    pub fn is_hash(&self) -> bool {
+        matches!(self.0, Name::Hash(_))
     }
 
     /// The id itself: for cookies and for stores whose format demands the raw id.
     pub fn expose(&self) -> &str {
-        &self.0
+        match &self.0 {
+            Name::Whole(id) => id,
+            Name::Hash(_) => "",
+        }
     }
 
     /// SHA-256 of the id: what the native layout stores, so that a stolen database opens no session
     /// (ASVS 5.0 V7, NIST SP 800-63B-4 §5.1).
     pub fn hash(&self) -> IdHash {
-        IdHash(Sha256::digest(self.0.as_bytes()).into())
+        match &self.0 {
+            Name::Whole(id) => IdHash(Sha256::digest(id.as_bytes()).into()),
+            Name::Hash(hash) => *hash,
+        }
     }
 
     /// The short name of this session for logs and listings.
@@ -107,7 +130,7 @@ pub struct RandomIds;
 
 impl IdGenerator for RandomIds {
     fn generate(&self) -> SessionId {
-        SessionId(URL_SAFE_NO_PAD.encode(random::<32>()).into())
+        SessionId(Name::Whole(URL_SAFE_NO_PAD.encode(random::<32>()).into()))
     }
 }
 

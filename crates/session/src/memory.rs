@@ -198,6 +198,24 @@ impl SessionStore for MemoryStore {
         Ok(expired.len())
     }
 
+    async fn export(
+        &self,
+        after: Option<SessionHandle>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<(SessionId, Stored)>, StoreError> {
+        let mut found: Vec<(SessionId, Stored)> = self
+            .sessions()
+            .iter()
+            .filter(|(_, stored)| is_live(stored, now))
+            .map(|(id, stored)| (id.clone(), stored.clone()))
+            .collect();
+        found.retain(|(id, _)| after.is_none_or(|after| id.handle() > after));
+        found.sort_by_cached_key(|(id, _)| id.handle());
+        found.truncate(limit);
+        Ok(found)
+    }
+
     async fn check(&self) -> Result<(), StoreError> {
         Ok(())
     }

@@ -192,8 +192,18 @@ pub trait SessionStore: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<Vec<Listed>, StoreError>;
 
-    /// Removes at most `limit` expired sessions; returns how many. Fewer than `limit` means that none are left.
+    /// Removes at most `limit` expired sessions; returns how many. Fewer than `limit` means that none are left. A database that
+    /// removes them by itself answers 0.
     async fn sweep(&self, limit: usize, now: Timestamp) -> Result<usize, StoreError>;
+
+    /// A page of all live sessions with their data, in the order of their handles, for moving them to another store: those after
+    /// `after`, at most `limit`. A store that keeps only hashes gives [ids of hashes](SessionId::from_hash), and takes them in `create`.
+    async fn export(
+        &self,
+        after: Option<SessionHandle>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<(SessionId, Stored)>, StoreError>;
 
     /// Asks whether the store can serve: a cheap question that reaches the database.
     async fn check(&self) -> Result<(), StoreError>;

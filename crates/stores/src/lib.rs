@@ -5,30 +5,37 @@
 //! | `sqlite` | `Sqlite`: everything in one file, embedded |
 //! | `mongodb` | `Mongo`: everything in MongoDB |
 //! | `postgres` | `Postgres`: everything in PostgreSQL |
+//! | `redis` | `Redis`: sessions in Redis or Valkey |
 //! | `auth` | users and records beside sessions; without it, sessions alone |
 
-#[cfg(any(feature = "mongodb", feature = "postgres"))]
-mod connect;
 #[cfg(feature = "mongodb")]
 mod mongo;
-#[cfg(any(feature = "mongodb", feature = "postgres", feature = "sqlite"))]
+#[cfg(feature = "auth")]
+mod moving;
+#[cfg(any(feature = "mongodb", feature = "postgres", feature = "redis", feature = "sqlite"))]
 mod native;
 #[cfg(feature = "auth")]
 mod open;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "redis")]
+mod redis;
+mod server;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod url;
 
-#[cfg(any(feature = "mongodb", feature = "postgres"))]
-pub use connect::{ConnectError, ServerOptions};
 #[cfg(feature = "mongodb")]
 pub use mongo::Mongo;
 #[cfg(feature = "auth")]
-pub use open::{Stores, StoresError};
+pub use moving::{Moved, Mover, Step};
+#[cfg(feature = "auth")]
+pub use open::{OpenOptions, Stores, StoresError, open_sessions};
 #[cfg(feature = "postgres")]
 pub use postgres::Postgres;
+#[cfg(feature = "redis")]
+pub use redis::{Redis, RedisOptions};
+pub use server::{ConnectError, ServerOptions};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{OpenError, Sqlite, SqliteOptions};
-pub use url::{DatabaseUrl, DatabaseUrlError};
+pub use url::{StoreUrl, StoreUrlError};

@@ -1,11 +1,11 @@
-//! [`Stores`]: from a URL to everything that is kept.
+//! [`Stores`]: from URLs to everything that is kept.
 
 use std::{path::Path, sync::Arc};
 
-use hallpass_auth::{RecordStore, UserStore};
-use hallpass_session::SessionStore;
+use hallpass_auth::{RecordKey, RecordStore, UserStore};
+use hallpass_session::{SessionStore, StoreError, Timestamp};
 
-use crate::{DatabaseUrl, DatabaseUrlError};
+use crate::{ServerOptions, StoreUrl, StoreUrlError};
 
 /// The three stores of a program.
 #[derive(Clone)]
@@ -18,12 +18,27 @@ pub struct Stores {
     pub records: Arc<dyn RecordStore>,
 }
 
-/// The URL leads to no stores.
+/// How to open stores.
+#[derive(Clone, Debug)]
+pub struct OpenOptions {
+    /// Whether a file that is not there is made. Default: yes.
+    pub make: bool,
+    /// How to talk to servers.
+    pub server: ServerOptions,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self { make: true, server: ServerOptions::default() }
+    }
+}
+
+/// The URLs lead to no stores.
 #[derive(Debug, thiserror::Error)]
 pub enum StoresError {
-    /// It makes no sense.
+    /// One makes no sense.
     #[error(transparent)]
-    Url(#[from] DatabaseUrlError),
+    Url(#[from] StoreUrlError),
     /// The program was built without this kind of database.
     #[error(
         "this program was built without {kind}; build it with the feature {feature:?} of hallpass-stores"
@@ -34,12 +49,14 @@ pub enum StoresError {
         /// What it takes.
         feature: &'static str,
     },
+    /// Accounts would be lost.
+    #[error("Redis keeps sessions, not accounts; give it as the store of sessions, beside a database")]
+    SessionsOnly,
     /// The file cannot be opened.
     #[cfg(feature = "sqlite")]
     #[error(transparent)]
     Open(#[from] crate::OpenError),
     /// The server cannot be used.
-    #[cfg(any(feature = "mongodb", feature = "postgres"))]
     #[error(transparent)]
     Connect(#[from] crate::ConnectError),
 }
@@ -47,16 +64,44 @@ pub enum StoresError {
 impl Stores {
     /// Opens the stores at `sqlite:PATH`, `mongodb://…` or `postgres://…`, and makes what is missing.
     pub async fn open(url: &str) -> Result<Self, StoresError> {
-        Self::open_at(&url.parse()?, true).await
+        Self::open_with(&url.parse()?, None, &OpenOptions::default()).await
     }
 
-    /// The same; without `make`, a file that is not there is an error.
-    pub async fn open_at(url: &DatabaseUrl, make: bool) -> Result<Self, StoresError> {
-        match url {
-            DatabaseUrl::Sqlite(path) => sqlite(path, make),
-            DatabaseUrl::Mongo(url) => mongodb(url.expose()).await,
-            DatabaseUrl::Postgres(url) => postgres(url.expose()).await,
-        }
+    /// The same with options, and with sessions in a store of their own if one is given.
+    pub async fn open_with(
+        database: &StoreUrl,
+        sessions: Option<&StoreUrl>,
+        options: &OpenOptions,
+    ) -> Result<Self, StoresError> {
+        let stores = match database {
+            StoreUrl::Sqlite(path) => sqlite(path, options)?,
+            StoreUrl::Mongo(url) => mongodb(url.expose(), options).await?,
+            StoreUrl::Postgres(url) => postgres(url.expose(), options).await?,
+            StoreUrl::Redis(_) => return Err(StoresError::SessionsOnly),
+        };
+        let Some(sessions) = sessions else { return Ok(stores) };
+        let sessions = open_sessions(sessions, options).await?;
+        Ok(Self { sessions, ..stores })
+    }
+
+    /// Asks whether all can serve.
+    pub async fn check(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.sessions.check().await?;
+        let nothing = RecordKey { kind: "check", id: String::new() };
+        self.records.get(&nothing, now).await.map(drop)
+    }
+}
+
+/// Opens a store of sessions alone.
+pub async fn open_sessions(
+    url: &StoreUrl,
+    options: &OpenOptions,
+) -> Result<Arc<dyn SessionStore>, StoresError> {
+    match url {
+        StoreUrl::Sqlite(path) => Ok(sqlite(path, options)?.sessions),
+        StoreUrl::Mongo(url) => Ok(mongodb(url.expose(), options).await?.sessions),
+        StoreUrl::Postgres(url) => Ok(postgres(url.expose(), options).await?.sessions),
+        StoreUrl::Redis(url) => redis(url.expose(), options).await,
     }
 }
 
@@ -68,32 +113,44 @@ fn all(database: impl SessionStore + UserStore + RecordStore + 'static) -> Store
 }
 
 #[cfg(feature = "sqlite")]
-fn sqlite(path: &Path, make: bool) -> Result<Stores, StoresError> {
-    let options = crate::SqliteOptions { make, ..crate::SqliteOptions::default() };
+fn sqlite(path: &Path, options: &OpenOptions) -> Result<Stores, StoresError> {
+    let (make, timeout) = (options.make, options.server.timeout);
+    let options = crate::SqliteOptions { make, timeout, ..crate::SqliteOptions::default() };
     Ok(all(crate::Sqlite::open(path, &options)?))
 }
 
 #[cfg(not(feature = "sqlite"))]
-fn sqlite(_: &Path, _: bool) -> Result<Stores, StoresError> {
+fn sqlite(_: &Path, _: &OpenOptions) -> Result<Stores, StoresError> {
     Err(StoresError::NotBuilt { kind: "SQLite", feature: "sqlite" })
 }
 
 #[cfg(feature = "mongodb")]
-async fn mongodb(url: &str) -> Result<Stores, StoresError> {
-    Ok(all(crate::Mongo::connect(url, &crate::ServerOptions::default()).await?))
+async fn mongodb(url: &str, options: &OpenOptions) -> Result<Stores, StoresError> {
+    Ok(all(crate::Mongo::connect(url, &options.server).await?))
 }
 
 #[cfg(not(feature = "mongodb"))]
-async fn mongodb(_: &str) -> Result<Stores, StoresError> {
+async fn mongodb(_: &str, _: &OpenOptions) -> Result<Stores, StoresError> {
     Err(StoresError::NotBuilt { kind: "MongoDB", feature: "mongodb" })
 }
 
 #[cfg(feature = "postgres")]
-async fn postgres(url: &str) -> Result<Stores, StoresError> {
-    Ok(all(crate::Postgres::connect(url, &crate::ServerOptions::default()).await?))
+async fn postgres(url: &str, options: &OpenOptions) -> Result<Stores, StoresError> {
+    Ok(all(crate::Postgres::connect(url, &options.server).await?))
 }
 
 #[cfg(not(feature = "postgres"))]
-async fn postgres(_: &str) -> Result<Stores, StoresError> {
+async fn postgres(_: &str, _: &OpenOptions) -> Result<Stores, StoresError> {
     Err(StoresError::NotBuilt { kind: "PostgreSQL", feature: "postgres" })
+}
+
+#[cfg(feature = "redis")]
+async fn redis(url: &str, options: &OpenOptions) -> Result<Arc<dyn SessionStore>, StoresError> {
+    let options = crate::RedisOptions { server: options.server.clone(), ..crate::RedisOptions::default() };
+    Ok(Arc::new(crate::Redis::connect(url, &options).await?))
+}
+
+#[cfg(not(feature = "redis"))]
+async fn redis(_: &str, _: &OpenOptions) -> Result<Arc<dyn SessionStore>, StoresError> {
+    Err(StoresError::NotBuilt { kind: "Redis", feature: "redis" })
 }

@@ -1,27 +1,29 @@
-//! [`DatabaseUrl`]: where things are kept, as operators write it.
+//! [`StoreUrl`]: where a store is, as operators write it.
 
 use std::{fmt, path::PathBuf, str::FromStr};
 
 use hallpass_session::Secret;
 
-/// Where everything is kept. Prints without passwords.
+/// Where a store is. Prints without passwords.
 #[derive(Clone, Debug)]
-pub enum DatabaseUrl {
+pub enum StoreUrl {
     /// `sqlite:PATH`
     Sqlite(PathBuf),
     /// `mongodb://…` or `mongodb+srv://…`
     Mongo(Secret<String>),
     /// `postgres://…` or `postgresql://…`
     Postgres(Secret<String>),
+    /// `redis://…`, `rediss://…`, `redis-sentinel://…`, `redis-cluster://…`; keeps sessions only
+    Redis(Secret<String>),
 }
 
-/// The text names no database.
+/// The text names no store.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DatabaseUrlError {
+pub enum StoreUrlError {
     /// There is no such kind.
     #[error(
         "the database {scheme:?} is of no kind this program knows; write sqlite:PATH, such as sqlite:hallpass.db, \
-         mongodb://host/database or postgres://host/database"
+         mongodb://host/database, postgres://host/database, or for sessions redis://host"
     )]
     Unknown {
         /// What was given, up to the first colon: the rest may hold a password.
@@ -35,32 +37,40 @@ pub enum DatabaseUrlError {
     },
 }
 
-impl FromStr for DatabaseUrl {
-    type Err = DatabaseUrlError;
+impl FromStr for StoreUrl {
+    type Err = StoreUrlError;
 
-    fn from_str(text: &str) -> Result<Self, DatabaseUrlError> {
+    fn from_str(text: &str) -> Result<Self, StoreUrlError> {
         let (scheme, rest) = text.split_once(':').unwrap_or((text, ""));
         match scheme {
             "sqlite" => {
                 let path = rest.strip_prefix("//").unwrap_or(rest);
                 if path.is_empty() || path.starts_with(':') || path.starts_with("file:") {
-                    return Err(DatabaseUrlError::NoPath { text: text.to_owned() });
+                    return Err(StoreUrlError::NoPath { text: text.to_owned() });
                 }
                 Ok(Self::Sqlite(path.into()))
             }
             "mongodb" | "mongodb+srv" => Ok(Self::Mongo(Secret::new(text.to_owned()))),
             "postgres" | "postgresql" => Ok(Self::Postgres(Secret::new(text.to_owned()))),
-            _ => Err(DatabaseUrlError::Unknown { scheme: format!("{scheme}:…") }),
+            _ if is_redis(scheme) => Ok(Self::Redis(Secret::new(text.to_owned()))),
+            _ => Err(StoreUrlError::Unknown { scheme: format!("{scheme}:…") }),
         }
     }
 }
 
-impl fmt::Display for DatabaseUrl {
+fn is_redis(scheme: &str) -> bool {
+    let plain =
+        scheme.strip_suffix("-sentinel").or_else(|| scheme.strip_suffix("-cluster")).unwrap_or(scheme);
+    matches!(plain, "redis" | "rediss" | "valkey" | "valkeys")
+}
+
+impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
             Self::Mongo(_) => f.write_str("mongodb://…"),
             Self::Postgres(_) => f.write_str("postgres://…"),
+            Self::Redis(_) => f.write_str("redis://…"),
         }
     }
 }
@@ -77,15 +87,16 @@ mod tests {
             ("mongodb://u:hunter2@a,b/x?replicaSet=r", "mongodb://…"),
             ("mongodb+srv://u:hunter2@a/x", "mongodb://…"),
             ("postgresql://u:hunter2@a/x", "postgres://…"),
+            ("rediss-cluster://u:hunter2@a,b", "redis://…"),
         ] {
-            let url: DatabaseUrl = text.parse().unwrap();
+            let url: StoreUrl = text.parse().unwrap();
             assert_eq!(url.to_string(), shown);
             assert!(!format!("{url:?}").contains("hunter2"));
         }
         for text in
             ["mysql://u:hunter2@a/x", "hunter2", "sqlite:", "sqlite::memory:", "sqlite:file:x?mode=memory"]
         {
-            let error = text.parse::<DatabaseUrl>().unwrap_err().to_string();
+            let error = text.parse::<StoreUrl>().unwrap_err().to_string();
             assert!(error.contains("sqlite:PATH"), "{error}");
             assert!(!error.contains("hunter2@"), "{error}");
         }

@@ -9,23 +9,10 @@ use std::sync::Arc;
 
 use engines::{Engine, postgres};
 use hallpass_session::SessionStore;
-use hallpass_stores::{ConnectError, Postgres, ServerOptions};
+use hallpass_stores::{Postgres, ServerOptions};
 
 async fn connect(engine: &Engine) -> Postgres {
-    reached(engine).await.unwrap()
-}
-
-/// The port answers a little before the server takes clients.
-async fn reached(engine: &Engine) -> Result<Postgres, ConnectError> {
-    for _ in 0..200 {
-        match Postgres::connect(&postgres::url(engine), &ServerOptions::default()).await {
-            Err(ConnectError::Unreachable { .. }) => {
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-            }
-            answer => return answer,
-        }
-    }
-    Postgres::connect(&postgres::url(engine), &ServerOptions::default()).await
+    Postgres::connect(&postgres::url(engine), &ServerOptions::default()).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

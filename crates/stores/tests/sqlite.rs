@@ -148,6 +148,14 @@ impl SessionStore for TwoPrograms {
     async fn sweep(&self, limit: usize, now: Timestamp) -> Result<usize, StoreError> {
         self.next().sweep(limit, now).await
     }
+    async fn export(
+        &self,
+        after: Option<SessionHandle>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<(SessionId, Stored)>, StoreError> {
+        self.next().export(after, limit, now).await
+    }
     async fn check(&self) -> Result<(), StoreError> {
         self.next().check().await
     }

@@ -1,6 +1,7 @@
 //! `hallpass check-config`: what the server would run with, and who says so.
 
 use clap::Args;
+use hallpass_stores::StoreUrl;
 use serde_json::{Value, json};
 
 use super::{
@@ -34,8 +35,12 @@ pub(super) fn run(output: &Output, global: &Global, check: CheckConfig) -> Resul
     Pages::new(&config).map_err(Failure::failed)?;
     let row = |setting: &Setting| -> Vec<Value> {
         let value = values.get(setting.path).map(ToString::to_string).unwrap_or_default();
-        let hidden = setting.kind == Kind::Secrets && !value.is_empty();
-        let value = if hidden { "(hidden)".to_owned() } else { value };
+        let value = match setting.kind {
+            Kind::Secrets if !value.is_empty() => "(hidden)".to_owned(),
+            // Its `Display` leaves the password out.
+            Kind::Url => value.parse::<StoreUrl>().map(|url| url.to_string()).unwrap_or_default(),
+            _ => value,
+        };
         vec![json!(setting.path), json!(value), json!(values.origin(setting.path).to_string())]
     };
     output.list(&["setting", "value", "from"], &SETTINGS.iter().map(row).collect::<Vec<_>>());

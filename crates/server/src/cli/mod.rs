@@ -3,6 +3,7 @@
 mod check_config;
 mod hash;
 mod key;
+mod migrate;
 mod output;
 mod session;
 mod user;
@@ -53,6 +54,9 @@ struct Global {
     /// Where everything is kept [default: sqlite:hallpass.db]
     #[arg(long, value_name = "URL", global = true)]
     database: Option<String>,
+    /// Where sessions are kept, if not there, such as `redis://localhost`
+    #[arg(long, value_name = "URL", global = true)]
+    sessions: Option<String>,
     /// Answer in JSON, errors too
     #[arg(long, global = true)]
     json: bool,
@@ -76,6 +80,8 @@ enum Command {
     /// Sessions
     #[command(subcommand)]
     Session(session::Command),
+    /// Move accounts and live sessions here from another store; nobody is signed out
+    Migrate(migrate::Migrate),
     /// Print a completion script for a shell
     Completions {
         /// Which shell
@@ -91,15 +97,28 @@ struct Serve {
     /// Where browsers reach the server [default: http://localhost:PORT]
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
+    /// The stores that everything is being moved from, while `hallpass migrate` runs
+    #[arg(long, value_name = "URL")]
+    moving_from: Option<String>,
 }
 
 impl Global {
     fn flags(&self) -> Flags {
-        Flags { config: self.config.clone(), database: self.database.clone(), ..Flags::default() }
+        Flags {
+            config: self.config.clone(),
+            database: self.database.clone(),
+            sessions: self.sessions.clone(),
+            ..Flags::default()
+        }
     }
 
     fn with(&self, serve: Serve) -> Flags {
-        Flags { listen: serve.listen, public_url: serve.public_url, ..self.flags() }
+        Flags {
+            listen: serve.listen,
+            public_url: serve.public_url,
+            moving_from: serve.moving_from,
+            ..self.flags()
+        }
     }
 }
 
@@ -146,6 +165,7 @@ fn run(output: &Output, Cli { global, command }: Cli) -> Result<(), Failure> {
         Command::Session(command) => {
             at_desk(&global, false, async |desk| session::run(output, &desk, command).await)
         }
+        Command::Migrate(migrate) => migrate::run(output, &global, migrate),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "hallpass", &mut script);
@@ -177,7 +197,7 @@ fn at_desk(
 ) -> Result<(), Failure> {
     let config = Config::load(&global.flags(), environment()?)?;
     runtime()?.block_on(async {
-        let stores = Stores::open_at(&config.database, make).await.map_err(Failure::failed)?;
+        let stores = config.stores.open(make).await.map_err(Failure::failed)?;
         let auth = Auth::new(stores.users.clone(), stores.records.clone(), config.auth);
         work(Desk { stores, auth: auth.map_err(Failure::failed)?, now: SystemClock.now() }).await
     })

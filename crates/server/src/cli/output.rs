@@ -40,6 +40,13 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// The same failure, and what to do about it.
+    pub(super) fn with_advice(self, advice: &str) -> Self {
+        Self { message: format!("{}; {advice}", self.message), ..self }
+    }
+}
+
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
         Self::new(Exit::Usage, "configuration", error.to_string())

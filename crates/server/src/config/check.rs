@@ -6,7 +6,7 @@ use hallpass_auth::{
     Argon2Params, AuthOptions, HashPoolOptions, Limit, LoginKey, PasswordPolicy, ThrottleOptions,
 };
 use hallpass_session::{CookieOptions, Keys, SameSite, Secret, Secure, SessionOptions, TrustProxy};
-use hallpass_stores::{DatabaseUrl, DatabaseUrlError};
+use hallpass_stores::StoreUrl;
 use tracing_subscriber::EnvFilter;
 use url::Url;
 
@@ -14,6 +14,7 @@ use super::{
     Config, Limits, LogFormat,
     gather::Values,
     schema::{Kind, SETTINGS},
+    stores::{self, StoresConfig},
 };
 use crate::cors::{CorsPolicy, is_origin};
 
@@ -41,12 +42,12 @@ pub(super) fn check(values: &mut Values) -> Option<Config> {
     let trusted_origins = trusted_origins(values, public_url.as_ref());
     check_log_level(values);
     check_durations(values);
-    let database = database(values);
+    let stores = stores::check(values);
     Some(Config {
-        key_file: key_file(values, database.as_ref()),
+        key_file: key_file(values, stores.as_ref()),
         listen: listen?,
         public_url,
-        database: database?,
+        stores: stores?,
         trust_proxy: trust_proxy?,
         service_name: values.text("service_name").to_owned(),
         secrets,
@@ -115,21 +116,10 @@ fn secrets(values: &mut Values) -> Vec<Secret<String>> {
     secrets.into_iter().map(Secret::new).collect()
 }
 
-fn database(values: &mut Values) -> Option<DatabaseUrl> {
-    match values.text("database").parse() {
-        Ok(url) => Some(url),
-        Err(error) => {
-            let error: DatabaseUrlError = error;
-            values.problem("database", error.to_string());
-            None
-        }
-    }
-}
-
 /// Beside the database file; of a database elsewhere, in the working directory.
-fn key_file(values: &Values, database: Option<&DatabaseUrl>) -> PathBuf {
-    match (values.text("key_file"), database) {
-        ("", Some(DatabaseUrl::Sqlite(path))) => path.with_file_name("hallpass.key"),
+fn key_file(values: &Values, stores: Option<&StoresConfig>) -> PathBuf {
+    match (values.text("key_file"), stores.map(|stores| &stores.database)) {
+        ("", Some(StoreUrl::Sqlite(path))) => path.with_file_name("hallpass.key"),
         ("", _) => "hallpass.key".into(),
         (path, _) => path.into(),
     }

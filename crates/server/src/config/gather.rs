@@ -102,8 +102,8 @@ impl Values {
     /// `session.secrets_file`: the value stands in a file of its own. Anything else is unknown.
     fn own_file_or_unknown(&mut self, path: &str, file: Option<&str>, suffix: &str, origin: Origin) {
         let setting = path.strip_suffix(suffix).and_then(schema::find);
-        let (Some(setting), Some(file)) = (setting.filter(|setting| setting.kind == Kind::Secrets), file)
-        else {
+        let has_own_file = |setting: &&Setting| matches!(setting.kind, Kind::Secrets | Kind::Url);
+        let (Some(setting), Some(file)) = (setting.filter(has_own_file), file) else {
             return self.unknown(path, &origin);
         };
         match fs::read_to_string(file) {
@@ -111,10 +111,14 @@ impl Values {
                 let lines = lines(&text);
                 let none = || {
                     format!(
-                        "{file:?} holds no secret, only empty lines or comments; put one there with `hallpass key generate`"
+                        "{file:?} holds nothing but empty lines and comments; put the secret there (`hallpass key generate` makes signing secrets)"
                     )
                 };
-                let value = if lines.is_empty() { Err(none()) } else { Ok(Value::List(lines)) };
+                let value = match (setting.kind, lines.first()) {
+                    (_, None) => Err(none()),
+                    (Kind::Url, Some(url)) => Ok(Value::Text(url.clone())),
+                    _ => Ok(Value::List(lines)),
+                };
                 self.accept(setting, value, origin.clone());
                 self.from_own_file.insert(setting.path, origin);
             }

@@ -3,6 +3,7 @@
 mod check;
 mod gather;
 pub(crate) mod schema;
+mod stores;
 
 use std::{
     fmt,
@@ -13,10 +14,10 @@ use std::{
 
 use hallpass_auth::AuthOptions;
 use hallpass_session::{Secret, SessionOptions, TrustProxy};
-use hallpass_stores::DatabaseUrl;
 use url::Url;
 
 pub(crate) use self::gather::{Values, lines};
+pub use self::stores::{Old, Source, StoresConfig};
 use crate::cors::CorsPolicy;
 
 /// What the command line says about the configuration.
@@ -30,6 +31,10 @@ pub struct Flags {
     pub public_url: Option<String>,
     /// `--database`
     pub database: Option<String>,
+    /// `--sessions`
+    pub sessions: Option<String>,
+    /// `--moving-from`
+    pub moving_from: Option<String>,
 }
 
 /// A complete, consistent configuration.
@@ -40,7 +45,7 @@ pub struct Config {
     /// Where browsers reach the server; `None`: `http://localhost:PORT`.
     pub public_url: Option<Url>,
     /// Where everything is kept.
-    pub database: DatabaseUrl,
+    pub stores: StoresConfig,
     /// Whose word on the client counts.
     pub trust_proxy: TrustProxy,
     /// What the pages call the service.
@@ -143,6 +148,8 @@ impl Config {
         values.flag("listen", flags.listen.as_deref());
         values.flag("public_url", flags.public_url.as_deref());
         values.flag("database", flags.database.as_deref());
+        values.flag("sessions", flags.sessions.as_deref());
+        values.flag("moving.from", flags.moving_from.as_deref());
         let config = check::check(&mut values);
         match config {
             Some(config) if values.problems.is_empty() => Ok((config, values)),

@@ -24,6 +24,8 @@ pub(crate) enum Kind {
     Choice(&'static [&'static str]),
     /// A list that is never shown, and may stand in a file of its own, one a line.
     Secrets,
+    /// Where a store is; its password is never shown, and it may stand in a file of its own.
+    Url,
     /// Express's `trust proxy`: a flag, a number, or addresses.
     Trust,
 }
@@ -42,7 +44,7 @@ const fn setting(path: &'static str, kind: Kind, default: &'static str, doc: &'s
     Setting { path, kind, default, doc }
 }
 
-use Kind::{Choice, Duration as Time, Flag, List, Number, Secrets, Text, Trust};
+use Kind::{Choice, Duration as Time, Flag, List, Number, Secrets, Text, Trust, Url};
 
 /// The table.
 pub(crate) const SETTINGS: &[Setting] = &[
@@ -53,7 +55,25 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "",
         "Where browsers reach the server, such as `https://auth.example.com`. Cookie name, `Secure`, HSTS and the trusted origin follow from it. Empty: the address it listens on, for development.",
     ),
-    setting("database", Text, "sqlite:hallpass.db", "Where everything is kept: `sqlite:PATH`."),
+    setting(
+        "database",
+        Url,
+        "sqlite:hallpass.db",
+        "Where everything is kept: `sqlite:PATH`, `mongodb://…`, `postgres://…`. See [stores.md](stores.md).",
+    ),
+    setting(
+        "sessions",
+        Url,
+        "",
+        "Where sessions are kept, if not in the database: `redis://…`, or another database.",
+    ),
+    setting("store.connections", Number, "16", "Connections to a database server at most."),
+    setting(
+        "store.timeout",
+        Time,
+        "5s",
+        "How long a question to the database may take; then the answer is 503, and nobody is signed out.",
+    ),
     setting(
         "key_file",
         Text,
@@ -221,6 +241,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "`auto`: text on a terminal, else JSON.",
     ),
     setting(
+        "moving.from",
+        Url,
+        "",
+        "The stores that everything is being moved from: what is not yet in the new ones is fetched there. See `hallpass migrate`.",
+    ),
+    setting("moving.sessions_only", Flag, "false", "Only sessions are moved; accounts stay where they are."),
+    setting(
         "server.request_timeout",
         Time,
         "15s",
@@ -259,6 +286,7 @@ impl Kind {
     pub(crate) fn describe(self) -> String {
         match self {
             Text => "text".to_owned(),
+            Url => "URL; secret, also as `…_file`".to_owned(),
             Flag => "true or false".to_owned(),
             Number => "number".to_owned(),
             Time => "duration".to_owned(),
@@ -273,7 +301,7 @@ impl Kind {
     pub(crate) fn parse(self, text: &str) -> Result<Value, String> {
         let text = text.trim();
         match self {
-            Text | Trust => Ok(Value::Text(text.to_owned())),
+            Text | Trust | Url => Ok(Value::Text(text.to_owned())),
             Flag => text.parse().map(Value::Flag).map_err(|_| "write true or false".to_owned()),
             Number => text.parse().map(Value::Number).map_err(|_| "write a whole number".to_owned()),
             Time => duration(text).map(Value::Duration),
@@ -296,8 +324,8 @@ impl Kind {
             (Trust, Toml::Boolean(flag)) => Ok(Value::Text(flag.to_string())),
             (Trust, Toml::Integer(hops)) => Ok(Value::Text(hops.to_string())),
             (Trust, Toml::Array(list)) => Ok(Value::Text(texts(list)?.join(","))),
-            (Text | Trust | Time | Choice(_), Toml::String(text)) => self.parse(text),
-            (Text, _) => Err("write text in quotes".to_owned()),
+            (Text | Trust | Time | Url | Choice(_), Toml::String(text)) => self.parse(text),
+            (Text | Url, _) => Err("write text in quotes".to_owned()),
             (Flag, _) => Err("write true or false, without quotes".to_owned()),
             (Number, _) => Err("write a whole number, without quotes".to_owned()),
             (Time, _) => {

@@ -5,6 +5,7 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
+use hallpass_session::{Clock, SystemClock};
 use http::StatusCode;
 use serde_json::json;
 
@@ -21,9 +22,9 @@ pub(super) async fn ready(State(app): State<App>) -> Result<Response, ApiError> 
     if app.is_draining() {
         return Err(not_ready("draining", "The server is about to stop"));
     }
-    if let Err(error) = app.stores().sessions.check().await {
+    if let Err(error) = app.stores().check(SystemClock.now()).await {
         tracing::error!(event = "store_unavailable", error = &error as &dyn std::error::Error);
-        return Err(not_ready("store_unavailable", "The session store does not answer"));
+        return Err(not_ready("store_unavailable", "The database does not answer"));
     }
     Ok(Json(json!({ "status": "ready" })).into_response())
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Contract, IDLE, NOW, Store, fresh_id, load, promises, record, stored};
+use super::{Contract, IDLE, NOW, SWEEP, Store, fresh_id, load, promises, record, stored};
 use crate::{Created, Lifetime, SessionRecord, Touch, Updated};
 
 pub(super) fn contracts() -> Vec<Contract> {
@@ -19,7 +19,7 @@ pub(super) fn contracts() -> Vec<Contract> {
         "a touch lengthens, and changes nothing else" => touch,
         "a touch never creates, shortens or goes back" => touch_never,
         "a delete is final, and says whether there was something" => deletion,
-        "a sweep removes expired sessions only, a bounded number at once" => sweep,
+        SWEEP => sweep,
         "the store says that it is there" => check,
     }
 }

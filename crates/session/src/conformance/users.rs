@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Contract, IDLE, NOW, Store, fresh_id, load, promises, record, stored};
-use crate::{Listed, SessionId, SessionRecord};
+use crate::{Created, Listed, SessionId, SessionRecord};
 
 pub(super) fn contracts() -> Vec<Contract> {
     promises! {
@@ -11,6 +11,7 @@ pub(super) fn contracts() -> Vec<Contract> {
         "a user's sessions end together, except one if wanted" => delete_of_user,
         "a handle ends its session, if it is the user's" => delete_handle,
         "all sessions can be paged through" => list,
+        "what is exported can be created again, and opens with the same id" => export,
     }
 }
 
@@ -100,4 +101,37 @@ async fn list(store: Store) {
     assert!(expected.iter().all(|handle| seen.contains(handle)), "a session is on no page");
     let late = store.list(None, 1000, NOW + IDLE).await.expect("list");
     assert!(late.iter().all(|listed| !expected.contains(&listed.handle)), "an expired session is listed");
+}
+
+async fn export(store: Store) {
+    let (user, data) = (fresh_user(), r#"{"n":[1]}"#);
+    let record = SessionRecord { user: Some(user.as_str().into()), ..record(data) };
+    let mut expected = Vec::new();
+    for _ in 0..5 {
+        expected.push(stored(&store, &record).await.0);
+    }
+    let (mut pages, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.export(after, 2, NOW).await.expect("export");
+        assert!(page.len() <= 2, "a page is longer than asked for");
+        let Some((last, _)) = page.last() else { break };
+        after = Some(last.handle());
+        pages.extend(page);
+    }
+    let handles: Vec<_> = pages.iter().map(|(id, _)| id.handle()).collect();
+    assert!(handles.is_sorted(), "pages are out of order");
+    for id in &expected {
+        let at = handles.iter().position(|handle| *handle == id.handle()).expect("a session is on no page");
+        let (exported, found) = &pages[at];
+        assert_eq!(*found.record, record);
+        assert!(store.delete(id, NOW).await.expect("delete"));
+        assert!(matches!(
+            store.create(exported, &found.record, NOW).await.expect("create"),
+            Created::Done(_)
+        ));
+        assert_eq!(load(&store, id, NOW).await, Some(record.clone()), "the browser's id does not open it");
+    }
+    let late = store.export(None, 1000, NOW + IDLE).await.expect("export");
+    let late = |id: &SessionId| late.iter().any(|(other, _)| other.handle() == id.handle());
+    assert!(!expected.iter().any(late), "an expired session is exported");
 }

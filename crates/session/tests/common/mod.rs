@@ -110,6 +110,15 @@ impl SessionStore for Spy {
         self.note("sweep")?;
         self.inner.sweep(limit, now).await
     }
+    async fn export(
+        &self,
+        after: Option<SessionHandle>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<(SessionId, Stored)>, StoreError> {
+        self.note("export")?;
+        self.inner.export(after, limit, now).await
+    }
     async fn check(&self) -> Result<(), StoreError> {
         self.note("check")
     }

@@ -78,6 +78,7 @@ impl Mongo {
             ("users", doc! { "email": 1 }, true),
             ("records", doc! { "expires": 1 }, false),
             ("records", doc! { "owner": 1 }, false),
+            ("records", doc! { "_id.kind": 1, "_id.id": 1 }, false),
         ] {
             let index =
                 IndexModel::builder().keys(keys).options(IndexOptions::builder().unique(unique).build());

@@ -9,6 +9,8 @@ use mongodb::{
 };
 use serde::Deserialize;
 
+use crate::native::limit_of;
+
 use super::{Mongo, date, is_duplicate, time};
 
 /// A record as it is stored.
@@ -102,6 +104,29 @@ impl RecordStore for Mongo {
         // What has expired is nobody's loss, but a deleted person leaves nothing behind.
         self.run(doing, records.delete_many(doc! { "owner": owner.as_str() })).await?;
         Ok(deleted.deleted_count)
+    }
+
+    async fn export(
+        &self,
+        kind: &'static str,
+        after: Option<&str>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Record>, StoreError> {
+        let doing = "export records";
+        let mut filter = live(doc! { "_id.kind": kind }, now);
+        if let Some(after) = after {
+            filter.insert("_id.id", doc! { "$gt": after });
+        }
+        let records = self.records();
+        let page = records.find(filter).sort(doc! { "_id.id": 1 }).limit(limit_of(limit));
+        let mut rows = self.run(doing, page).await?;
+        let mut found = Vec::new();
+        while self.run(doing, rows.advance()).await? {
+            let row = rows.deserialize_current().map_err(|error| StoreError::new(doing, error))?;
+            found.push(record(kind, row));
+        }
+        Ok(found)
     }
 
     async fn sweep(&self, limit: usize, now: Timestamp) -> Result<usize, StoreError> {

@@ -212,6 +212,29 @@ impl SessionStore for Mongo {
         self.sweep_collection("sessions", limit, now).await
     }
 
+    async fn export(
+        &self,
+        after: Option<SessionHandle>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<(SessionId, Stored)>, StoreError> {
+        let doing = "export sessions";
+        let mut filter = doc! { "expires": { "$gt": date(now) } };
+        if let Some(after) = after {
+            filter.insert("_id", doc! { "$gt": binary(native::ids_of(after).1) });
+        }
+        let sessions = self.database.collection::<Row>("hallpass_sessions");
+        let page = sessions.find(filter).sort(doc! { "_id": 1 }).limit(native::limit_of(limit));
+        let mut rows = self.run(doing, page).await?;
+        let mut found = Vec::new();
+        while self.run(doing, rows.advance()).await? {
+            let row = rows.deserialize_current().map_err(|error| StoreError::new(doing, error))?;
+            let id = SessionId::from_hash(row.hash(doing)?);
+            found.extend(row.stored().map(|stored| (id, stored)));
+        }
+        Ok(found)
+    }
+
     async fn check(&self) -> Result<(), StoreError> {
         let sessions = self.sessions();
         let any = sessions.find_one(doc! {}).projection(doc! { "_id": 1 });
@@ -309,11 +332,14 @@ impl Row {
         Some(Stored { record: Arc::new(record), revision: Revision(self.revision.cast_unsigned()) })
     }
 
+    fn hash(&self, doing: &'static str) -> Result<IdHash, StoreError> {
+        let id = self.id.bytes.as_slice().try_into();
+        id.map(IdHash).map_err(|_| StoreError::new(doing, "an id that is no hash"))
+    }
+
     fn listed(self, doing: &'static str) -> Result<Listed, StoreError> {
-        let id: Result<[u8; 32], _> = self.id.bytes.try_into();
-        let id = id.map_err(|_| StoreError::new(doing, "an id that is no hash"))?;
         Ok(Listed {
-            handle: IdHash(id).handle(),
+            handle: self.hash(doing)?.handle(),
             user: self.user,
             label: self.label,
             created: time(self.created),

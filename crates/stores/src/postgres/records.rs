@@ -22,6 +22,8 @@ const LIST: &str = "select id, owner, body, expires, version from records
     where owner = $1 and kind = $2 and (expires is null or expires > $3) order by id";
 const DELETE_OWNED: &str =
     "delete from records where owner = $1 returning (expires is null or expires > $2) as live";
+const EXPORT: &str = "select id, owner, body, expires, version from records
+    where kind = $1 and ($2::text is null or id > $2) and (expires is null or expires > $3) order by id limit $4";
 const SWEEP: &str = "delete from records where (kind, id) in
         (select kind, id from records where expires <= $1 order by expires limit $2 for update skip locked)
     returning 1";
@@ -70,6 +72,18 @@ impl RecordStore for Postgres {
         let doing = "delete a user's records";
         let rows = self.query(doing, DELETE_OWNED, &[&owner.as_str(), &now.as_millis()]).await?;
         rows.iter().map(|row| column::<bool>(row, doing, "live").map(u64::from)).sum()
+    }
+
+    async fn export(
+        &self,
+        kind: &'static str,
+        after: Option<&str>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Record>, StoreError> {
+        let values: Values<'_> = &[&kind, &after, &now.as_millis(), &limit_of(limit)];
+        let rows = self.query("export records", EXPORT, values).await?;
+        rows.iter().map(|row| record(kind, row)).collect()
     }
 
     async fn sweep(&self, limit: usize, now: Timestamp) -> Result<usize, StoreError> {

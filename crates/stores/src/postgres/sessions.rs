@@ -69,6 +69,9 @@ const DELETE_HANDLE: &str = r#"delete from sessions where id between $1 and $2 a
 const LIST: &str = r#"select id, "user", label, created, authenticated, seen, expires from sessions
     where ($1::bytea is null or id > $1) and expires > $2 order by id limit $3"#;
 
+const EXPORT: &str = r#"select id, document, "user", label, created, authenticated, seen, idle, until, persistent, revision
+    from sessions where ($1::bytea is null or id > $1) and expires > $2 order by id limit $3"#;
+
 const SWEEP: &str = "delete from sessions where id in
         (select id from sessions where expires <= $1 order by expires limit $2 for update skip locked)
     returning 1";
@@ -261,6 +264,24 @@ impl SessionStore for Postgres {
         Ok(self.query("sweep expired sessions", SWEEP, values).await?.len())
     }
 
+    async fn export(
+        &self,
+        after: Option<SessionHandle>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<(SessionId, Stored)>, StoreError> {
+        let doing = "export sessions";
+        let after = after.map(|handle| native::ids_of(handle).1.to_vec());
+        let values: super::Values<'_> = &[&after, &now.as_millis(), &native::limit_of(limit)];
+        let rows = self.query(doing, EXPORT, values).await?;
+        let session = |row| {
+            Ok(stored(row, doing)?
+                .zip(Some(hash(row, doing)?))
+                .map(|(stored, hash)| (SessionId::from_hash(hash), stored)))
+        };
+        rows.iter().filter_map(|row| session(row).transpose()).collect()
+    }
+
     async fn check(&self) -> Result<(), StoreError> {
         self.query("reach the database", "select 1 from sessions limit 1", &[]).await.map(drop)
     }
@@ -289,11 +310,9 @@ fn stored(row: &Row, doing: &'static str) -> Result<Option<Stored>, StoreError> 
 
 fn listed(row: &Row, doing: &'static str) -> Result<Listed, StoreError> {
     let time = |name| column(row, doing, name).map(Timestamp::from_millis);
-    let id: [u8; 32] =
-        column::<&[u8]>(row, doing, "id")?.try_into().map_err(|error| StoreError::new(doing, error))?;
     let authenticated = column::<Option<i64>>(row, doing, "authenticated")?;
     Ok(Listed {
-        handle: IdHash(id).handle(),
+        handle: hash(row, doing)?.handle(),
         user: text(row, doing, "user")?,
         label: text(row, doing, "label")?,
         created: time("created")?,
@@ -301,6 +320,11 @@ fn listed(row: &Row, doing: &'static str) -> Result<Listed, StoreError> {
         seen: time("seen")?,
         expires: time("expires")?,
     })
+}
+
+fn hash(row: &Row, doing: &'static str) -> Result<IdHash, StoreError> {
+    let id = column::<&[u8]>(row, doing, "id")?.try_into();
+    id.map(IdHash).map_err(|error| StoreError::new(doing, error))
 }
 
 fn text(row: &Row, doing: &'static str, name: &str) -> Result<Option<Arc<str>>, StoreError> {

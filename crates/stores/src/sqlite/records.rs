@@ -111,6 +111,26 @@ impl RecordStore for Sqlite {
         .await
     }
 
+    async fn export(
+        &self,
+        kind: &'static str,
+        after: Option<&str>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Record>, StoreError> {
+        let after = after.map(str::to_owned);
+        self.read("export records", move |connection| {
+            let sql = format!(
+                "select {COLUMNS} from records where kind = ?1 and (?2 is null or id > ?2) and {LIVE} order by id limit ?"
+            );
+            let mut select = connection.prepare_cached(&sql)?;
+            select
+                .query_map(params![kind, after, now.as_millis(), limit_of(limit)], |row| record(kind, row))?
+                .collect()
+        })
+        .await
+    }
+
     async fn sweep(&self, limit: usize, now: Timestamp) -> Result<usize, StoreError> {
         self.write("sweep expired records", move |connection| {
             let sql = "delete from records where (kind, id) in

@@ -16,6 +16,10 @@ const LOAD: &str =
     "select document, user, label, created, authenticated, seen, idle, until, persistent, revision
     from sessions where id = ?1 and expires > ?2";
 
+const EXPORT: &str =
+    "select id, document, user, label, created, authenticated, seen, idle, until, persistent, revision
+    from sessions where (?1 is null or id > ?1) and expires > ?2 order by id limit ?3";
+
 const INSERT: &str = "insert into sessions
     (id, user, label, created, authenticated, seen, idle, until, persistent, expires, revision, document)
     values (:id, :user, :label, :created, :authenticated, :seen, :idle, :until, :persistent,
@@ -191,6 +195,25 @@ impl SessionStore for Sqlite {
             let sql = "delete from sessions where rowid in
                 (select rowid from sessions where expires <= ?1 order by expires limit ?2)";
             connection.prepare_cached(sql)?.execute(params![now.as_millis(), native::limit_of(limit)])
+        })
+        .await
+    }
+
+    async fn export(
+        &self,
+        after: Option<SessionHandle>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<(SessionId, Stored)>, StoreError> {
+        let after = after.map(|handle| native::ids_of(handle).1);
+        self.read("export sessions", move |connection| {
+            let mut page = connection.prepare_cached(EXPORT)?;
+            let values = params![after, now.as_millis(), native::limit_of(limit)];
+            let rows = page.query_map(values, |row| {
+                let id = SessionId::from_hash(IdHash(row.get("id")?));
+                Ok(stored(row)?.map(|stored| (id, stored)))
+            })?;
+            rows.filter_map(Result::transpose).collect()
         })
         .await
     }

@@ -4,6 +4,7 @@
 
 pub mod mongodb;
 pub mod postgres;
+pub mod redis;
 
 use std::{
     env,
@@ -88,17 +89,22 @@ impl Engine {
         }
     }
 
-    /// Sends a signal by its name.
+    /// Sends a signal by its name to the server and the processes it has made, as PostgreSQL does for each connection.
     pub fn signal(&self, name: &str) {
-        let child = self.child.as_ref().unwrap();
-        let sent = Command::new("kill").args([format!("-{name}"), child.id().to_string()]).status();
-        assert!(sent.unwrap().success());
+        let server = self.child.as_ref().unwrap().id();
+        let made = fs::read_to_string(format!("/proc/{server}/task/{server}/children")).unwrap_or_default();
+        // A process may have ended meanwhile.
+        let mut kill = Command::new("kill");
+        kill.arg(format!("-{name}")).arg(server.to_string()).args(made.split_whitespace());
+        kill.stderr(Stdio::null()).status().unwrap();
     }
 
     /// kill -9
     pub fn kill(&mut self) {
+        if self.child.is_some() {
+            self.signal("KILL");
+        }
         if let Some(mut child) = self.child.take() {
-            child.kill().ok();
             child.wait().ok();
         }
     }
@@ -106,10 +112,6 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        if let Some(child) = &self.child {
-            // A stopped process would not hear the end.
-            Command::new("kill").args(["-CONT".to_owned(), child.id().to_string()]).status().ok();
-        }
         self.kill();
     }
 }

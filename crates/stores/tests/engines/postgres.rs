@@ -1,6 +1,6 @@
 //! PostgreSQL.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, process::Command, thread, time::Duration};
 
 use super::{Engine, find, missing};
 
@@ -11,8 +11,20 @@ pub fn start() -> Option<Engine> {
     let (Some(server), Some(initdb)) = (find("postgres", &folders), find("initdb", &folders)) else {
         return missing("PostgreSQL");
     };
-    let arguments =
-        ["-D", "{data}", "-p", "{port}", "-h", "127.0.0.1", "-k", "{data}", "-c", "max_connections=200"];
+    let arguments = [
+        "-D",
+        "{data}",
+        "-p",
+        "{port}",
+        "-h",
+        "127.0.0.1",
+        "-k",
+        "{data}",
+        "-c",
+        "max_connections=200",
+        "-c",
+        "dynamic_shared_memory_type=mmap",
+    ];
     let mut engine = Engine::new(&server, &arguments, Some("postgres"));
     let data = engine.data();
     engine.run(
@@ -20,7 +32,25 @@ pub fn start() -> Option<Engine> {
         &["-D", data.to_str().unwrap(), "-U", "hallpass", "-A", "trust", "--no-sync", "-E", "UTF8"],
     );
     engine.start();
+    wait(&engine);
     Some(engine)
+}
+
+/// The port answers a little before the server takes clients.
+pub fn wait(engine: &Engine) {
+    let ready = || {
+        let arguments = [
+            "-q".to_owned(),
+            "-h".to_owned(),
+            "127.0.0.1".to_owned(),
+            "-p".to_owned(),
+            engine.port.to_string(),
+        ];
+        Command::new("pg_isready").args(arguments).status().unwrap().success()
+    };
+    while !ready() {
+        thread::sleep(Duration::from_millis(20));
+    }
 }
 
 pub fn url(engine: &Engine) -> String {

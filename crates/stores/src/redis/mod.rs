@@ -1,0 +1,141 @@
+//! [`Redis`]: sessions in Redis or Valkey; users and records need a database that keeps what it is given.
+//!
+//! Every change is one script on one key, so it is atomic on a single server and in a cluster alike. Redis ends sessions by itself:
+//! keys expire with them, there is nothing to sweep. A user's sessions stand in an index that is written before the session and healed
+//! when it is read, so a crash between the two leaves an entry too many, never a session that "sign out everywhere" would miss.
+
+mod index;
+mod link;
+mod scripts;
+mod sessions;
+mod url;
+
+use hallpass_session::StoreError;
+use redis::{Cmd, FromRedisValue, Value};
+
+use self::{link::Link, scripts::Call};
+use crate::{ConnectError, ServerOptions};
+
+const KIND: &str = "Redis";
+
+/// How to keep sessions in Redis.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedisOptions {
+    /// How to talk to the server. One connection carries all requests, so `connections` does not count here.
+    pub server: ServerOptions,
+    /// What all keys begin with. Default: `hallpass:`.
+    pub prefix: String,
+}
+
+impl Default for RedisOptions {
+    fn default() -> Self {
+        Self { server: ServerOptions::default(), prefix: "hallpass:".to_owned() }
+    }
+}
+
+/// A Redis or Valkey server, a set of them watched by Sentinel, or a cluster; keeps sessions (layout `native`).
+/// Clones share its connection.
+#[derive(Clone)]
+pub struct Redis {
+    link: Link,
+    prefix: String,
+}
+
+impl Redis {
+    /// Connects. URLs:
+    ///
+    /// * `redis://user:password@host:6379/0`, with TLS `rediss://…`;
+    /// * `redis-sentinel://user:password@host:26379,host:26379/0?master=mymaster`, with TLS `rediss-sentinel://…`;
+    /// * `redis-cluster://user:password@host:6379,host:6379`, with TLS `rediss-cluster://…`.
+    pub async fn connect(url: &str, options: &RedisOptions) -> Result<Self, ConnectError> {
+        let link = Link::new(url::parse(url)?, options.server.timeout)?;
+        let redis = Self { link, prefix: options.prefix.clone() };
+        let unreachable = |source: StoreError| {
+            let cause = std::error::Error::source(&source).map(ToString::to_string);
+            ConnectError::Unreachable { kind: KIND, source: cause.unwrap_or_default().into() }
+        };
+        redis.ping().await.map_err(unreachable)?;
+        redis.warn_of_forgetting().await;
+        Ok(redis)
+    }
+
+    /// A question that only a server which knows its part of the keys answers.
+    async fn ping(&self) -> Result<(), StoreError> {
+        let mut exists = redis::cmd("EXISTS");
+        exists.arg(format!("{}check", self.prefix));
+        self.one::<Value>("reach Redis", exists).await.map(drop)
+    }
+
+    /// A Redis that keeps nothing on disk, or drops keys when it is full, signs people out.
+    async fn warn_of_forgetting(&self) {
+        let setting = async |name: &str| {
+            let mut get = redis::cmd("CONFIG");
+            get.arg("GET").arg(name);
+            // Hosted servers do not tell.
+            let pair = self.one::<Vec<String>>("ask Redis for its settings", get).await.ok()?;
+            pair.into_iter().nth(1)
+        };
+        if setting("appendonly").await.is_some_and(|value| value == "no") {
+            let advice = "a restart of Redis signs people out or back in; set appendonly yes";
+            tracing::warn!(event = "redis_not_durable", advice);
+        }
+        if setting("maxmemory-policy").await.is_some_and(|policy| policy != "noeviction") {
+            let advice = "a full Redis signs people out; set maxmemory-policy noeviction";
+            tracing::warn!(event = "redis_evicts", advice);
+        }
+    }
+
+    /// Runs one command.
+    async fn one<T: FromRedisValue>(&self, doing: &'static str, command: Cmd) -> Result<T, StoreError> {
+        let answers =
+            self.link.send(vec![command]).await.map_err(|failure| StoreError::new(doing, failure))?;
+        let answer = answers.into_iter().next().unwrap_or(Value::Nil);
+        parsed(doing, answer)
+    }
+
+    /// Runs one command that changes nothing; a second time when the connection turns out to be dead.
+    async fn ask<T: FromRedisValue>(&self, doing: &'static str, command: Cmd) -> Result<T, StoreError> {
+        match self.link.send(vec![command.clone()]).await {
+            Err(failure) if failure.is_lost() => self.one(doing, command).await,
+            Err(failure) => Err(StoreError::new(doing, failure)),
+            Ok(answers) => parsed(doing, answers.into_iter().next().unwrap_or(Value::Nil)),
+        }
+    }
+
+    /// Runs scripts in this order, in one round trip where all keys are on one server.
+    async fn call(&self, doing: &'static str, calls: &[Call]) -> Result<Vec<Value>, StoreError> {
+        let by_hash = self.link.send(calls.iter().map(Call::by_hash).collect()).await;
+        let answers = match by_hash {
+            // The server has been restarted, or has not seen the script yet. What was done already is done again: scripts that
+            // share a call can be repeated.
+            Err(failure) if failure.is_unknown_script() => {
+                self.link.send(calls.iter().map(Call::in_full).collect()).await
+            }
+            answers => answers,
+        };
+        answers.map_err(|failure| StoreError::new(doing, failure))
+    }
+
+    /// Runs scripts that have nothing to do with each other, and can be repeated.
+    async fn call_any(&self, doing: &'static str, calls: &[Call]) -> Result<(), StoreError> {
+        let by_hash = self.link.send_any(calls.iter().map(Call::by_hash).collect()).await;
+        let answers = match by_hash {
+            Err(failure) if failure.is_unknown_script() => {
+                self.link.send_any(calls.iter().map(Call::in_full).collect()).await
+            }
+            answers => answers,
+        };
+        answers.map(drop).map_err(|failure| StoreError::new(doing, failure))
+    }
+
+    /// Runs one script that answers with a number.
+    async fn number(&self, doing: &'static str, call: Call) -> Result<i64, StoreError> {
+        let answer = self.call(doing, &[call]).await?.into_iter().next();
+        parsed(doing, answer.unwrap_or(Value::Nil))
+    }
+}
+
+/// An answer of another type than the command has is an error of the server, not of the program.
+fn parsed<T: FromRedisValue>(doing: &'static str, answer: Value) -> Result<T, StoreError> {
+    redis::from_redis_value(answer).map_err(|error| StoreError::new(doing, error))
+}

@@ -1,0 +1,427 @@
+//! Sessions, layout `native`: a hash per session under its handle, which is the first half of its id's SHA-256.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use hallpass_session::{
+    Created, IdHash, Lifetime, Listed, Revision, SessionHandle, SessionId, SessionRecord, SessionStore,
+    StoreError, Stored, Timestamp, Touch, Updated, hex,
+};
+use redis::{Cmd, Value};
+
+use super::{
+    Redis,
+    index::Entry,
+    parsed,
+    scripts::{CREATE, Call, DELETE, ROTATE, TAKE, TOUCH, UPDATE},
+};
+use crate::native;
+
+/// The fields of a hash, in the order they are asked for.
+const FIELDS: [&str; 12] = [
+    "user",
+    "label",
+    "created",
+    "authenticated",
+    "seen",
+    "idle",
+    "until",
+    "persistent",
+    "expires",
+    "revision",
+    "document",
+    "hash",
+];
+
+/// How many of them a listing needs: all but the data.
+const LISTED: usize = 10;
+
+/// How many sessions are asked for at once.
+const PAGE: usize = 500;
+
+impl Redis {
+    fn key(&self, handle: SessionHandle) -> String {
+        format!("{}s:{handle}", self.prefix)
+    }
+
+    fn read(&self, handle: SessionHandle, fields: usize) -> Cmd {
+        let mut read = redis::cmd("HMGET");
+        read.arg(self.key(handle)).arg(&FIELDS[..fields]);
+        read
+    }
+
+    /// The live sessions among these, each with its place.
+    async fn listed(
+        &self,
+        doing: &'static str,
+        handles: &[SessionHandle],
+        now: Timestamp,
+    ) -> Result<Vec<(usize, Listed)>, StoreError> {
+        let mut found = Vec::new();
+        for (page, handles) in handles.chunks(PAGE).enumerate() {
+            let reads = handles.iter().map(|handle| self.read(*handle, LISTED)).collect();
+            let answers =
+                self.link.send_any(reads).await.map_err(|failure| StoreError::new(doing, failure))?;
+            for (place, (answer, handle)) in answers.into_iter().zip(handles).enumerate() {
+                let fields: Fields = parsed(doing, answer)?;
+                if let Some(row) = Row::read(fields).filter(|row| row.expires > now) {
+                    found.push((page * PAGE + place, row.listed(*handle)));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The user's live sessions; heals the index along the way.
+    async fn of_index(
+        &self,
+        doing: &'static str,
+        user: &str,
+        now: Timestamp,
+    ) -> Result<Vec<Listed>, StoreError> {
+        let entries = self.entries(doing, user).await?;
+        let handles: Vec<SessionHandle> = entries.iter().map(|entry| entry.handle).collect();
+        let mut found = self.listed(doing, &handles, now).await?;
+        found.retain(|(_, listed)| listed.user.as_deref() == Some(user));
+        let is_found = |place: usize| found.iter().any(|(at, _)| *at == place);
+        let ended: Vec<&Entry> = entries
+            .iter()
+            .enumerate()
+            .filter(|(place, _)| !is_found(*place))
+            .map(|(_, entry)| entry)
+            .collect();
+        self.heal(user, &ended, now).await;
+        Ok(found.into_iter().map(|(_, listed)| listed).collect())
+    }
+
+    /// The handles of all sessions, in order. Reads every key there is: for operators.
+    async fn handles(&self, doing: &'static str) -> Result<Vec<SessionHandle>, StoreError> {
+        let failed = |failure| StoreError::new(doing, failure);
+        let prefix = self.key_prefix();
+        let mut handles = Vec::new();
+        for holder in self.link.holders().await.map_err(failed)? {
+            let mut cursor = "0".to_owned();
+            loop {
+                let mut scan = redis::cmd("SCAN");
+                scan.arg(&cursor).arg("MATCH").arg(format!("{}*", glob(&prefix))).arg("COUNT").arg(1000);
+                let answer = self.link.send_to(&holder, scan).await.map_err(failed)?;
+                let (next, keys): (String, Vec<String>) = parsed(doing, answer)?;
+                let found =
+                    keys.iter().filter_map(|key| key.strip_prefix(&prefix)?.parse::<SessionHandle>().ok());
+                handles.extend(found);
+                if next == "0" {
+                    break;
+                }
+                cursor = next;
+            }
+        }
+        handles.sort_unstable();
+        // A scan may name a key twice.
+        handles.dedup();
+        Ok(handles)
+    }
+
+    fn key_prefix(&self) -> String {
+        format!("{}s:", self.prefix)
+    }
+
+    /// Enters the session into its user's index first, then stores it: in this order, in one round trip where that is possible.
+    async fn store(
+        &self,
+        doing: &'static str,
+        handle: SessionHandle,
+        record: &SessionRecord,
+        write: Call,
+        now: Timestamp,
+    ) -> Result<i64, StoreError> {
+        let calls: Vec<Call> = self.enter(handle, record, now).into_iter().chain([write]).collect();
+        let answer = self.call(doing, &calls).await?.pop();
+        parsed(doing, answer.unwrap_or(Value::Nil))
+    }
+}
+
+#[async_trait]
+impl SessionStore for Redis {
+    async fn load(&self, id: &SessionId, now: Timestamp) -> Result<Option<Stored>, StoreError> {
+        let fields: Fields = self.ask("load a session", self.read(id.handle(), FIELDS.len())).await?;
+        Ok(Row::read(fields).filter(|row| row.expires > now).and_then(Row::stored))
+    }
+
+    async fn create(
+        &self,
+        id: &SessionId,
+        record: &SessionRecord,
+        now: Timestamp,
+    ) -> Result<Created, StoreError> {
+        let create = CREATE.on(&[&self.key(id.handle())]);
+        let create = create.with(now.as_millis()).with(record.expires().as_millis());
+        let create = fields(create, id, record, Revision(1));
+        let done = self.store("create a session", id.handle(), record, create, now).await?;
+        Ok(if done == 1 { Created::Done(Revision(1)) } else { Created::Taken })
+    }
+
+    async fn update(
+        &self,
+        id: &SessionId,
+        record: &SessionRecord,
+        expected: Revision,
+        now: Timestamp,
+    ) -> Result<Updated, StoreError> {
+        let next = Revision(expected.0 + 1);
+        let update = UPDATE
+            .on(&[&self.key(id.handle())])
+            .with(now.as_millis())
+            .with(expected.0)
+            .with(record.seen.as_millis())
+            .with(native::idle_millis(record.lifetime.idle))
+            .with(record.lifetime.until.map(|until| until.as_millis().to_string()).unwrap_or_default());
+        let update = fields(update, id, record, next);
+        Ok(updated(self.store("save a session", id.handle(), record, update, now).await?, next))
+    }
+
+    async fn rotate(
+        &self,
+        old: &SessionId,
+        expected: Revision,
+        new: &SessionId,
+        record: &SessionRecord,
+        now: Timestamp,
+    ) -> Result<Updated, StoreError> {
+        let doing = "move a session to a new id";
+        let next = Revision(expected.0 + 1);
+        let (old_key, new_key) = (self.key(old.handle()), self.key(new.handle()));
+        let expires = record.expires().as_millis();
+        if !self.link.is_cluster() {
+            let rotate =
+                ROTATE.on(&[&old_key, &new_key]).with(now.as_millis()).with(expected.0).with(expires);
+            let rotate = fields(rotate, new, record, next);
+            return Ok(updated(self.store(doing, new.handle(), record, rotate, now).await?, next));
+        }
+        // On two servers: a crash between the two ends the session.
+        let take = TAKE.on(&[&old_key]).with(now.as_millis()).with(expected.0);
+        let taken = self.number(doing, take).await?;
+        if taken == 1 {
+            let create = CREATE.on(&[&new_key]).with(now.as_millis()).with(expires);
+            self.store(doing, new.handle(), record, fields(create, new, record, next), now).await?;
+        }
+        Ok(updated(taken, next))
+    }
+
+    async fn touch(&self, batch: &[Touch], now: Timestamp) -> Result<(), StoreError> {
+        let touch = |touch: &Touch| {
+            let call = TOUCH.on(&[&self.key(touch.id.handle())]).with(now.as_millis());
+            call.with(touch.seen.as_millis()).with(touch.expires.as_millis())
+        };
+        if batch.is_empty() {
+            return Ok(());
+        }
+        self.call_any("note the use of sessions", &batch.iter().map(touch).collect::<Vec<_>>()).await
+    }
+
+    async fn delete(&self, id: &SessionId, now: Timestamp) -> Result<bool, StoreError> {
+        let delete = DELETE.on(&[&self.key(id.handle())]).with(now.as_millis());
+        Ok(self.number("end a session", delete).await? == 1)
+    }
+
+    async fn of_user(&self, user: &str, now: Timestamp) -> Result<Vec<Listed>, StoreError> {
+        let mut listed = self.of_index("list a user's sessions", user, now).await?;
+        listed.sort_by_key(|listed| (std::cmp::Reverse(listed.seen), listed.handle));
+        Ok(listed)
+    }
+
+    async fn delete_of_user(
+        &self,
+        user: &str,
+        except: Option<&SessionId>,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let doing = "end a user's sessions";
+        let except = except.map(SessionId::handle);
+        let (mut ended, mut tried) = (0, Vec::new());
+        // A session that moves to a new id beside this enters that id first: whoever comes new is ended too.
+        loop {
+            let entries = self.entries(doing, user).await?;
+            let handles = entries.into_iter().map(|entry| entry.handle);
+            let new: Vec<_> =
+                handles.filter(|handle| Some(*handle) != except && !tried.contains(handle)).collect();
+            if new.is_empty() {
+                return Ok(ended);
+            }
+            for handle in new {
+                ended += u64::from(self.delete_handle(handle, Some(user), now).await?);
+                tried.push(handle);
+            }
+        }
+    }
+
+    async fn delete_handle(
+        &self,
+        handle: SessionHandle,
+        user: Option<&str>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let delete = DELETE.on(&[&self.key(handle)]).with(now.as_millis());
+        let delete = if let Some(user) = user { delete.with(user) } else { delete };
+        Ok(self.number("end a session", delete).await? == 1)
+    }
+
+    async fn list(
+        &self,
+        after: Option<SessionHandle>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Listed>, StoreError> {
+        let doing = "list sessions";
+        let mut handles = self.handles(doing).await?;
+        handles.retain(|handle| after.is_none_or(|after| *handle > after));
+        let mut page = Vec::new();
+        for handles in handles.chunks(limit.clamp(1, PAGE)) {
+            page.extend(self.listed(doing, handles, now).await?.into_iter().map(|(_, listed)| listed));
+            if page.len() >= limit {
+                break;
+            }
+        }
+        page.truncate(limit);
+        Ok(page)
+    }
+
+    /// Nothing: Redis removes what has expired by itself.
+    async fn sweep(&self, _: usize, _: Timestamp) -> Result<usize, StoreError> {
+        Ok(0)
+    }
+
+    async fn export(
+        &self,
+        after: Option<SessionHandle>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<(SessionId, Stored)>, StoreError> {
+        let doing = "export sessions";
+        let mut handles = self.handles(doing).await?;
+        handles.retain(|handle| after.is_none_or(|after| *handle > after));
+        let mut found = Vec::new();
+        for handles in handles.chunks(limit.clamp(1, PAGE)) {
+            let reads = handles.iter().map(|handle| self.read(*handle, FIELDS.len())).collect();
+            let answers =
+                self.link.send_any(reads).await.map_err(|failure| StoreError::new(doing, failure))?;
+            for answer in answers {
+                let row = Row::read(parsed(doing, answer)?).filter(|row| row.expires > now);
+                let id = row.as_ref().and_then(|row| row.hash).map(SessionId::from_hash);
+                found.extend(id.zip(row.and_then(Row::stored)));
+            }
+            if found.len() >= limit {
+                break;
+            }
+        }
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        self.ping().await
+    }
+}
+
+fn updated(answer: i64, revision: Revision) -> Updated {
+    match answer {
+        1 => Updated::Done(revision),
+        0 => Updated::Conflict,
+        _ => Updated::Gone,
+    }
+}
+
+/// Adds a session's fields to a call; `expires` is the script's to write.
+fn fields(call: Call, id: &SessionId, record: &SessionRecord, revision: Revision) -> Call {
+    let always = [
+        ("created", record.created.as_millis().to_string()),
+        ("seen", record.seen.as_millis().to_string()),
+        ("idle", native::idle_millis(record.lifetime.idle).to_string()),
+        ("persistent", i32::from(record.lifetime.persistent).to_string()),
+        ("revision", revision.0.to_string()),
+        ("document", record.document.to_json()),
+        // The key is half of it; other stores need the whole.
+        ("hash", hex(&id.hash().0)),
+    ];
+    let sometimes = [
+        ("user", record.user.as_deref().map(str::to_owned)),
+        ("label", record.label.as_deref().map(str::to_owned)),
+        ("authenticated", record.authenticated.map(|time| time.as_millis().to_string())),
+        ("until", record.lifetime.until.map(|time| time.as_millis().to_string())),
+    ];
+    let sometimes = sometimes.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    always.into_iter().chain(sometimes).fold(call, |call, (name, value)| call.with(name).with(value))
+}
+
+/// The answer to a read.
+type Fields = Vec<Option<String>>;
+
+/// A session as it is stored.
+struct Row {
+    user: Option<Arc<str>>,
+    label: Option<Arc<str>>,
+    created: Timestamp,
+    authenticated: Option<Timestamp>,
+    seen: Timestamp,
+    lifetime: Lifetime,
+    expires: Timestamp,
+    revision: u64,
+    document: Option<String>,
+    hash: Option<IdHash>,
+}
+
+impl Row {
+    /// `None` when there is none, or none that makes sense.
+    fn read(fields: Fields) -> Option<Self> {
+        let mut fields = fields.into_iter();
+        let mut next = || fields.next().flatten();
+        let time = |text: Option<String>| text.and_then(|text| text.parse().ok()).map(Timestamp::from_millis);
+        Some(Self {
+            user: next().map(Arc::from),
+            label: next().map(Arc::from),
+            created: time(next())?,
+            authenticated: time(next()),
+            seen: time(next())?,
+            lifetime: Lifetime {
+                idle: Duration::from_millis(next()?.parse().ok()?),
+                until: time(next()),
+                persistent: next()? == "1",
+            },
+            expires: time(next())?,
+            revision: next()?.parse().ok()?,
+            document: next(),
+            hash: next().and_then(|text| unhex(&text)),
+        })
+    }
+
+    fn stored(self) -> Option<Stored> {
+        let record = SessionRecord {
+            document: native::document(self.document.as_deref()?)?,
+            user: self.user,
+            label: self.label,
+            created: self.created,
+            authenticated: self.authenticated,
+            seen: self.seen,
+            lifetime: self.lifetime,
+        };
+        Some(Stored { record: Arc::new(record), revision: Revision(self.revision) })
+    }
+
+    fn listed(self, handle: SessionHandle) -> Listed {
+        let Self { user, label, created, authenticated, seen, expires, .. } = self;
+        Listed { handle, user, label, created, authenticated, seen, expires }
+    }
+}
+
+/// The hash that [`hex`] wrote.
+fn unhex(text: &str) -> Option<IdHash> {
+    let bytes = (0..32).map(|at| u8::from_str_radix(text.get(at * 2..at * 2 + 2)?, 16).ok());
+    let bytes: Vec<u8> = bytes.collect::<Option<_>>()?;
+    bytes.try_into().ok().map(IdHash)
+}
+
+/// Text as a pattern that matches only itself.
+fn glob(text: &str) -> String {
+    let special = |letter: char| matches!(letter, '*' | '?' | '[' | ']' | '\\' | '^' | '-');
+    let escape = |letter: char| if special(letter) { vec!['\\', letter] } else { vec![letter] };
+    text.chars().flat_map(escape).collect()
+}
