@@ -1,0 +1,117 @@
+//! How often each operation waits for the server, counted on the wire.
+
+#![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
+#![expect(clippy::print_stderr, reason = "what is not run is said")]
+#![expect(clippy::print_stdout, reason = "prints the table of docs/stores.md")]
+
+mod engines;
+
+use std::{sync::Arc, time::Duration};
+
+use engines::{mongodb, postgres, proxy::Proxy, redis};
+use hallpass_auth::{Email, UserStore};
+use hallpass_session::{
+    Clock, Document, IdGenerator, Lifetime, RandomIds, Revision, SessionRecord, SessionStore, SystemClock,
+    Timestamp, Touch,
+};
+use hallpass_stores::{Mongo, Postgres, Redis, RedisOptions, ServerOptions};
+
+fn record(now: Timestamp) -> SessionRecord {
+    SessionRecord {
+        document: Document::from_json(r#"{"userId":"1"}"#).unwrap(),
+        user: Some("ann".into()),
+        label: None,
+        created: now,
+        authenticated: None,
+        seen: now,
+        lifetime: Lifetime { idle: Duration::from_secs(3600), until: None, persistent: false },
+    }
+}
+
+/// Every operation twice, the second time counted: statements are prepared and connections open by then.
+async fn count(engine: &str, store: &dyn SessionStore, proxy: &Proxy) -> Vec<(&'static str, usize)> {
+    let now = SystemClock.now();
+    let mut counts = Vec::new();
+    for _ in 0..2 {
+        counts.clear();
+        let (one, two) = (RandomIds.generate(), RandomIds.generate());
+        proxy.taken();
+        store.create(&one, &record(now), now).await.unwrap();
+        counts.push(("create", proxy.taken()));
+        assert!(store.load(&one, now).await.unwrap().is_some());
+        counts.push(("load", proxy.taken()));
+        store.update(&one, &record(now), Revision(1), now).await.unwrap();
+        counts.push(("update", proxy.taken()));
+        let touch = Touch { id: one.clone(), seen: now, expires: now + Duration::from_secs(4000) };
+        store.touch(&vec![touch; 20], now).await.unwrap();
+        counts.push(("touch of 20", proxy.taken()));
+        store.rotate(&one, Revision(2), &two, &record(now), now).await.unwrap();
+        counts.push(("rotate", proxy.taken()));
+        assert_eq!(store.of_user("ann", now).await.unwrap().len(), 1);
+        counts.push(("of_user", proxy.taken()));
+        assert!(store.delete(&two, now).await.unwrap());
+        counts.push(("delete", proxy.taken()));
+    }
+    for (operation, trips) in &counts {
+        println!("| {engine} | {operation} | {trips} |");
+    }
+    counts
+}
+
+fn server() -> ServerOptions {
+    ServerOptions { connections: 1, ..ServerOptions::default() }
+}
+
+async fn count_user(store: &dyn UserStore, proxy: &Proxy) -> usize {
+    let email = Email::parse("ann@example.com").unwrap();
+    for _ in 0..2 {
+        proxy.taken();
+        assert!(store.find_by_email(&email).await.unwrap().is_none());
+    }
+    proxy.taken()
+}
+
+const ONE_EACH: [(&str, usize); 7] = [
+    ("create", 1),
+    ("load", 1),
+    ("update", 1),
+    ("touch of 20", 1),
+    ("rotate", 1),
+    ("of_user", 1),
+    ("delete", 1),
+];
+
+fn with(operation: &str, trips: usize) -> Vec<(&'static str, usize)> {
+    ONE_EACH.map(|(name, one)| if name == operation { (name, trips) } else { (name, one) }).into()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgresql_takes_one_for_each() {
+    let Some(engine) = postgres::start() else { return };
+    let proxy = Proxy::to(engine.port);
+    let url = format!("postgres://hallpass@127.0.0.1:{}/postgres?sslmode=disable", proxy.port);
+    let store = Arc::new(Postgres::connect(&url, &server()).await.unwrap());
+    assert_eq!(count("PostgreSQL", &*store, &proxy).await, ONE_EACH);
+    assert_eq!(count_user(&*store, &proxy).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mongodb_takes_one_for_each_but_two_for_a_new_id() {
+    let Some(engine) = mongodb::start().await else { return };
+    let proxy = Proxy::to(engine.port);
+    // Nobody asks how the server is while we count.
+    let url =
+        format!("mongodb://127.0.0.1:{}/test?directConnection=true&heartbeatFrequencyMS=100000", proxy.port);
+    let store = Arc::new(Mongo::connect(&url, &server()).await.unwrap());
+    assert_eq!(count("MongoDB", &*store, &proxy).await, with("rotate", 2));
+    assert_eq!(count_user(&*store, &proxy).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_takes_one_for_each_but_two_for_a_list() {
+    let Some(engine) = redis::start() else { return };
+    let proxy = Proxy::to(engine.port);
+    let options = RedisOptions { server: server(), ..RedisOptions::default() };
+    let store = Redis::connect(&format!("redis://127.0.0.1:{}", proxy.port), &options).await.unwrap();
+    assert_eq!(count("Redis", &store, &proxy).await, with("of_user", 2));
+}
