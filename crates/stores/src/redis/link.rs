@@ -63,7 +63,7 @@ pub(super) enum Failure {
 impl Failure {
     /// The connection was dead before the command left, or died under it.
     pub(super) fn is_lost(&self) -> bool {
-        matches!(self, Self::Redis(error) if error.is_connection_dropped() || error.is_io_error())
+        matches!(self, Self::Redis(error) if !error.is_timeout() && (error.is_connection_dropped() || error.is_io_error()))
     }
 
     pub(super) fn is_unknown_script(&self) -> bool {

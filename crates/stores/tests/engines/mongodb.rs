@@ -6,34 +6,46 @@ use mongodb::{Client, bson::doc};
 
 use super::{Engine, find, missing};
 
+const ARGUMENTS: [&str; 9] =
+    ["--dbpath", "{data}", "--port", "{port}", "--bind_ip", "127.0.0.1", "--replSet", "rs", "--nounixsocket"];
+
 const HELLO_PAUSE: Duration = Duration::from_millis(50);
 
 /// A fresh replica set of one; `None` when there is no mongod.
 pub async fn start() -> Option<Engine> {
+    start_set(1).await?.pop()
+}
+
+/// A fresh replica set of so many.
+pub async fn start_set(members: usize) -> Option<Vec<Engine>> {
     let Some(server) = find("mongod", &[cache()]) else { return missing("MongoDB") };
-    let arguments = [
-        "--dbpath",
-        "{data}",
-        "--port",
-        "{port}",
-        "--bind_ip",
-        "127.0.0.1",
-        "--replSet",
-        "rs",
-        "--nounixsocket",
-    ];
-    let mut engine = Engine::new(&server, &arguments, None);
-    engine.start();
-    let alone = Client::with_uri_str(format!("mongodb://127.0.0.1:{}/?directConnection=true", engine.port))
-        .await
-        .unwrap();
-    let members = vec![doc! { "_id": 0, "host": format!("127.0.0.1:{}", engine.port) }];
-    let admin = alone.database("admin");
-    admin.run_command(doc! { "replSetInitiate": { "_id": "rs", "members": members } }).await.unwrap();
+    let engines: Vec<Engine> = (0..members)
+        .map(|_| {
+            let mut engine = Engine::new(&server, &ARGUMENTS, None);
+            engine.start();
+            engine
+        })
+        .collect();
+    let direct = format!("mongodb://127.0.0.1:{}/?directConnection=true", engines[0].port);
+    let admin = Client::with_uri_str(direct).await.unwrap().database("admin");
+    let member = |(id, engine): (usize, &Engine)| {
+        doc! { "_id": i32::try_from(id).unwrap(), "host": format!("127.0.0.1:{}", engine.port), "priority": if id == 0 { 2 } else { 1 } }
+    };
+    let members: Vec<_> = engines.iter().enumerate().map(member).collect();
+    let settings = doc! { "electionTimeoutMillis": 1000, "heartbeatIntervalMillis": 300 };
+    let config = doc! { "_id": "rs", "members": members, "settings": settings };
+    admin.run_command(doc! { "replSetInitiate": config }).await.unwrap();
     while !admin.run_command(doc! { "hello": 1 }).await.unwrap().get_bool("isWritablePrimary").unwrap() {
         tokio::time::sleep(HELLO_PAUSE).await;
     }
-    Some(engine)
+    Some(engines)
+}
+
+/// Has the primary hand over to another member.
+pub async fn step_down(primary: &Engine) {
+    let direct = format!("mongodb://127.0.0.1:{}/?directConnection=true", primary.port);
+    let admin = Client::with_uri_str(direct).await.unwrap().database("admin");
+    admin.run_command(doc! { "replSetStepDown": 5, "secondaryCatchUpPeriodSecs": 3 }).await.unwrap();
 }
 
 /// Where scripts/setup puts a mongod.
@@ -43,5 +55,10 @@ fn cache() -> PathBuf {
 }
 
 pub fn url(engine: &Engine) -> String {
-    format!("mongodb://127.0.0.1:{}/test?replicaSet=rs", engine.port)
+    set_url(std::slice::from_ref(engine))
+}
+
+pub fn set_url(engines: &[Engine]) -> String {
+    let hosts: Vec<String> = engines.iter().map(|engine| format!("127.0.0.1:{}", engine.port)).collect();
+    format!("mongodb://{}/test?replicaSet=rs", hosts.join(","))
 }
