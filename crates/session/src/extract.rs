@@ -7,7 +7,7 @@ use axum_core::{
 };
 use http::{StatusCode, request::Parts};
 
-use crate::{LoadError, Session, layer::unavailable};
+use crate::{LoadError, Session, ValueError, layer::unavailable};
 
 impl<S: Sync> FromRequestParts<S> for Session {
     type Rejection = LoadError;
@@ -23,5 +23,27 @@ impl IntoResponse for LoadError {
             Self::Store(error) => unavailable::<Body>(&error),
             Self::NoLayer => (StatusCode::INTERNAL_SERVER_ERROR, self.to_string()).into_response(),
         }
+    }
+}
+
+/// 500, and a line in the log that names the key: what is stored is of another shape than the program expects. Lets handlers use `?`.
+impl IntoResponse for ValueError {
+    fn into_response(self) -> Response {
+        tracing::error!(event = "session_value_unreadable", error = %self);
+        StatusCode::INTERNAL_SERVER_ERROR.into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Document;
+
+    #[test]
+    fn a_value_of_another_shape_is_our_mistake_and_shows_nothing() {
+        let document = Document::from_json(r#"{"cart":"hunter2"}"#).unwrap();
+        let error = document.get::<u32>("cart").unwrap_err();
+        assert!(!error.to_string().contains("hunter2"));
+        assert_eq!(error.into_response().status(), StatusCode::INTERNAL_SERVER_ERROR);
     }
 }
