@@ -245,3 +245,49 @@ fn a_move_that_cannot_be_is_refused_with_the_reason() {
         assert!(!output.status.success() && said.contains(expected) && !said.contains("hunter2"), "{said}");
     }
 }
+
+/// Connections are encrypted, and the server's certificate must come from an authority this system trusts.
+#[test]
+fn tls_is_checked_against_the_systems_authorities() {
+    let own = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let (certificate, key) = (own.cert.pem(), own.signing_key.serialize_pem());
+    let files = [("tls.crt", certificate.as_str()), ("tls.key", key.as_str())];
+    let ssl =
+        ["-c", "ssl=on", "-c", "ssl_cert_file={data}/../tls.crt", "-c", "ssl_key_file={data}/../tls.key"];
+    let tls = [
+        "--port",
+        "0",
+        "--tls-port",
+        "{port}",
+        "--tls-cert-file",
+        "{data}/../tls.crt",
+        "--tls-key-file",
+        "{data}/../tls.key",
+        "--tls-auth-clients",
+        "no",
+    ];
+    let postgres = engines::postgres::start_with(&ssl, &files);
+    let redis = engines::redis::start_with_files(&tls, &files);
+    let (Some(postgres), Some(redis)) = (postgres, redis) else { return };
+    let folder = TempDir::new().unwrap();
+    let trusted = common::write(&folder, "authority.pem", &certificate);
+    let database = format!("postgres://hallpass@localhost:{}/postgres?sslmode=require", postgres.port);
+    let sessions = format!("rediss://localhost:{}", redis.port);
+    let arguments = ["--database", &database, "--sessions", &sessions];
+    let environment = [("HALLPASS__SESSION__SECRETS", SECRET), ("SSL_CERT_FILE", trusted.to_str().unwrap())];
+    let server = Server::start_with(folder.path(), &arguments, &environment);
+    assert!(server.registered("ann").is_signed_in());
+    for arguments in [
+        &["user", "list", "--database", &database][..],
+        &["session", "list", "--database", "sqlite:other.db", "--sessions", &sessions],
+    ] {
+        run(
+            folder.path(),
+            &["user", "create", "bob@example.com", "--database", "sqlite:other.db"],
+            common::PASSWORD,
+        );
+        let output = run(folder.path(), arguments, "");
+        assert_eq!(output.status.code(), Some(1), "a stranger's certificate is not trusted");
+        assert!(text(&output.stderr).contains("cannot connect to"), "{}", text(&output.stderr));
+    }
+}

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use hallpass_session::{Document, SessionHandle};
+use hallpass_session::Document;
+#[cfg(any(feature = "mongodb", feature = "postgres", feature = "sqlite"))]
+use hallpass_session::SessionHandle;
 
 /// Idle times beyond 30,000 years would overflow `seen + idle`.
 const MAX_IDLE_MILLIS: i64 = 1_000_000_000_000_000;
@@ -12,6 +14,7 @@ pub(crate) fn idle_millis(idle: Duration) -> i64 {
     i64::try_from(idle.as_millis()).unwrap_or(MAX_IDLE_MILLIS).min(MAX_IDLE_MILLIS)
 }
 
+#[cfg(any(feature = "mongodb", feature = "postgres", feature = "sqlite"))]
 /// The first and the last id hash that a handle can stand for.
 pub(crate) fn ids_of(handle: SessionHandle) -> ([u8; 32], [u8; 32]) {
     let (mut first, mut last) = ([0; 32], [u8::MAX; 32]);
@@ -20,6 +23,7 @@ pub(crate) fn ids_of(handle: SessionHandle) -> ([u8; 32], [u8; 32]) {
     (first, last)
 }
 
+#[cfg(any(feature = "mongodb", feature = "postgres", feature = "sqlite"))]
 pub(crate) fn limit_of(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }

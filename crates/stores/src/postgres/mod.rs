@@ -14,7 +14,7 @@ use std::time::Duration;
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
 use hallpass_session::StoreError;
 use tokio::time::{Instant, timeout_at};
-use tokio_postgres::{Config, Row, types::ToSql};
+use tokio_postgres::{Config, NoTls, Row, config::SslMode, types::ToSql};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::{ConnectError, ServerOptions};
@@ -35,7 +35,7 @@ type Values<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 impl Postgres {
     /// Connects and brings the schema up to date. The URL takes `sslmode=disable`, `prefer` or `require`; certificates are always
-    /// checked against the public authorities.
+    /// checked against the authorities that this system trusts.
     pub async fn connect(url: &str, options: &ServerOptions) -> Result<Self, ConnectError> {
         let mut config: Config = url.parse().map_err(|error: tokio_postgres::Error| ConnectError::Url {
             kind: KIND,
@@ -48,7 +48,7 @@ impl Postgres {
         }
         // Fast: a query before each use would double the round trips; a dead connection is noticed by its own task.
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = Manager::from_config(config, MakeRustlsConnect::with_webpki_roots(), recycling);
+        let manager = manager(config, recycling)?;
         let pool = Pool::builder(manager)
             .max_size(options.connections)
             .runtime(Runtime::Tokio1)
@@ -95,6 +95,20 @@ impl Postgres {
         };
         Ok(rows?)
     }
+}
+
+/// With TLS, unless the URL forbids it. A system that trusts no authority can only do without.
+fn manager(config: Config, recycling: ManagerConfig) -> Result<Manager, ConnectError> {
+    if config.get_ssl_mode() == SslMode::Disable {
+        return Ok(Manager::from_config(config, NoTls, recycling));
+    }
+    let (tls, _) = MakeRustlsConnect::with_native_certs().map_err(|_| ConnectError::Url {
+        kind: KIND,
+        reason: "this system has no certificates of authorities to check the server's with; install ca-certificates"
+            .to_owned(),
+        example: "sslmode=disable if the way to the server is safe",
+    })?;
+    Ok(Manager::from_config(config, tls, recycling))
 }
 
 /// Why an operation has no answer.

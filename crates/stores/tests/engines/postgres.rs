@@ -6,6 +6,11 @@ use super::{Engine, find, missing};
 
 /// A fresh cluster; `None` when PostgreSQL is not installed.
 pub fn start() -> Option<Engine> {
+    start_with(&[], &[])
+}
+
+/// The same with more arguments, and files beside its data.
+pub fn start_with(more: &[&str], files: &[(&str, &str)]) -> Option<Engine> {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let folders: Vec<PathBuf> = versions.map(|version| version.path().join("bin")).collect();
     let (Some(server), Some(initdb)) = (find("postgres", &folders), find("initdb", &folders)) else {
@@ -25,7 +30,10 @@ pub fn start() -> Option<Engine> {
         "-c",
         "dynamic_shared_memory_type=mmap",
     ];
-    let mut engine = Engine::new(&server, &arguments, Some("postgres"));
+    let mut engine = Engine::new(&server, &[&arguments, more].concat(), Some("postgres"));
+    for (name, text) in files {
+        engine.put(name, text);
+    }
     let data = engine.data();
     engine.run(
         &initdb,

@@ -38,8 +38,16 @@ pub fn start() -> Option<Engine> {
 }
 
 pub fn start_with(more: &[&str]) -> Option<Engine> {
+    start_with_files(more, &[])
+}
+
+/// The same with files beside its data.
+pub fn start_with_files(more: &[&str], files: &[(&str, &str)]) -> Option<Engine> {
     let Some(server) = server() else { return missing("Redis") };
     let mut engine = Engine::new(&server, &[&DURABLE, more].concat(), None);
+    for (name, text) in files {
+        engine.put(name, text);
+    }
     engine.start();
     Some(engine)
 }
