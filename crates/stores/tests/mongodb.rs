@@ -7,29 +7,29 @@ mod engines;
 
 use std::{sync::Arc, time::Duration};
 
-use engines::{Engine, mongodb};
+use engines::mongodb;
 use hallpass_stores::{Mongo, ServerOptions};
 
-async fn connect(engine: &Engine) -> Mongo {
-    Mongo::connect(&mongodb::url(engine), &ServerOptions::default()).await.unwrap()
+async fn connect(url: &str) -> Mongo {
+    Mongo::connect(url, &ServerOptions::default()).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions() {
-    let Some(engine) = mongodb::start().await else { return };
-    hallpass_session::conformance::run(Arc::new(connect(&engine).await)).await;
+    let Some(server) = mongodb::reach().await else { return };
+    hallpass_session::conformance::run(Arc::new(connect(&server.url).await)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn users() {
-    let Some(engine) = mongodb::start().await else { return };
-    hallpass_auth::conformance::users(Arc::new(connect(&engine).await)).await;
+    let Some(server) = mongodb::reach().await else { return };
+    hallpass_auth::conformance::users(Arc::new(connect(&server.url).await)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn records() {
-    let Some(engine) = mongodb::start().await else { return };
-    hallpass_auth::conformance::records(Arc::new(connect(&engine).await)).await;
+    let Some(server) = mongodb::reach().await else { return };
+    hallpass_auth::conformance::records(Arc::new(connect(&server.url).await)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

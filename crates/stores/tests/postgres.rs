@@ -7,36 +7,36 @@ mod engines;
 
 use std::sync::Arc;
 
-use engines::{Engine, postgres};
+use engines::postgres;
 use hallpass_session::SessionStore;
 use hallpass_stores::{Postgres, ServerOptions};
 
-async fn connect(engine: &Engine) -> Postgres {
-    Postgres::connect(&postgres::url(engine), &ServerOptions::default()).await.unwrap()
+async fn connect(url: &str) -> Postgres {
+    Postgres::connect(url, &ServerOptions::default()).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions() {
-    let Some(engine) = postgres::start() else { return };
-    hallpass_session::conformance::run(Arc::new(connect(&engine).await)).await;
+    let Some(server) = postgres::reach() else { return };
+    hallpass_session::conformance::run(Arc::new(connect(&server.url).await)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn users() {
-    let Some(engine) = postgres::start() else { return };
-    hallpass_auth::conformance::users(Arc::new(connect(&engine).await)).await;
+    let Some(server) = postgres::reach() else { return };
+    hallpass_auth::conformance::users(Arc::new(connect(&server.url).await)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn records() {
-    let Some(engine) = postgres::start() else { return };
-    hallpass_auth::conformance::records(Arc::new(connect(&engine).await)).await;
+    let Some(server) = postgres::reach() else { return };
+    hallpass_auth::conformance::records(Arc::new(connect(&server.url).await)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn servers_that_start_at_once_agree_on_one_schema_and_a_newer_one_is_refused() {
     let Some(engine) = postgres::start() else { return };
-    let first = connect(&engine).await;
+    let first = connect(&postgres::url(&engine)).await;
     let starts: Vec<_> = (0..8)
         .map(|_| {
             let url = postgres::url(&engine);

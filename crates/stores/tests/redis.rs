@@ -20,8 +20,8 @@ async fn connect(url: &str) -> Redis {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_server_keeps_the_contract() {
-    let Some(engine) = redis::start() else { return };
-    run_without(Arc::new(connect(&redis::url(&engine)).await), &[SWEEP]).await;
+    let Some(server) = redis::reach() else { return };
+    run_without(Arc::new(connect(&server.url).await), &[SWEEP]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -89,18 +89,27 @@ impl Engine {
 
     /// Starts it (again) and waits until it accepts connections.
     pub fn start(&mut self) {
+        let (address, end) = (SocketAddr::from(([127, 0, 0, 1], self.port)), Instant::now() + PATIENCE);
+        self.spawn();
+        while TcpStream::connect(address).is_err() {
+            let log = || fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+            assert!(Instant::now() < end, "{} does not answer:\n{}", self.command[0], log());
+            thread::sleep(Duration::from_millis(20));
+            // PostgreSQL does not start while a process of its killed predecessor still lives.
+            if self.child.as_mut().unwrap().try_wait().unwrap().is_some() {
+                thread::sleep(Duration::from_millis(200));
+                self.spawn();
+            }
+        }
+    }
+
+    fn spawn(&mut self) {
         let log = fs::File::create(self.folder.path().join("log")).unwrap();
         let mut command = Command::new(&self.command[0]);
         command.args(&self.command[1..]).stdin(Stdio::null());
         command.stdout(log.try_clone().unwrap()).stderr(log);
         self.as_user(&mut command);
         self.child = Some(command.spawn().unwrap());
-        let (address, end) = (SocketAddr::from(([127, 0, 0, 1], self.port)), Instant::now() + PATIENCE);
-        while TcpStream::connect(address).is_err() {
-            let log = || fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-            assert!(Instant::now() < end, "{} does not answer:\n{}", self.command[0], log());
-            thread::sleep(Duration::from_millis(20));
-        }
     }
 
     /// Sends a signal by its name to the server and the processes it has made, as PostgreSQL does for each connection.
@@ -128,6 +137,18 @@ impl Drop for Engine {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Where a suite runs: the server that a variable names, or one of our own.
+pub struct Reached {
+    pub url: String,
+    _engine: Option<Engine>,
+}
+
+/// The server at the URL in this variable, whose database must be for tests alone; `None` when nobody set it.
+fn named(variable: &str) -> Option<Reached> {
+    let url = env::var_os(variable).filter(|url| !url.is_empty())?;
+    Some(Reached { url: url.into_string().unwrap(), _engine: None })
 }
 
 pub fn free_port() -> u16 {

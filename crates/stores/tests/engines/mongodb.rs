@@ -4,7 +4,7 @@ use std::{env, path::PathBuf, time::Duration};
 
 use mongodb::{Client, bson::doc};
 
-use super::{Engine, find, missing};
+use super::{Engine, Reached, find, missing, named};
 
 const ARGUMENTS: [&str; 9] =
     ["--dbpath", "{data}", "--port", "{port}", "--bind_ip", "127.0.0.1", "--replSet", "rs", "--nounixsocket"];
@@ -61,4 +61,13 @@ pub fn url(engine: &Engine) -> String {
 pub fn set_url(engines: &[Engine]) -> String {
     let hosts: Vec<String> = engines.iter().map(|engine| format!("127.0.0.1:{}", engine.port)).collect();
     format!("mongodb://{}/test?replicaSet=rs", hosts.join(","))
+}
+
+/// The server of `MONGODB_URI`, or a fresh one.
+pub async fn reach() -> Option<Reached> {
+    if let Some(named) = named("MONGODB_URI") {
+        return Some(named);
+    }
+    let engine = start().await?;
+    Some(Reached { url: url(&engine), _engine: Some(engine) })
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf, process::Command, thread, time::Duration};
 
-use super::{Engine, find, missing};
+use super::{Engine, Reached, find, missing, named};
 
 /// A fresh cluster; `None` when PostgreSQL is not installed.
 pub fn start() -> Option<Engine> {
@@ -63,4 +63,13 @@ pub fn wait(engine: &Engine) {
 
 pub fn url(engine: &Engine) -> String {
     format!("postgres://hallpass@127.0.0.1:{}/postgres?sslmode=disable", engine.port)
+}
+
+/// The server of `POSTGRES_URL`, or a fresh one.
+pub fn reach() -> Option<Reached> {
+    if let Some(named) = named("POSTGRES_URL") {
+        return Some(named);
+    }
+    let engine = start()?;
+    Some(Reached { url: url(&engine), _engine: Some(engine) })
 }

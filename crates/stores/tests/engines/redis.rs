@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Engine, find, missing};
+use super::{Engine, Reached, find, missing, named};
 
 const PAUSE: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -116,4 +116,13 @@ fn until(what: &str, is_so: impl Fn() -> bool) {
         assert!(Instant::now() < end, "waited in vain until {what}");
         thread::sleep(PAUSE);
     }
+}
+
+/// The server of `REDIS_URL`, or a fresh one.
+pub fn reach() -> Option<Reached> {
+    if let Some(named) = named("REDIS_URL") {
+        return Some(named);
+    }
+    let engine = start()?;
+    Some(Reached { url: url(&engine), _engine: Some(engine) })
 }
