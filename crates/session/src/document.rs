@@ -3,7 +3,7 @@
 //! A document is an ordered map of raw JSON values. Only what is touched is ever parsed or encoded again, so what another
 //! program wrote (`1e+21`, a lone `\ud83d`, its key order) is the same after we wrote it back.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -17,6 +17,7 @@ use serde_json::value::RawValue;
 pub struct Document {
     // Sessions hold a handful of keys: a list is smaller and faster than a map, and keeps the order.
     entries: Vec<(Box<str>, Box<RawValue>)>,
+    source: Option<Arc<[u8]>>,
 }
 
 /// A value does not fit: it cannot be written as JSON, or the stored JSON is of another shape.
@@ -32,6 +33,17 @@ impl Document {
     /// A document without entries.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// What the store read this document from, in that store's own words: it may need them to write a changed document in its
+    /// place. They are no part of the value; whoever makes a document has none.
+    pub fn source(&self) -> Option<&Arc<[u8]>> {
+        self.source.as_ref()
+    }
+
+    /// Notes what the document was read from; for stores.
+    pub fn set_source(&mut self, source: Arc<[u8]>) {
+        self.source = Some(source);
     }
 
     /// The value of `key` as JSON text.

@@ -104,16 +104,7 @@ impl FromStr for SessionHandle {
     type Err = InvalidHandle;
 
     fn from_str(text: &str) -> Result<Self, InvalidHandle> {
-        let digits = text.as_bytes();
-        if digits.len() != 32 || !digits.iter().all(u8::is_ascii_hexdigit) {
-            return Err(InvalidHandle);
-        }
-        let mut half = [0; 16];
-        for (byte, pair) in half.iter_mut().zip(text.as_bytes().chunks(2)) {
-            let pair = std::str::from_utf8(pair).map_err(|_| InvalidHandle)?;
-            *byte = u8::from_str_radix(pair, 16).map_err(|_| InvalidHandle)?;
-        }
-        Ok(Self(half))
+        unhex(text).map(Self).ok_or(InvalidHandle)
     }
 }
 
@@ -143,6 +134,18 @@ pub fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).expect("the operating system's random source answers");
     bytes
+}
+
+/// `N` bytes from twice as many hex digits.
+pub fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    if text.len() != 2 * N || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return None;
+    }
+    let mut bytes = [0; N];
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[2 * at..2 * at + 2], 16).ok()?;
+    }
+    Some(bytes)
 }
 
 /// Bytes as lower-case hex digits.

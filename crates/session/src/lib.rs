@@ -50,6 +50,7 @@ pub use cookie::{CookieOptions, Priority, SameSite, Secure, pairs as cookie_pair
 pub use document::{Document, ValueError};
 pub use id::{
     IdGenerator, IdHash, InvalidHandle, MAX_ID_LENGTH, RandomIds, SessionHandle, SessionId, hex, random,
+    unhex,
 };
 pub use keys::{Keys, KeysError, MIN_SECRET_LENGTH, Verified};
 pub use layer::{LoadError, SessionFuture, SessionLayer, SessionService, StoreUnavailable};

@@ -8,6 +8,8 @@
 //! | `redis` | `Redis`: sessions in Redis or Valkey |
 //! | `auth` | users and records beside sessions; without it, sessions alone |
 
+#[cfg(any(feature = "mongodb", feature = "postgres", feature = "redis"))]
+mod connect;
 #[cfg(feature = "mongodb")]
 mod mongo;
 #[cfg(feature = "auth")]
@@ -25,6 +27,16 @@ mod server;
 mod sqlite;
 mod url;
 
+#[cfg(feature = "mongodb")]
+pub use connect::{
+    AutoRemove, Cipher, ConnectMongo, ConnectMongoOptions, Crypto, Encoding, TransformId, WebCrypto,
+};
+#[cfg(any(feature = "mongodb", feature = "postgres", feature = "redis"))]
+pub use connect::{Connect, ConnectOptions};
+#[cfg(feature = "postgres")]
+pub use connect::{ConnectPg, ConnectPgOptions};
+#[cfg(feature = "redis")]
+pub use connect::{ConnectRedis, ConnectRedisOptions};
 #[cfg(feature = "mongodb")]
 pub use mongo::Mongo;
 #[cfg(feature = "auth")]

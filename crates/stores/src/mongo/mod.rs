@@ -12,7 +12,7 @@ mod users;
 
 use std::{error::Error as _, time::Duration};
 
-use hallpass_session::StoreError;
+use hallpass_session::{StoreError, Timestamp};
 use mongodb::{
     Client, Collection, Database, IndexModel,
     bson::{DateTime, Document, doc},
@@ -23,7 +23,7 @@ use tokio::time::timeout;
 
 use crate::{ConnectError, ServerOptions};
 
-const KIND: &str = "MongoDB";
+pub(crate) const KIND: &str = "MongoDB";
 const EXAMPLE: &str = "mongodb://user:password@host/database";
 
 /// The version of documents and indexes. A program that finds a higher one does not start.
@@ -41,6 +41,18 @@ impl Mongo {
     /// Connects and makes the indexes. `mongodb://` and `mongodb+srv://` URLs with all the driver's options; the database is the
     /// URL's, else `hallpass`.
     pub async fn connect(url: &str, options: &ServerOptions) -> Result<Self, ConnectError> {
+        let mongo = Self::reach(url, options, None, "hallpass").await?;
+        mongo.prepare().await?;
+        Ok(mongo)
+    }
+
+    /// The connections alone; to this database, else the URL's, else the `usual` one.
+    pub(crate) async fn reach(
+        url: &str,
+        options: &ServerOptions,
+        database: Option<&str>,
+        usual: &str,
+    ) -> Result<Self, ConnectError> {
         let mut config = ClientOptions::parse(url).await.map_err(|error| ConnectError::Url {
             kind: KIND,
             reason: reason(&error),
@@ -53,13 +65,13 @@ impl Mongo {
         // A logout that a failed-over primary forgets would be none.
         config.write_concern.get_or_insert_with(WriteConcern::majority);
         config.read_concern.get_or_insert_with(ReadConcern::local);
-        let name = config.default_database.clone().unwrap_or_else(|| "hallpass".to_owned());
+        let name = database.map(str::to_owned).or_else(|| config.default_database.clone());
+        let name = name.unwrap_or_else(|| usual.to_owned());
         let unreachable =
             |error: Error| ConnectError::Unreachable { kind: KIND, source: reason(&error).into() };
         let client = Client::with_options(config).map_err(unreachable)?;
         let mongo = Self { database: client.database(&name), timeout: options.timeout };
         mongo.database.run_command(doc! { "ping": 1 }).await.map_err(unreachable)?;
-        mongo.prepare().await?;
         Ok(mongo)
     }
 
@@ -100,8 +112,12 @@ impl Mongo {
         self.database.collection(&format!("hallpass_{name}"))
     }
 
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
+    }
+
     /// Waits for the answer of an operation, not for ever.
-    async fn run<T>(
+    pub(crate) async fn run<T>(
         &self,
         doing: &'static str,
         operation: impl IntoFuture<Output = Result<T, Error>>,
@@ -115,8 +131,67 @@ impl Mongo {
     }
 }
 
+impl Mongo {
+    /// Whether a document could be written; `false` when its id is taken.
+    pub(crate) async fn unless_taken<T>(
+        &self,
+        doing: &'static str,
+        operation: impl IntoFuture<Output = Result<T, Error>>,
+    ) -> Result<bool, StoreError> {
+        let operation = async {
+            match operation.await {
+                Err(error) if is_duplicate(&error) => Ok(false),
+                answer => answer.map(|_| true),
+            }
+        };
+        self.run(doing, operation).await
+    }
+
+    /// Notes something in many documents with one command. A note that a failover forgets is no loss, so one server's word will do.
+    pub(crate) async fn note(
+        &self,
+        doing: &'static str,
+        collection: &str,
+        updates: Vec<Document>,
+    ) -> Result<(), StoreError> {
+        let concern = mongodb::bson::serialize_to_bson(&WriteConcern::builder().w(Some(1.into())).build());
+        let concern = concern.map_err(|error| StoreError::new(doing, error))?;
+        let command =
+            doc! { "update": collection, "updates": updates, "ordered": false, "writeConcern": concern };
+        self.run(doing, self.database.run_command(command)).await.map(drop)
+    }
+
+    /// Removes at most `limit` expired documents, found by their index.
+    pub(crate) async fn sweep_collection(
+        &self,
+        collection: &Collection<Document>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<usize, StoreError> {
+        let doing = "remove what has expired";
+        let expired = doc! { "expires": { "$lte": date(now) } };
+        let found = collection
+            .find(expired.clone())
+            .sort(doc! { "expires": 1 })
+            .limit(crate::native::limit_of(limit));
+        let mut found = self.run(doing, found.projection(doc! { "_id": 1 })).await?;
+        let mut ids = Vec::new();
+        while self.run(doing, found.advance()).await? {
+            let row = found.deserialize_current().map_err(|error| StoreError::new(doing, error))?;
+            ids.extend(row.get("_id").cloned());
+        }
+        if ids.is_empty() {
+            return Ok(0);
+        }
+        let mut filter = expired;
+        filter.insert("_id", doc! { "$in": ids });
+        let deleted = self.run(doing, collection.delete_many(filter)).await?.deleted_count;
+        Ok(usize::try_from(deleted).unwrap_or(usize::MAX))
+    }
+}
+
 /// What the driver says, without the URL it may repeat.
-fn reason(error: &Error) -> String {
+pub(crate) fn reason(error: &Error) -> String {
     let text = error.to_string();
     let text =
         if text.contains('@') { "the server cannot be reached with this URL".to_owned() } else { text };
@@ -133,10 +208,10 @@ fn is_duplicate(error: &Error) -> bool {
     }
 }
 
-fn date(time: hallpass_session::Timestamp) -> DateTime {
+pub(crate) fn date(time: Timestamp) -> DateTime {
     DateTime::from_millis(time.as_millis())
 }
 
-fn time(date: DateTime) -> hallpass_session::Timestamp {
-    hallpass_session::Timestamp::from_millis(date.timestamp_millis())
+pub(crate) fn time(date: DateTime) -> Timestamp {
+    Timestamp::from_millis(date.timestamp_millis())
 }

@@ -130,7 +130,7 @@ impl RecordStore for Mongo {
     }
 
     async fn sweep(&self, limit: usize, now: Timestamp) -> Result<usize, StoreError> {
-        self.sweep_collection("records", limit, now).await
+        self.sweep_collection(&self.collection("records"), limit, now).await
     }
 }
 

@@ -10,11 +10,10 @@ use hallpass_session::{
 use mongodb::{
     Collection,
     bson::{Binary, Bson, DateTime, Document, doc, spec::BinarySubtype},
-    options::WriteConcern,
 };
 use serde::Deserialize;
 
-use super::{Mongo, date, is_duplicate, time};
+use super::{Mongo, date, time};
 use crate::native;
 
 /// A session as it is stored.
@@ -86,12 +85,8 @@ impl SessionStore for Mongo {
         let filter = doc! { "_id": id.clone(), "expires": { "$lte": date(now) } };
         let sessions = self.sessions();
         let written = sessions.replace_one(filter, row(id, record, Revision(1))).upsert(true);
-        match tokio::time::timeout(self.timeout, written.into_future()).await {
-            Ok(Ok(_)) => Ok(Created::Done(Revision(1))),
-            Ok(Err(error)) if is_duplicate(&error) => Ok(Created::Taken),
-            Ok(Err(error)) => Err(StoreError::new("create a session", error)),
-            Err(late) => Err(StoreError::new("create a session", late)),
-        }
+        let made = self.unless_taken("create a session", written).await?;
+        Ok(if made { Created::Done(Revision(1)) } else { Created::Taken })
     }
 
     async fn update(
@@ -143,11 +138,7 @@ impl SessionStore for Mongo {
             return Ok(());
         }
         let updates: Vec<Document> = batch.iter().map(update).collect();
-        // One command for all; a use that a failover forgets is no loss.
-        let concern = mongodb::bson::serialize_to_bson(&WriteConcern::builder().w(Some(1.into())).build());
-        let concern = concern.map_err(|error| StoreError::new("note the use of sessions", error))?;
-        let command = doc! { "update": "hallpass_sessions", "updates": updates, "ordered": false, "writeConcern": concern };
-        self.run("note the use of sessions", self.database.run_command(command)).await.map(drop)
+        self.note("note the use of sessions", "hallpass_sessions", updates).await
     }
 
     async fn delete(&self, id: &SessionId, now: Timestamp) -> Result<bool, StoreError> {
@@ -209,7 +200,7 @@ impl SessionStore for Mongo {
     }
 
     async fn sweep(&self, limit: usize, now: Timestamp) -> Result<usize, StoreError> {
-        self.sweep_collection("sessions", limit, now).await
+        self.sweep_collection(&self.sessions(), limit, now).await
     }
 
     async fn export(
@@ -239,34 +230,6 @@ impl SessionStore for Mongo {
         let sessions = self.sessions();
         let any = sessions.find_one(doc! {}).projection(doc! { "_id": 1 });
         self.run("reach the database", any).await.map(drop)
-    }
-}
-
-impl Mongo {
-    /// Removes at most `limit` expired documents, found by their index.
-    pub(super) async fn sweep_collection(
-        &self,
-        name: &str,
-        limit: usize,
-        now: Timestamp,
-    ) -> Result<usize, StoreError> {
-        let (doing, collection) = ("sweep what has expired", self.collection(name));
-        let expired = doc! { "expires": { "$lte": date(now) } };
-        let found =
-            collection.find(expired.clone()).sort(doc! { "expires": 1 }).limit(native::limit_of(limit));
-        let mut found = self.run(doing, found.projection(doc! { "_id": 1 })).await?;
-        let mut ids = Vec::new();
-        while self.run(doing, found.advance()).await? {
-            let row = found.deserialize_current().map_err(|error| StoreError::new(doing, error))?;
-            ids.extend(row.get("_id").cloned());
-        }
-        if ids.is_empty() {
-            return Ok(0);
-        }
-        let mut filter = expired;
-        filter.insert("_id", doc! { "$in": ids });
-        let deleted = self.run(doing, collection.delete_many(filter)).await?.deleted_count;
-        Ok(usize::try_from(deleted).unwrap_or(usize::MAX))
     }
 }
 

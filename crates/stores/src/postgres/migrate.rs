@@ -14,11 +14,7 @@ const LOCK: i64 = 0x4861_5061;
 
 /// Brings the schema up to date. Of two programs that start at once, one does it and the other waits.
 pub(super) async fn migrate(postgres: &Postgres) -> Result<(), ConnectError> {
-    let mut client = postgres
-        .pool
-        .get()
-        .await
-        .map_err(|error| ConnectError::Unreachable { kind: KIND, source: error.into() })?;
+    let mut client = postgres.client().await?;
     let failed = |error: Error| ConnectError::Prepare { kind: KIND, source: error.into() };
     let transaction = client.transaction().await.map_err(failed)?;
     let found = version(&transaction).await.map_err(failed)?;

@@ -11,7 +11,7 @@ mod users;
 
 use std::time::Duration;
 
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
 use hallpass_session::StoreError;
 use tokio::time::{Instant, timeout_at};
 use tokio_postgres::{Config, NoTls, Row, config::SslMode, types::ToSql};
@@ -19,7 +19,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::{ConnectError, ServerOptions};
 
-const KIND: &str = "PostgreSQL";
+pub(crate) const KIND: &str = "PostgreSQL";
 const EXAMPLE: &str = "postgres://user:password@host/database";
 
 /// A database that keeps sessions (layout `native`), and with the feature `auth` users and records too.
@@ -31,12 +31,23 @@ pub struct Postgres {
 }
 
 /// A statement's values.
-type Values<'a> = &'a [&'a (dyn ToSql + Sync)];
+pub(crate) type Values<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 impl Postgres {
     /// Connects and brings the schema up to date. The URL takes `sslmode=disable`, `prefer` or `require`; certificates are always
     /// checked against the authorities that this system trusts.
     pub async fn connect(url: &str, options: &ServerOptions) -> Result<Self, ConnectError> {
+        let postgres = Self::reach(url, options, None)?;
+        migrate::migrate(&postgres).await?;
+        Ok(postgres)
+    }
+
+    /// The connections alone, with what they are to set when they begin (`-c name=value`).
+    pub(crate) fn reach(
+        url: &str,
+        options: &ServerOptions,
+        settings: Option<&str>,
+    ) -> Result<Self, ConnectError> {
         let mut config: Config = url.parse().map_err(|error: tokio_postgres::Error| ConnectError::Url {
             kind: KIND,
             reason: error.to_string(),
@@ -46,6 +57,11 @@ impl Postgres {
         if config.get_application_name().is_none() {
             config.application_name("hallpass");
         }
+        if let Some(settings) = settings {
+            let settings =
+                config.get_options().map_or_else(|| settings.to_owned(), |url| format!("{url} {settings}"));
+            config.options(settings);
+        }
         // Fast: a query before each use would double the round trips; a dead connection is noticed by its own task.
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = manager(config, recycling)?;
@@ -54,16 +70,20 @@ impl Postgres {
             .runtime(Runtime::Tokio1)
             .build()
             .map_err(|error| ConnectError::Unreachable { kind: KIND, source: error.into() })?;
-        let postgres = Self { pool, timeout: options.timeout };
-        migrate::migrate(&postgres).await?;
-        Ok(postgres)
+        Ok(Self { pool, timeout: options.timeout })
+    }
+
+    /// A connection, to see whether there can be one.
+    pub(crate) async fn client(&self) -> Result<Object, ConnectError> {
+        let unreachable = |error: PoolError| ConnectError::Unreachable { kind: KIND, source: error.into() };
+        self.pool.get().await.map_err(unreachable)
     }
 
     /// Runs one statement.
-    async fn query(
+    pub(crate) async fn query(
         &self,
         doing: &'static str,
-        sql: &'static str,
+        sql: &str,
         values: Values<'_>,
     ) -> Result<Vec<Row>, StoreError> {
         self.try_query(sql, values).await.map_err(|failure| StoreError::new(doing, failure))
@@ -80,7 +100,7 @@ impl Postgres {
         row.ok_or_else(|| StoreError::new(doing, "the database gave no answer"))
     }
 
-    async fn try_query(&self, sql: &'static str, values: Values<'_>) -> Result<Vec<Row>, Failure> {
+    async fn try_query(&self, sql: &str, values: Values<'_>) -> Result<Vec<Row>, Failure> {
         let deadline = Instant::now() + self.timeout;
         let late = |_| Failure::Timeout(self.timeout);
         let client = timeout_at(deadline, self.pool.get()).await.map_err(late)??;
@@ -117,13 +137,13 @@ enum Failure {
     #[error(transparent)]
     Database(#[from] tokio_postgres::Error),
     #[error(transparent)]
-    Pool(#[from] deadpool_postgres::PoolError),
+    Pool(#[from] PoolError),
     #[error("the database did not answer within {0:?}")]
     Timeout(Duration),
 }
 
 /// A value that has another type than our schema says is an error of the database, not of the program.
-fn column<'a, T: tokio_postgres::types::FromSql<'a>>(
+pub(crate) fn column<'a, T: tokio_postgres::types::FromSql<'a>>(
     row: &'a Row,
     doing: &'static str,
     name: &str,

@@ -13,7 +13,8 @@ mod url;
 use hallpass_session::StoreError;
 use redis::{Cmd, FromRedisValue, Value};
 
-use self::{link::Link, scripts::Call};
+use self::link::Link;
+pub(crate) use self::scripts::{Call, Script};
 use crate::{ConnectError, ServerOptions};
 
 const KIND: &str = "Redis";
@@ -60,7 +61,7 @@ impl Redis {
     }
 
     /// A question that only a server which knows its part of the keys answers.
-    async fn ping(&self) -> Result<(), StoreError> {
+    pub(crate) async fn ping(&self) -> Result<(), StoreError> {
         let mut exists = redis::cmd("EXISTS");
         exists.arg(format!("{}check", self.prefix));
         self.one::<Value>("reach Redis", exists).await.map(drop)
@@ -103,7 +104,7 @@ impl Redis {
     }
 
     /// Runs scripts in this order, in one round trip where all keys are on one server.
-    async fn call(&self, doing: &'static str, calls: &[Call]) -> Result<Vec<Value>, StoreError> {
+    pub(crate) async fn call(&self, doing: &'static str, calls: &[Call]) -> Result<Vec<Value>, StoreError> {
         let by_hash = self.link.send(calls.iter().map(Call::by_hash).collect()).await;
         let answers = match by_hash {
             // The server has been restarted, or has not seen the script yet. What was done already is done again: scripts that
@@ -116,8 +117,12 @@ impl Redis {
         answers.map_err(|failure| StoreError::new(doing, failure))
     }
 
-    /// Runs scripts that have nothing to do with each other, and can be repeated.
-    async fn call_any(&self, doing: &'static str, calls: &[Call]) -> Result<(), StoreError> {
+    /// Runs scripts that have nothing to do with each other, and can be repeated; their answers in this order.
+    pub(crate) async fn call_any(
+        &self,
+        doing: &'static str,
+        calls: &[Call],
+    ) -> Result<Vec<Value>, StoreError> {
         let by_hash = self.link.send_any(calls.iter().map(Call::by_hash).collect()).await;
         let answers = match by_hash {
             Err(failure) if failure.is_unknown_script() => {
@@ -125,17 +130,45 @@ impl Redis {
             }
             answers => answers,
         };
-        answers.map(drop).map_err(|failure| StoreError::new(doing, failure))
+        answers.map_err(|failure| StoreError::new(doing, failure))
+    }
+
+    /// All keys with this prefix, in no order, some perhaps twice. Reads every key there is.
+    pub(crate) async fn scan(&self, doing: &'static str, prefix: &str) -> Result<Vec<String>, StoreError> {
+        let failed = |failure| StoreError::new(doing, failure);
+        let mut all = Vec::new();
+        for holder in self.link.holders().await.map_err(failed)? {
+            let mut cursor = "0".to_owned();
+            loop {
+                let mut scan = redis::cmd("SCAN");
+                scan.arg(&cursor).arg("MATCH").arg(format!("{}*", glob(prefix))).arg("COUNT").arg(1000);
+                let answer = self.link.send_to(&holder, scan).await.map_err(failed)?;
+                let (next, keys): (String, Vec<String>) = parsed(doing, answer)?;
+                all.extend(keys);
+                if next == "0" {
+                    break;
+                }
+                cursor = next;
+            }
+        }
+        Ok(all)
     }
 
     /// Runs one script that answers with a number.
-    async fn number(&self, doing: &'static str, call: Call) -> Result<i64, StoreError> {
+    pub(crate) async fn number(&self, doing: &'static str, call: Call) -> Result<i64, StoreError> {
         let answer = self.call(doing, &[call]).await?.into_iter().next();
         parsed(doing, answer.unwrap_or(Value::Nil))
     }
 }
 
 /// An answer of another type than the command has is an error of the server, not of the program.
-fn parsed<T: FromRedisValue>(doing: &'static str, answer: Value) -> Result<T, StoreError> {
+pub(crate) fn parsed<T: FromRedisValue>(doing: &'static str, answer: Value) -> Result<T, StoreError> {
     redis::from_redis_value(answer).map_err(|error| StoreError::new(doing, error))
+}
+
+/// Text as a pattern that matches only itself.
+fn glob(text: &str) -> String {
+    let special = |letter: char| matches!(letter, '*' | '?' | '[' | ']' | '\\' | '^' | '-');
+    let escape = |letter: char| if special(letter) { vec!['\\', letter] } else { vec![letter] };
+    text.chars().flat_map(escape).collect()
 }

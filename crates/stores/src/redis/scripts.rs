@@ -104,17 +104,17 @@ pub(super) const LEAVE: Script = Script(
 
 /// Lua that runs in the server.
 #[derive(Clone, Copy)]
-pub(super) struct Script(&'static str);
+pub(crate) struct Script(pub(crate) &'static str);
 
 /// A script with its keys and arguments.
-pub(super) struct Call {
+pub(crate) struct Call {
     script: Script,
     keys: usize,
     arguments: Cmd,
 }
 
 impl Script {
-    pub(super) fn on(self, keys: &[&str]) -> Call {
+    pub(crate) fn on(self, keys: &[&str]) -> Call {
         let mut arguments = Cmd::new();
         arguments.arg(keys);
         Call { script: self, keys: keys.len(), arguments }
@@ -122,7 +122,7 @@ impl Script {
 }
 
 impl Call {
-    pub(super) fn with(mut self, argument: impl ToRedisArgs) -> Self {
+    pub(crate) fn with(mut self, argument: impl ToRedisArgs) -> Self {
         self.arguments.arg(argument);
         self
     }

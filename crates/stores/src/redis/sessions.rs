@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use hallpass_session::{
     Created, IdHash, Lifetime, Listed, Revision, SessionHandle, SessionId, SessionRecord, SessionStore,
-    StoreError, Stored, Timestamp, Touch, Updated, hex,
+    StoreError, Stored, Timestamp, Touch, Updated, hex, unhex,
 };
 use redis::{Cmd, Value};
 
@@ -96,25 +96,10 @@ impl Redis {
 
     /// The handles of all sessions, in order. Reads every key there is: for operators.
     async fn handles(&self, doing: &'static str) -> Result<Vec<SessionHandle>, StoreError> {
-        let failed = |failure| StoreError::new(doing, failure);
         let prefix = self.key_prefix();
-        let mut handles = Vec::new();
-        for holder in self.link.holders().await.map_err(failed)? {
-            let mut cursor = "0".to_owned();
-            loop {
-                let mut scan = redis::cmd("SCAN");
-                scan.arg(&cursor).arg("MATCH").arg(format!("{}*", glob(&prefix))).arg("COUNT").arg(1000);
-                let answer = self.link.send_to(&holder, scan).await.map_err(failed)?;
-                let (next, keys): (String, Vec<String>) = parsed(doing, answer)?;
-                let found =
-                    keys.iter().filter_map(|key| key.strip_prefix(&prefix)?.parse::<SessionHandle>().ok());
-                handles.extend(found);
-                if next == "0" {
-                    break;
-                }
-                cursor = next;
-            }
-        }
+        let keys = self.scan(doing, &prefix).await?;
+        let mut handles: Vec<SessionHandle> =
+            keys.iter().filter_map(|key| key.strip_prefix(&prefix)?.parse().ok()).collect();
         handles.sort_unstable();
         // A scan may name a key twice.
         handles.dedup();
@@ -215,7 +200,9 @@ impl SessionStore for Redis {
         if batch.is_empty() {
             return Ok(());
         }
-        self.call_any("note the use of sessions", &batch.iter().map(touch).collect::<Vec<_>>()).await
+        self.call_any("note the use of sessions", &batch.iter().map(touch).collect::<Vec<_>>())
+            .await
+            .map(drop)
     }
 
     async fn delete(&self, id: &SessionId, now: Timestamp) -> Result<bool, StoreError> {
@@ -389,7 +376,7 @@ impl Row {
             expires: time(next())?,
             revision: next()?.parse().ok()?,
             document: next(),
-            hash: next().and_then(|text| unhex(&text)),
+            hash: next().and_then(|text| unhex(&text).map(IdHash)),
         })
     }
 
@@ -410,18 +397,4 @@ impl Row {
         let Self { user, label, created, authenticated, seen, expires, .. } = self;
         Listed { handle, user, label, created, authenticated, seen, expires }
     }
-}
-
-/// The hash that [`hex`] wrote.
-fn unhex(text: &str) -> Option<IdHash> {
-    let bytes = (0..32).map(|at| u8::from_str_radix(text.get(at * 2..at * 2 + 2)?, 16).ok());
-    let bytes: Vec<u8> = bytes.collect::<Option<_>>()?;
-    bytes.try_into().ok().map(IdHash)
-}
-
-/// Text as a pattern that matches only itself.
-fn glob(text: &str) -> String {
-    let special = |letter: char| matches!(letter, '*' | '?' | '[' | ']' | '\\' | '^' | '-');
-    let escape = |letter: char| if special(letter) { vec!['\\', letter] } else { vec![letter] };
-    text.chars().flat_map(escape).collect()
 }

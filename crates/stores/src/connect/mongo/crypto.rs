@@ -1,0 +1,342 @@
+//! The two encryptions of connect-mongo 6: its Web Crypto adapter, and kruptein 3.
+//!
+//! They hide sessions from whoever reads the database. Neither binds a text to its session: who can write there can still swap them.
+
+use std::num::NonZeroU32;
+
+use aes::Aes256;
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
+use cbc::cipher::{BlockModeDecrypt, BlockModeEncrypt, KeyIvInit, block_padding::Pkcs7};
+use hallpass_session::{Secret, hex, random};
+use ring::{
+    aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, Tag, UnboundKey},
+    hmac, pbkdf2,
+};
+
+use super::super::rows::Unreadable;
+
+/// How connect-mongo is told to encrypt.
+#[derive(Clone, Debug)]
+pub enum Crypto {
+    /// `cryptoAdapter: createWebCryptoAdapter(…)`.
+    WebCrypto(WebCrypto),
+    /// `crypto: { secret }` or `createKrupteinAdapter(…)`, with kruptein's defaults there. A key is derived for each session read or
+    /// written, which takes milliseconds; the Web Crypto adapter derives one key once.
+    Kruptein(Secret<String>),
+}
+
+/// The options of `createWebCryptoAdapter`.
+#[derive(Clone, Debug)]
+pub struct WebCrypto {
+    /// `secret`.
+    pub secret: Secret<String>,
+    /// `algorithm`. Default: AES-GCM.
+    pub cipher: Cipher,
+    /// `encoding`. Default: base64.
+    pub encoding: Encoding,
+    /// `salt`. Default: the adapter's own.
+    pub salt: String,
+    /// `iterations`. Default: 310,000.
+    pub iterations: NonZeroU32,
+}
+
+/// How the Web Crypto adapter encrypts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cipher {
+    /// `AES-GCM`, which notices changes.
+    AesGcm,
+    /// `AES-CBC`, which does not.
+    AesCbc,
+}
+
+/// How the Web Crypto adapter writes bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// `base64`.
+    Base64,
+    /// `base64url`.
+    Base64Url,
+    /// `hex`.
+    Hex,
+}
+
+impl WebCrypto {
+    /// The adapter's defaults with this secret.
+    pub fn new(secret: impl Into<Secret<String>>) -> Self {
+        Self {
+            secret: secret.into(),
+            cipher: Cipher::AesGcm,
+            encoding: Encoding::Base64,
+            salt: "connect-mongo:webcrypto-default-salt".to_owned(),
+            iterations: const { NonZeroU32::new(310_000).expect("not zero") },
+        }
+    }
+}
+
+/// An encryption with its key.
+pub(super) enum Sealer {
+    WebCrypto { key: Secret<[u8; 32]>, cipher: Cipher, encoding: Encoding },
+    Kruptein(Secret<String>),
+}
+
+const TAMPERED: Unreadable = Unreadable(
+    "the stored session was not encrypted with this secret, or was changed; look at connect.crypto_secret",
+);
+const NOT_ENCRYPTED: Unreadable =
+    Unreadable("the stored session is not encrypted as configured; look at connect.crypto");
+
+impl Sealer {
+    /// Derives the key, if it is one for all: this takes a while.
+    pub(super) fn new(crypto: &Crypto) -> Self {
+        match crypto {
+            Crypto::Kruptein(secret) => Self::Kruptein(secret.clone()),
+            Crypto::WebCrypto(WebCrypto { secret, cipher, encoding, salt, iterations }) => {
+                let mut key = [0; 32];
+                let secret = secret.expose().as_bytes();
+                pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, *iterations, salt.as_bytes(), secret, &mut key);
+                Self::WebCrypto { key: Secret::new(key), cipher: *cipher, encoding: *encoding }
+            }
+        }
+    }
+
+    pub(super) fn seal(&self, text: &str) -> String {
+        match self {
+            Self::Kruptein(secret) => kruptein::seal(secret, text),
+            Self::WebCrypto { key, cipher: Cipher::AesGcm, encoding } => {
+                let nonce: [u8; 12] = random();
+                encoding.encode(
+                    &[&nonce[..], &gcm_seal(key.expose(), nonce, &[], text.as_bytes()).concat()].concat(),
+                )
+            }
+            Self::WebCrypto { key, cipher: Cipher::AesCbc, encoding } => {
+                let iv: [u8; 16] = random();
+                let cipher = cbc::Encryptor::<Aes256>::new(key.expose().into(), &iv.into());
+                let mut sealed = iv.to_vec();
+                sealed.extend(cbc_seal(cipher, text.as_bytes()));
+                encoding.encode(&sealed)
+            }
+        }
+    }
+
+    pub(super) fn open(&self, sealed: &str) -> Result<String, Unreadable> {
+        let plain = match self {
+            Self::Kruptein(secret) => return kruptein::open(secret, sealed),
+            Self::WebCrypto { key, cipher, encoding } => {
+                let bytes = encoding.decode(sealed).ok_or(NOT_ENCRYPTED)?;
+                match cipher {
+                    Cipher::AesGcm => {
+                        let (nonce, sealed) = bytes.split_first_chunk().ok_or(NOT_ENCRYPTED)?;
+                        gcm_open(key.expose(), *nonce, &[], sealed)?
+                    }
+                    Cipher::AesCbc => {
+                        let (iv, sealed) = bytes.split_first_chunk::<16>().ok_or(NOT_ENCRYPTED)?;
+                        let cipher = cbc::Decryptor::<Aes256>::new(key.expose().into(), iv.into());
+                        let mut sealed = sealed.to_vec();
+                        cipher.decrypt_padded::<Pkcs7>(&mut sealed).map_err(|_| TAMPERED)?.to_vec()
+                    }
+                }
+            }
+        };
+        String::from_utf8(plain).map_err(|_| TAMPERED)
+    }
+
+    /// Whether sealing and opening take so long that others must not wait for it.
+    pub(super) fn is_slow(&self) -> bool {
+        matches!(self, Self::Kruptein(_))
+    }
+}
+
+fn cbc_seal(cipher: cbc::Encryptor<Aes256>, plain: &[u8]) -> Vec<u8> {
+    let mut sealed = plain.to_vec();
+    sealed.resize(plain.len() / 16 * 16 + 16, 0);
+    // There is room for the padding.
+    let length = cipher.encrypt_padded::<Pkcs7>(&mut sealed, plain.len()).map_or(0, <[u8]>::len);
+    sealed.truncate(length);
+    sealed
+}
+
+/// Ciphertext and tag.
+fn gcm_seal(key: &[u8; 32], nonce: [u8; 12], aad: &[u8], plain: &[u8]) -> [Vec<u8>; 2] {
+    let mut sealed = plain.to_vec();
+    let nonce = Nonce::assume_unique_for_key(nonce);
+    match gcm(key).seal_in_place_separate_tag(nonce, Aad::from(aad), &mut sealed) {
+        Ok(tag) => [sealed, Tag::as_ref(&tag).to_vec()],
+        Err(_) => unreachable!("a session is shorter than 64 GiB"),
+    }
+}
+
+fn gcm_open(key: &[u8; 32], nonce: [u8; 12], aad: &[u8], sealed: &[u8]) -> Result<Vec<u8>, Unreadable> {
+    let mut sealed = sealed.to_vec();
+    let nonce = Nonce::assume_unique_for_key(nonce);
+    let plain = gcm(key).open_in_place(nonce, Aad::from(aad), &mut sealed).map_err(|_| TAMPERED)?;
+    Ok(plain.to_vec())
+}
+
+fn gcm(key: &[u8; 32]) -> LessSafeKey {
+    let key = UnboundKey::new(&AES_256_GCM, key);
+    LessSafeKey::new(key.unwrap_or_else(|_| unreachable!("32 bytes are a key")))
+}
+
+impl Encoding {
+    fn encode(self, bytes: &[u8]) -> String {
+        match self {
+            Self::Base64 => STANDARD.encode(bytes),
+            Self::Base64Url => URL_SAFE_NO_PAD.encode(bytes),
+            Self::Hex => hex(bytes),
+        }
+    }
+
+    fn decode(self, text: &str) -> Option<Vec<u8>> {
+        match self {
+            Self::Base64 => STANDARD.decode(text).ok(),
+            Self::Base64Url => URL_SAFE_NO_PAD.decode(text).ok(),
+            Self::Hex => (0..text.len())
+                .step_by(2)
+                .map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok())
+                .collect(),
+        }
+    }
+}
+
+/// kruptein 3 as connect-mongo uses it: AES-256-GCM with a key derived for each text, an HMAC besides, all in DER.
+mod kruptein {
+    use super::*;
+
+    const ITERATIONS: NonZeroU32 = NonZeroU32::new(15_000).expect("not zero");
+    const OCTET_STRING: u8 = 0x04;
+    const SEQUENCE: u8 = 0x30;
+
+    pub(super) fn seal(secret: &Secret<String>, text: &str) -> String {
+        let (nonce, salt, aad): ([u8; 12], [u8; 128], [u8; 64]) = (random(), random(), random());
+        let key = derive(secret, &salt);
+        // It encodes whatever it is given as JSON, a text too.
+        let plain = serde_json::Value::from(text).to_string();
+        let [sealed, tag] = gcm_seal(key.expose(), nonce, &aad, plain.as_bytes());
+        let sealed = STANDARD.encode(sealed);
+        let mac = STANDARD.encode(mac(&key, sealed.as_bytes()));
+        let aad = STANDARD.encode(aad);
+        let fields = [sealed.as_bytes(), mac.as_bytes(), &nonce, &salt, &tag, aad.as_bytes()];
+        let fields: Vec<u8> = fields.into_iter().flat_map(|field| tagged(OCTET_STRING, field)).collect();
+        STANDARD.encode(tagged(SEQUENCE, &fields))
+    }
+
+    pub(super) fn open(secret: &Secret<String>, sealed: &str) -> Result<String, Unreadable> {
+        let der = STANDARD.decode(sealed).map_err(|_| NOT_ENCRYPTED)?;
+        let (fields, _) = untagged(SEQUENCE, &der).ok_or(NOT_ENCRYPTED)?;
+        let mut rest = fields;
+        let mut next = || {
+            let (field, after) = untagged(OCTET_STRING, rest)?;
+            rest = after;
+            Some(field)
+        };
+        let mut field = || next().ok_or(NOT_ENCRYPTED);
+        let [sealed, given, nonce, salt, tag, aad] =
+            [field()?, field()?, field()?, field()?, field()?, field()?];
+        let key = derive(secret, salt);
+        let given = STANDARD.decode(given).map_err(|_| NOT_ENCRYPTED)?;
+        hmac::verify(&hmac::Key::new(hmac::HMAC_SHA512, key.expose()), sealed, &given)
+            .map_err(|_| TAMPERED)?;
+        let mut bytes = STANDARD.decode(sealed).map_err(|_| NOT_ENCRYPTED)?;
+        bytes.extend_from_slice(tag);
+        let aad = STANDARD.decode(aad).map_err(|_| NOT_ENCRYPTED)?;
+        let plain = gcm_open(key.expose(), nonce.try_into().map_err(|_| NOT_ENCRYPTED)?, &aad, &bytes)?;
+        let plain = String::from_utf8(plain).map_err(|_| TAMPERED)?;
+        // Older versions encoded once.
+        Ok(serde_json::from_str::<String>(&plain).unwrap_or(plain))
+    }
+
+    fn derive(secret: &Secret<String>, salt: &[u8]) -> Secret<[u8; 32]> {
+        let mut key = [0; 32];
+        pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA512, ITERATIONS, salt, secret.expose().as_bytes(), &mut key);
+        Secret::new(key)
+    }
+
+    fn mac(key: &Secret<[u8; 32]>, text: &[u8]) -> hmac::Tag {
+        hmac::sign(&hmac::Key::new(hmac::HMAC_SHA512, key.expose()), text)
+    }
+
+    /// DER: tag, length, content.
+    fn tagged(tag: u8, content: &[u8]) -> Vec<u8> {
+        let length = content.len().to_be_bytes();
+        let significant = &length[length.iter().position(|byte| *byte != 0).unwrap_or(length.len() - 1)..];
+        let mut der = vec![tag];
+        if content.len() >= 0x80 {
+            der.push(0x80 | u8::try_from(significant.len()).unwrap_or_default());
+        }
+        der.extend_from_slice(significant);
+        der.extend_from_slice(content);
+        der
+    }
+
+    /// The content, and what follows it.
+    fn untagged(tag: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
+        let (&[found, first], rest) = der.split_first_chunk()?;
+        let (length, rest) = match first {
+            0..=0x7f => (usize::from(first), rest),
+            0x81..=0x84 => {
+                let (length, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
+                (length.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)), rest)
+            }
+            _ => return None,
+        };
+        (found == tag).then_some(())?;
+        rest.split_at_checked(length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn sealers() -> Vec<Sealer> {
+        let web = |cipher, encoding| {
+            let iterations = NonZeroU32::MIN;
+            Crypto::WebCrypto(WebCrypto { cipher, encoding, iterations, ..WebCrypto::new("s".to_owned()) })
+        };
+        let all = [
+            web(Cipher::AesGcm, Encoding::Base64),
+            web(Cipher::AesGcm, Encoding::Hex),
+            web(Cipher::AesCbc, Encoding::Base64Url),
+            Crypto::Kruptein("s".to_owned().into()),
+        ];
+        all.iter().map(Sealer::new).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        #[test]
+        fn what_was_sealed_opens_again(text in ".*") {
+            for sealer in sealers() {
+                prop_assert_eq!(sealer.open(&sealer.seal(&text)).unwrap(), text.as_str());
+            }
+        }
+
+        #[test]
+        fn nonsense_is_an_error(text in "[A-Za-z0-9+/=]{0,300}") {
+            for sealer in sealers() {
+                prop_assert!(sealer.open(&text).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn a_change_is_noticed() {
+        for sealer in sealers()
+            .into_iter()
+            .filter(|sealer| !matches!(sealer, Sealer::WebCrypto { cipher: Cipher::AesCbc, .. }))
+        {
+            let sealed = sealer.seal(r#"{"cookie":{}}"#);
+            for at in [20, 30] {
+                let other = if sealed.as_bytes()[at] == b'1' { "2" } else { "1" };
+                let changed = [&sealed[..at], other, &sealed[at + 1..]].concat();
+                assert!(sealer.open(&changed).is_err());
+            }
+        }
+    }
+}

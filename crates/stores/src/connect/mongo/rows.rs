@@ -1,0 +1,310 @@
+//! Rows in a collection.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use hallpass_session::{IdHash, SessionId, StoreError, Timestamp, hex, unhex};
+use mongodb::{
+    Cursor,
+    bson::{Bson, Document, doc, oid::ObjectId, serialize_to_vec},
+};
+use serde_json::Value;
+
+use super::{AutoRemove, TransformId, bson, crypto::Sealer};
+use crate::{
+    connect::{
+        rows::{Change, Row, Rows, Unreadable, Use},
+        sweep::Turn,
+        text::needle,
+    },
+    mongo::{Mongo, date, time},
+};
+
+/// In front of the bytes of a row: a text, or an object.
+const TEXT: u8 = b't';
+const OBJECT: u8 = b'o';
+
+/// A collection of connect-mongo.
+pub struct Collection {
+    pub(super) mongo: Mongo,
+    pub(super) sessions: mongodb::Collection<Document>,
+    pub(super) auto_remove: AutoRemove,
+    pub(super) touch_after: std::time::Duration,
+    pub(super) stringify: bool,
+    pub(super) timestamps: bool,
+    pub(super) transform_id: TransformId,
+    pub(super) sealer: Option<Arc<Sealer>>,
+    pub(super) user_path: Option<String>,
+    pub(super) turn: Turn,
+}
+
+impl Collection {
+    /// What to set beside `$set`, as connect-mongo does.
+    fn stamps(&self, mut change: Document) -> Document {
+        if self.timestamps {
+            change.insert("$currentDate", doc! { "updatedAt": true });
+        }
+        change
+    }
+
+    fn set(&self, bytes: &[u8], now: Timestamp) -> Document {
+        let mut set = doc! { "session": value(bytes) };
+        if !self.touch_after.is_zero() {
+            set.insert("lastModified", date(now));
+        }
+        set
+    }
+
+    async fn rows(&self, doing: &'static str, filter: Document) -> Result<Vec<Row>, StoreError> {
+        let found = self.sessions.find(filter).projection(doc! { "session": 1, "expires": 1 });
+        let mut found: Cursor<Document> = self.mongo.run(doing, found).await?;
+        let mut rows = Vec::new();
+        while self.mongo.run(doing, found.advance()).await? {
+            let document = found.deserialize_current().map_err(|error| StoreError::new(doing, error))?;
+            rows.extend(row(document));
+        }
+        Ok(rows)
+    }
+
+    /// Seals or opens, off the request's way if that takes long.
+    async fn crypto<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Sealer) -> T + Send + 'static,
+    ) -> Result<Option<T>, Unreadable> {
+        let Some(sealer) = self.sealer.clone() else { return Ok(None) };
+        if !sealer.is_slow() {
+            return Ok(Some(work(&sealer)));
+        }
+        let done = tokio::task::spawn_blocking(move || work(&sealer)).await;
+        done.map(Some).map_err(|_| Unreadable("the encryption broke down"))
+    }
+}
+
+fn live(mut filter: Document, now: Timestamp) -> Document {
+    filter.insert(
+        "$or",
+        vec![doc! { "expires": { "$exists": false } }, doc! { "expires": { "$gt": date(now) } }],
+    );
+    filter
+}
+
+/// `None` for documents of another make.
+fn row(document: Document) -> Option<Row> {
+    let key = document.get_str("_id").ok()?.to_owned();
+    let bytes = bytes(document.get("session")?)?;
+    Some(Row { key, bytes: bytes.into(), expires: document.get_datetime("expires").ok().copied().map(time) })
+}
+
+fn bytes(session: &Bson) -> Option<Vec<u8>> {
+    let (kind, content) = match session {
+        Bson::String(text) => (TEXT, text.clone().into_bytes()),
+        Bson::Document(document) => (OBJECT, serialize_to_vec(document).ok()?),
+        _ => return None,
+    };
+    Some([&[kind][..], &content].concat())
+}
+
+/// What [`bytes`] was made of.
+fn value(bytes: &[u8]) -> Bson {
+    match bytes.split_first() {
+        Some((&TEXT, text)) => String::from_utf8_lossy(text).into_owned().into(),
+        Some((_, object)) => Document::from_reader(object).map_or(Bson::Null, Bson::Document),
+        None => Bson::Null,
+    }
+}
+
+#[async_trait]
+impl Rows for Collection {
+    fn key(&self, id: &SessionId) -> Option<String> {
+        match &self.transform_id {
+            TransformId::Sha256 => Some(hex(&id.hash().0)),
+            _ if id.is_hash() => None,
+            TransformId::None => Some(id.expose().to_owned()),
+            TransformId::Prefix(prefix) => Some(format!("{prefix}{}", id.expose())),
+        }
+    }
+
+    fn id(&self, key: &str) -> Option<SessionId> {
+        match &self.transform_id {
+            TransformId::None => SessionId::new(key),
+            TransformId::Prefix(prefix) => SessionId::new(key.strip_prefix(prefix)?),
+            TransformId::Sha256 => unhex(key).map(IdHash).map(SessionId::from_hash),
+        }
+    }
+
+    async fn encode(&self, text: String, old: Option<&[u8]>) -> Result<Vec<u8>, Unreadable> {
+        if self.stringify || self.sealer.is_some() {
+            let plain = text.clone();
+            let sealed = self.crypto(move |sealer| sealer.seal(&plain)).await?;
+            return Ok([&[TEXT][..], sealed.unwrap_or(text).as_bytes()].concat());
+        }
+        let new: Value = serde_json::from_str(&text)
+            .map_err(|_| Unreadable("a session with half a character pair can only be stored as text"))?;
+        let mut object = bson::merged(old.map(value).as_ref(), &new);
+        if let Some(cookie) =
+            object.as_document_mut().and_then(|session| session.get_document_mut("cookie").ok())
+            && let Some(expires) = cookie.get_str("expires").ok().and_then(bson::date)
+        {
+            cookie.insert("expires", expires);
+        }
+        bytes(&object).ok_or(Unreadable("a session must be an object"))
+    }
+
+    async fn decode(&self, bytes: &[u8]) -> Result<String, Unreadable> {
+        match value(bytes) {
+            Bson::Document(session) => Ok(bson::object(&session).to_string()),
+            Bson::String(text) => {
+                let sealed = text.clone();
+                match self.crypto(move |sealer| sealer.open(&sealed)).await? {
+                    Some(opened) => opened,
+                    None => Ok(text),
+                }
+            }
+            _ => Err(Unreadable("the stored session is neither text nor object")),
+        }
+    }
+
+    async fn get(&self, doing: &'static str, key: &str, now: Timestamp) -> Result<Option<Row>, StoreError> {
+        let found = self.sessions.find_one(live(doc! { "_id": key }, now));
+        let found = self.mongo.run(doing, found.projection(doc! { "session": 1, "expires": 1 })).await?;
+        Ok(found.and_then(row))
+    }
+
+    async fn insert(
+        &self,
+        doing: &'static str,
+        key: &str,
+        bytes: &[u8],
+        expires: Timestamp,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let mut set = self.set(bytes, now);
+        set.insert("expires", date(expires));
+        let mut change = self.stamps(doc! { "$set": set });
+        if self.timestamps {
+            change.insert("$setOnInsert", doc! { "createdAt": date(now) });
+        }
+        // Replaces an expired session; a live one does not match, and its id refuses the second document.
+        let filter = doc! { "_id": key, "expires": { "$lte": date(now) } };
+        let written = self.sessions.update_one(filter, change).upsert(true);
+        self.mongo.unless_taken(doing, written).await
+    }
+
+    async fn replace(&self, key: &str, change: Change<'_>, now: Timestamp) -> Result<bool, StoreError> {
+        let filter = live(doc! { "_id": key, "session": value(change.old) }, now);
+        let mut set = self.set(change.new, now);
+        let update = if change.keep_later {
+            doc! { "$set": set, "$max": { "expires": date(change.expires) } }
+        } else {
+            set.insert("expires", date(change.expires));
+            doc! { "$set": set }
+        };
+        let written = self.sessions.update_one(filter, self.stamps(update));
+        Ok(self.mongo.run("save a session", written).await?.matched_count == 1)
+    }
+
+    async fn take(
+        &self,
+        doing: &'static str,
+        key: &str,
+        bytes: &[u8],
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let filter = live(doc! { "_id": key, "session": value(bytes) }, now);
+        Ok(self.mongo.run(doing, self.sessions.delete_one(filter)).await?.deleted_count == 1)
+    }
+
+    /// A document without `lastModified` is touched every time and never gains one, as with connect-mongo.
+    async fn touch(&self, uses: &[Use], now: Timestamp) -> Result<(), StoreError> {
+        let mut updates = Vec::new();
+        for one in uses {
+            let lengthen = |filter: Document, mut change: Document| {
+                change.insert("$max", doc! { "expires": date(one.expires) });
+                let mut filter = filter;
+                filter.insert("_id", &one.key);
+                filter.insert("expires", doc! { "$gt": date(now) });
+                doc! { "q": filter, "u": self.stamps(change) }
+            };
+            if self.touch_after.is_zero() {
+                updates.push(lengthen(doc! {}, doc! {}));
+                continue;
+            }
+            let last = i64::try_from(self.touch_after.as_millis()).unwrap_or(i64::MAX);
+            let last = Timestamp::from_millis(now.as_millis().saturating_sub(last));
+            updates.push(lengthen(doc! { "lastModified": { "$exists": false } }, doc! {}));
+            let noted = doc! { "$set": { "lastModified": date(now) } };
+            updates.push(lengthen(doc! { "lastModified": { "$lte": date(last) } }, noted));
+        }
+        self.mongo.note("note the use of sessions", self.sessions.name(), updates).await
+    }
+
+    async fn remove(
+        &self,
+        doing: &'static str,
+        key: &str,
+        now: Timestamp,
+    ) -> Result<Option<Row>, StoreError> {
+        let removed = self.sessions.find_one_and_delete(doc! { "_id": key });
+        let removed = self.mongo.run(doing, removed.projection(doc! { "session": 1, "expires": 1 })).await?;
+        Ok(removed.and_then(row).filter(|row| row.expires.is_none_or(|expires| expires > now)))
+    }
+
+    /// Encrypted texts do not tell: all of them may.
+    async fn naming(&self, doing: &'static str, user: &str, now: Timestamp) -> Result<Vec<Row>, StoreError> {
+        if self.sealer.is_some() {
+            return self.rows(doing, live(doc! {}, now)).await;
+        }
+        let mut named: Vec<Bson> = vec![user.into()];
+        named.extend(ObjectId::parse_str(user).ok().map(Bson::ObjectId));
+        named.extend(user.parse().ok().map(Bson::Double));
+        let in_text = doc! { "session": { "$regex": escaped(&needle(user)) } };
+        let mut places = vec![in_text, doc! { "session._hallpass.user": user }];
+        if let Some(path) = &self.user_path {
+            places.push(doc! { format!("session.{path}"): { "$in": named } });
+        }
+        self.rows(doing, doc! { "$and": [{ "$or": places }, live(doc! {}, now)] }).await
+    }
+
+    async fn keys(&self, doing: &'static str) -> Result<Vec<String>, StoreError> {
+        let found = self.sessions.find(doc! {}).projection(doc! { "_id": 1 });
+        let mut found: Cursor<Document> = self.mongo.run(doing, found).await?;
+        let mut keys = Vec::new();
+        while self.mongo.run(doing, found.advance()).await? {
+            let document = found.deserialize_current().map_err(|error| StoreError::new(doing, error))?;
+            keys.extend(document.get_str("_id").ok().map(str::to_owned));
+        }
+        Ok(keys)
+    }
+
+    async fn get_all(
+        &self,
+        doing: &'static str,
+        keys: &[String],
+        now: Timestamp,
+    ) -> Result<Vec<Row>, StoreError> {
+        self.rows(doing, live(doc! { "_id": { "$in": keys } }, now)).await
+    }
+
+    async fn sweep(&self, limit: usize, now: Timestamp) -> Result<usize, StoreError> {
+        let AutoRemove::Interval(interval) = self.auto_remove else { return Ok(0) };
+        if !self.turn.has_come(interval, now) {
+            return Ok(0);
+        }
+        let swept = self.mongo.sweep_collection(&self.sessions, limit, now).await?;
+        if swept < limit {
+            self.turn.is_done(now);
+        }
+        Ok(swept)
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        let any = self.sessions.find_one(doc! {}).projection(doc! { "_id": 1 });
+        self.mongo.run("reach the database", any).await.map(drop)
+    }
+}
+
+/// Text as a regular expression that matches only itself.
+fn escaped(text: &str) -> String {
+    let special = |letter: char| letter.is_ascii_punctuation();
+    text.chars().flat_map(|letter| special(letter).then_some('\\').into_iter().chain([letter])).collect()
+}

@@ -1,0 +1,341 @@
+//! [`Connect`]: sessions in rows that Express's stores read and write too.
+
+use std::{cmp::Reverse, sync::Arc};
+
+use async_trait::async_trait;
+use hallpass_session::{
+    Created, Listed, Revision, SessionHandle, SessionId, SessionRecord, SessionStore, StoreError, Stored,
+    Timestamp, Touch, Updated,
+};
+
+use super::{
+    ConnectOptions,
+    rows::{Change, Row, Rows, Use},
+    text::{Text, revision},
+};
+
+/// How many sessions are asked for at once.
+const PAGE: usize = 500;
+
+/// Sessions in the layout of one of Express's stores.
+///
+/// What operators and "sign out everywhere" ask for reads all rows, because Express keeps no index; see docs/stores.md for what that costs.
+pub struct Connect<R> {
+    pub(super) rows: R,
+    text: Text,
+}
+
+/// The version of a session that is to be changed.
+struct Version {
+    key: String,
+    bytes: Arc<[u8]>,
+    text: String,
+}
+
+impl<R: Rows> Connect<R> {
+    pub(super) fn new(rows: R, options: &ConnectOptions) -> Self {
+        Self { rows, text: Text::new(options) }
+    }
+
+    fn key(&self, doing: &'static str, id: &SessionId) -> Result<String, StoreError> {
+        let why = "only the hash of this session's id is known, and Express's stores need the id itself; \
+                   sessions of the native layout cannot be moved to theirs";
+        self.rows.key(id).ok_or_else(|| StoreError::new(doing, why))
+    }
+
+    /// The session in a row, if it is one and lives.
+    async fn stored(
+        &self,
+        doing: &'static str,
+        row: &Row,
+        now: Timestamp,
+    ) -> Result<Option<Stored>, StoreError> {
+        let text = self.rows.decode(&row.bytes).await.map_err(|error| StoreError::new(doing, error))?;
+        let Some(mut record) = self.text.read(&text, row.expires, now) else { return Ok(None) };
+        record.document.set_source(row.bytes.clone());
+        Ok(Some(Stored { record: Arc::new(record), revision: revision(&row.bytes) }))
+    }
+
+    /// The sessions in rows, with their ids. One that cannot be read must not hide the others.
+    async fn all_stored(
+        &self,
+        doing: &'static str,
+        rows: Vec<Row>,
+        now: Timestamp,
+    ) -> Vec<(SessionId, Stored)> {
+        let mut found = Vec::with_capacity(rows.len());
+        for row in rows {
+            let Some(id) = self.rows.id(&row.key) else { continue };
+            match self.stored(doing, &row, now).await {
+                Ok(stored) => found.extend(stored.map(|stored| (id, stored))),
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(event = "session_unreadable", session = %id.handle(), error);
+                }
+            }
+        }
+        found
+    }
+
+    async fn named(
+        &self,
+        doing: &'static str,
+        user: &str,
+        now: Timestamp,
+    ) -> Result<Vec<(SessionId, Stored)>, StoreError> {
+        let rows = self.rows.naming(doing, user, now).await?;
+        let mut found = self.all_stored(doing, rows, now).await;
+        found.retain(|(_, stored)| stored.record.user.as_deref() == Some(user));
+        Ok(found)
+    }
+
+    /// A page of all live sessions in the order of their handles, which no database here knows: it is made of all keys.
+    async fn page(
+        &self,
+        doing: &'static str,
+        after: Option<SessionHandle>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<(SessionId, Stored)>, StoreError> {
+        let keys = self.rows.keys(doing).await?.into_iter();
+        let keys = keys.filter_map(|key| self.rows.id(&key).map(|id| (id.handle(), key)));
+        let mut keys: Vec<_> = keys.filter(|(handle, _)| after.is_none_or(|after| *handle > after)).collect();
+        keys.sort_unstable();
+        // A scan may name a key twice.
+        keys.dedup();
+        let keys: Vec<String> = keys.into_iter().map(|(_, key)| key).collect();
+        let mut found = Vec::new();
+        for keys in keys.chunks(limit.clamp(1, PAGE)) {
+            let rows = self.rows.get_all(doing, keys, now).await?;
+            let mut page = self.all_stored(doing, rows, now).await;
+            page.sort_by_cached_key(|(id, _)| id.handle());
+            found.extend(page);
+            if found.len() >= limit {
+                break;
+            }
+        }
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    /// The version `expected`: as it was loaded with the record, else as it is stored; or the answer to give.
+    async fn version(
+        &self,
+        doing: &'static str,
+        id: &SessionId,
+        record: &SessionRecord,
+        expected: Revision,
+        now: Timestamp,
+    ) -> Result<Result<Version, Updated>, StoreError> {
+        let key = self.key(doing, id)?;
+        let loaded = record.document.source().filter(|bytes| revision(bytes) == expected);
+        let bytes = match loaded {
+            Some(bytes) => bytes.clone(),
+            None => match self.rows.get(doing, &key, now).await? {
+                None => return Ok(Err(Updated::Gone)),
+                Some(row) if revision(&row.bytes) != expected => return Ok(Err(Updated::Conflict)),
+                Some(row) => row.bytes,
+            },
+        };
+        let text = self.rows.decode(&bytes).await.map_err(|error| StoreError::new(doing, error))?;
+        if self.text.until(&text).is_some_and(|until| until <= now) {
+            return Ok(Err(Updated::Gone));
+        }
+        Ok(Ok(Version { key, bytes, text }))
+    }
+
+    /// Why a change found nothing to change.
+    async fn answer_for(
+        &self,
+        doing: &'static str,
+        key: &str,
+        now: Timestamp,
+    ) -> Result<Updated, StoreError> {
+        let live = self.rows.get(doing, key, now).await?.is_some();
+        Ok(if live { Updated::Conflict } else { Updated::Gone })
+    }
+
+    /// The stored form of a record.
+    async fn encode(
+        &self,
+        doing: &'static str,
+        record: &SessionRecord,
+        old: Option<&Version>,
+    ) -> Result<Vec<u8>, StoreError> {
+        let template = record.document.source().and_then(|source| std::str::from_utf8(source).ok());
+        let before = old.map(|old| old.text.as_str()).or(template);
+        let text = self.text.write(record, before).map_err(|error| StoreError::new(doing, error))?;
+        let encoded = self.rows.encode(text, old.map(|old| &*old.bytes)).await;
+        encoded.map_err(|error| StoreError::new(doing, error))
+    }
+}
+
+#[async_trait]
+impl<R: Rows> SessionStore for Connect<R> {
+    async fn load(&self, id: &SessionId, now: Timestamp) -> Result<Option<Stored>, StoreError> {
+        let doing = "load a session";
+        let row = self.rows.get(doing, &self.key(doing, id)?, now).await?;
+        let Some(row) = row else { return Ok(None) };
+        self.stored(doing, &row, now).await
+    }
+
+    async fn create(
+        &self,
+        id: &SessionId,
+        record: &SessionRecord,
+        now: Timestamp,
+    ) -> Result<Created, StoreError> {
+        let doing = "create a session";
+        let key = self.key(doing, id)?;
+        let bytes = self.encode(doing, record, None).await?;
+        let made = self.rows.insert(doing, &key, &bytes, record.expires(), now).await?;
+        Ok(if made { Created::Done(revision(&bytes)) } else { Created::Taken })
+    }
+
+    async fn update(
+        &self,
+        id: &SessionId,
+        record: &SessionRecord,
+        expected: Revision,
+        now: Timestamp,
+    ) -> Result<Updated, StoreError> {
+        let doing = "save a session";
+        let old = match self.version(doing, id, record, expected, now).await? {
+            Ok(version) => version,
+            Err(answer) => return Ok(answer),
+        };
+        let bytes = self.encode(doing, record, Some(&old)).await?;
+        // Uses that were noted meanwhile count, unless the session is to live shorter from now on.
+        let keep_later = self.text.idle(&old.text) == Some(record.lifetime.idle);
+        let change = Change { old: &old.bytes, new: &bytes, expires: record.expires(), keep_later };
+        if self.rows.replace(&old.key, change, now).await? {
+            return Ok(Updated::Done(revision(&bytes)));
+        }
+        self.answer_for(doing, &old.key, now).await
+    }
+
+    async fn rotate(
+        &self,
+        old: &SessionId,
+        expected: Revision,
+        new: &SessionId,
+        record: &SessionRecord,
+        now: Timestamp,
+    ) -> Result<Updated, StoreError> {
+        let doing = "move a session to a new id";
+        let old = match self.version(doing, old, record, expected, now).await? {
+            Ok(version) => version,
+            Err(answer) => return Ok(answer),
+        };
+        let key = self.key(doing, new)?;
+        let bytes = self.encode(doing, record, Some(&old)).await?;
+        if !self.rows.take(doing, &old.key, &old.bytes, now).await? {
+            return self.answer_for(doing, &old.key, now).await;
+        }
+        // A crash here ends the session.
+        if !self.rows.insert(doing, &key, &bytes, record.expires(), now).await? {
+            return Err(StoreError::new(doing, "the new id is taken"));
+        }
+        Ok(Updated::Done(revision(&bytes)))
+    }
+
+    async fn touch(&self, batch: &[Touch], now: Timestamp) -> Result<(), StoreError> {
+        let keyed = |touch: &Touch| Some(Use { key: self.rows.key(&touch.id)?, expires: touch.expires });
+        let uses: Vec<Use> = batch.iter().filter_map(keyed).collect();
+        if uses.is_empty() { Ok(()) } else { self.rows.touch(&uses, now).await }
+    }
+
+    async fn delete(&self, id: &SessionId, now: Timestamp) -> Result<bool, StoreError> {
+        let doing = "end a session";
+        let row = self.rows.remove(doing, &self.key(doing, id)?, now).await?;
+        let Some(row) = row else { return Ok(false) };
+        // It is gone; that it cannot be read is no reason to say otherwise.
+        Ok(self.stored(doing, &row, now).await.is_ok_and(|stored| stored.is_some()))
+    }
+
+    async fn of_user(&self, user: &str, now: Timestamp) -> Result<Vec<Listed>, StoreError> {
+        let found = self.named("list a user's sessions", user, now).await?;
+        let mut listed: Vec<Listed> = found.iter().map(|(id, stored)| listed(id, &stored.record)).collect();
+        listed.sort_by_key(|listed| (Reverse(listed.seen), listed.handle));
+        Ok(listed)
+    }
+
+    async fn delete_of_user(
+        &self,
+        user: &str,
+        except: Option<&SessionId>,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let mut ended = 0;
+        for (id, _) in self.named("end a user's sessions", user, now).await? {
+            if except.is_none_or(|except| except.hash() != id.hash()) {
+                ended += u64::from(self.delete(&id, now).await?);
+            }
+        }
+        Ok(ended)
+    }
+
+    async fn delete_handle(
+        &self,
+        handle: SessionHandle,
+        user: Option<&str>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let doing = "end a session";
+        let ids: Vec<SessionId> = match user {
+            Some(user) => self.named(doing, user, now).await?.into_iter().map(|(id, _)| id).collect(),
+            None => self.rows.keys(doing).await?.iter().filter_map(|key| self.rows.id(key)).collect(),
+        };
+        match ids.iter().find(|id| id.handle() == handle) {
+            Some(id) => self.delete(id, now).await,
+            None => Ok(false),
+        }
+    }
+
+    async fn list(
+        &self,
+        after: Option<SessionHandle>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Listed>, StoreError> {
+        let page = self.page("list sessions", after, limit, now).await?;
+        Ok(page.iter().map(|(id, stored)| listed(id, &stored.record)).collect())
+    }
+
+    async fn sweep(&self, limit: usize, now: Timestamp) -> Result<usize, StoreError> {
+        self.rows.sweep(limit, now).await
+    }
+
+    async fn export(
+        &self,
+        after: Option<SessionHandle>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<(SessionId, Stored)>, StoreError> {
+        let doing = "export sessions";
+        let mut page = self.page(doing, after, limit, now).await?;
+        for (_, stored) in &mut page {
+            let Some(bytes) = stored.record.document.source() else { continue };
+            let text = self.rows.decode(bytes).await.map_err(|error| StoreError::new(doing, error))?;
+            // Another store of this kind keeps the cookie as it is in the text, but would not understand our bytes.
+            Arc::make_mut(&mut stored.record).document.set_source(text.into_bytes().into());
+        }
+        Ok(page)
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        self.rows.check().await
+    }
+}
+
+fn listed(id: &SessionId, record: &SessionRecord) -> Listed {
+    Listed {
+        handle: id.handle(),
+        user: record.user.clone(),
+        label: record.label.clone(),
+        created: record.created,
+        authenticated: record.authenticated,
+        seen: record.seen,
+        expires: record.expires(),
+    }
+}
