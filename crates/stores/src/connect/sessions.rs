@@ -138,7 +138,7 @@ impl<R: Rows> Connect<R> {
             },
         };
         let text = self.rows.decode(&bytes).await.map_err(|error| StoreError::new(doing, error))?;
-        if self.text.until(&text).is_some_and(|until| until <= now) {
+        if Text::until(&text).is_some_and(|until| until <= now) {
             return Ok(Err(Updated::Gone));
         }
         Ok(Ok(Version { key, bytes, text }))

@@ -86,7 +86,7 @@ impl Text {
     }
 
     /// The absolute end that a text sets its session.
-    pub(super) fn until(&self, text: &str) -> Option<Timestamp> {
+    pub(super) fn until(text: &str) -> Option<Timestamp> {
         Document::from_json(text).ok()?.get::<Meta>(META).ok().flatten()?.until()
     }
 
@@ -209,9 +209,10 @@ pub(super) fn needle(user: &str) -> String {
 fn template(options: &CookieOptions) -> Document {
     let mut cookie = Document::new();
     let mut set = |key: &str, value: Value| {
-        let raw = RawValue::from_string(value.to_string());
         // A JSON value's text is JSON.
-        raw.into_iter().for_each(|raw| cookie.insert_raw(key, raw));
+        if let Ok(raw) = RawValue::from_string(value.to_string()) {
+            cookie.insert_raw(key, raw);
+        }
     };
     set("originalMaxAge", Value::Null);
     if options.partitioned {

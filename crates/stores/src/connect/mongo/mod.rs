@@ -4,6 +4,7 @@
 
 mod bson;
 mod crypto;
+mod kruptein;
 mod rows;
 
 use std::{sync::Arc, time::Duration};

@@ -61,7 +61,7 @@ impl Collection {
         let mut rows = Vec::new();
         while self.mongo.run(doing, found.advance()).await? {
             let document = found.deserialize_current().map_err(|error| StoreError::new(doing, error))?;
-            rows.extend(row(document));
+            rows.extend(row(&document));
         }
         Ok(rows)
     }
@@ -89,7 +89,7 @@ fn live(mut filter: Document, now: Timestamp) -> Document {
 }
 
 /// `None` for documents of another make.
-fn row(document: Document) -> Option<Row> {
+fn row(document: &Document) -> Option<Row> {
     let key = document.get_str("_id").ok()?.to_owned();
     let bytes = bytes(document.get("session")?)?;
     Some(Row { key, bytes: bytes.into(), expires: document.get_datetime("expires").ok().copied().map(time) })
@@ -167,7 +167,7 @@ impl Rows for Collection {
     async fn get(&self, doing: &'static str, key: &str, now: Timestamp) -> Result<Option<Row>, StoreError> {
         let found = self.sessions.find_one(live(doc! { "_id": key }, now));
         let found = self.mongo.run(doing, found.projection(doc! { "session": 1, "expires": 1 })).await?;
-        Ok(found.and_then(row))
+        Ok(found.as_ref().and_then(row))
     }
 
     async fn insert(
@@ -246,7 +246,7 @@ impl Rows for Collection {
     ) -> Result<Option<Row>, StoreError> {
         let removed = self.sessions.find_one_and_delete(doc! { "_id": key });
         let removed = self.mongo.run(doing, removed.projection(doc! { "session": 1, "expires": 1 })).await?;
-        Ok(removed.and_then(row).filter(|row| row.expires.is_none_or(|expires| expires > now)))
+        Ok(removed.as_ref().and_then(row).filter(|row| row.expires.is_none_or(|expires| expires > now)))
     }
 
     /// Encrypted texts do not tell: all of them may.
