@@ -7,9 +7,17 @@ use axum_core::{
 };
 use http::{StatusCode, request::Parts};
 
-use crate::{LoadError, Session, ValueError, layer::unavailable};
+use crate::{LoadError, Session, ValueError, express::ExpressSession, layer::unavailable};
 
 impl<S: Sync> FromRequestParts<S> for Session {
+    type Rejection = LoadError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, LoadError> {
+        Self::of(parts).await
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for ExpressSession {
     type Rejection = LoadError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, LoadError> {
@@ -21,6 +29,10 @@ impl IntoResponse for LoadError {
     fn into_response(self) -> Response {
         match self {
             Self::Store(error) => unavailable::<Body>(&error),
+            Self::Session(error) => {
+                tracing::error!(event = "session_unreadable", error = %error);
+                StatusCode::INTERNAL_SERVER_ERROR.into_response()
+            }
             Self::NoLayer => (StatusCode::INTERNAL_SERVER_ERROR, self.to_string()).into_response(),
         }
     }

@@ -1,6 +1,6 @@
 //! [`Keys`]: the secrets that sign session cookies.
 
-use std::{fmt, str};
+use std::{borrow::Cow, fmt, str};
 
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
@@ -72,6 +72,13 @@ impl Keys {
         Self::new([secret])
     }
 
+    /// The secrets of an Express app, of any length. Short ones can be guessed from a cookie: give both apps a longer one in front, and
+    /// remove them when all sessions have been signed anew.
+    pub fn of_express<S: AsRef<str>>(secrets: impl IntoIterator<Item = S>) -> Result<Self, KeysError> {
+        let states: Box<[_]> = secrets.into_iter().map(|secret| keyed(secret.as_ref().as_bytes())).collect();
+        if states.is_empty() { Err(KeysError::Missing) } else { Ok(Self { states }) }
+    }
+
     /// The cookie value for `id`, percent-encoded as JavaScript's `encodeURIComponent` does.
     pub fn sign(&self, id: &SessionId) -> String {
         let id = id.expose();
@@ -88,7 +95,8 @@ impl Keys {
     /// the value are optional, as for express-session.
     pub fn verify(&self, value: &str) -> Option<Verified> {
         let value = value.strip_prefix('"').and_then(|inner| inner.strip_suffix('"')).unwrap_or(value);
-        let value = percent::decode(value)?;
+        // A value that cannot be decoded is taken as it stands, as the parsers of Node do.
+        let value = percent::decode(value).unwrap_or(Cow::Borrowed(value));
         let (id, given) = value.strip_prefix("s:")?.rsplit_once('.')?;
         if given.len() != SIGNATURE_LENGTH {
             return None;

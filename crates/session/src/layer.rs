@@ -19,6 +19,7 @@ use tower_service::Service;
 
 use crate::{
     Client, Keys, OptionsError, Scheme, Session, SessionOptions, SessionStore, StoreError, cookie,
+    express::{ExpressError, ExpressFailure, ExpressOptions, ExpressStore, Mounted, Profile},
     session::{Chain, Known},
     shared::Shared,
 };
@@ -40,7 +41,15 @@ impl SessionLayer {
         options: SessionOptions,
     ) -> Result<Self, OptionsError> {
         options.validate()?;
-        Ok(Self { shared: Arc::new(Shared { store, keys, options }) })
+        Ok(Self { shared: Arc::new(Shared { store, keys, options, express: None }) })
+    }
+
+    /// A layer that does as express-session does, over a store that an Express app may use at the same time; see [`express`](crate::express).
+    pub fn express(store: Arc<dyn ExpressStore>, keys: Keys, options: ExpressOptions) -> Self {
+        let others = SessionOptions { clock: options.clock.clone(), ..SessionOptions::default() };
+        let sessions = store.clone().sessions();
+        let express = Some(Arc::new(Profile::new(store, options)));
+        Self { shared: Arc::new(Shared { store: sessions, keys, options: others, express }) }
     }
 }
 
@@ -92,6 +101,19 @@ where
     }
 
     fn call(&mut self, request: Request<In>) -> Self::Future {
+        let request = match &self.shared.express {
+            None => request,
+            Some(profile) => {
+                let (mut parts, body) = request.into_parts();
+                let mine = parts.extensions.get::<Mounted>().is_none() && profile.covers(&parts);
+                if !mine {
+                    let inner = self.inner.call(Request::from_parts(parts, body));
+                    return SessionFuture::Aside { inner };
+                }
+                parts.extensions.insert(Mounted);
+                Request::from_parts(parts, body)
+            }
+        };
         let place = Place { shared: self.shared.clone(), session: RefCell::new(None) };
         SessionFuture::Serving { inner: PLACE.scope(place, self.inner.call(request)) }
     }
@@ -104,6 +126,9 @@ pin_project! {
         /// The handler is at work.
         #[doc(hidden)]
         Serving { #[pin] inner: TaskLocalFuture<Place, F> },
+        /// The layer has nothing to do with this request.
+        #[doc(hidden)]
+        Aside { #[pin] inner: F },
         /// The handler is done, its session is being written.
         #[doc(hidden)]
         Writing { write: Pin<Box<dyn Future<Output = Response<Out>> + Send>> },
@@ -120,13 +145,14 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let (response, session) = match self.as_mut().project() {
             FutureState::Writing { write } => return write.as_mut().poll(cx).map(Ok),
+            FutureState::Aside { inner } => return inner.poll(cx),
             FutureState::Serving { mut inner } => {
                 let response = ready!(inner.as_mut().poll(cx))?;
                 (response, inner.take_value().and_then(|place| place.session.into_inner()))
             }
         };
         let Some(session) = session else { return Poll::Ready(Ok(response)) };
-        if session.is_settled() {
+        if session.express().is_none() && session.is_settled() {
             return Poll::Ready(Ok(announce(&session, response)));
         }
         let write = Box::pin(write_then_answer(session, response));
@@ -140,10 +166,11 @@ async fn write_then_answer<Out: From<&'static str>>(
     session: Session,
     response: Response<Out>,
 ) -> Response<Out> {
-    match session.write().await {
-        Ok(_) => announce(&session, response),
-        Err(error) => unavailable(&error),
-    }
+    let written = match session.express() {
+        None => session.write().await.map(|_| announce(&session, response)),
+        Some(held) => held.finish().await.map(|cookie| announce_cookie(cookie, response)),
+    };
+    written.unwrap_or_else(|error| unavailable(&error))
 }
 
 /// Adds `Set-Cookie` and tells caches that the response depends on the cookie.
@@ -152,7 +179,13 @@ fn announce<Out>(session: &Session, mut response: Response<Out>) -> Response<Out
     if !mentions_cookie(headers) {
         headers.append(VARY, HeaderValue::from_static("Cookie"));
     }
-    if let Some(cookie) = session.set_cookie() {
+    announce_cookie(session.set_cookie(), response)
+}
+
+/// Adds `Set-Cookie` alone.
+fn announce_cookie<Out>(cookie: Option<HeaderValue>, mut response: Response<Out>) -> Response<Out> {
+    let headers = response.headers_mut();
+    if let Some(cookie) = cookie {
         headers.append(SET_COOKIE, cookie);
         if !headers.contains_key(CACHE_CONTROL) {
             // A shared cache that replays Set-Cookie hands one person's session to another.
@@ -195,6 +228,18 @@ pub enum LoadError {
     /// The store could not be asked.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// In the Express profile: what is stored, or the cookie that is configured, makes no session there either.
+    #[error(transparent)]
+    Session(#[from] ExpressError),
+}
+
+impl From<ExpressFailure> for LoadError {
+    fn from(failure: ExpressFailure) -> Self {
+        match failure {
+            ExpressFailure::Store(error) => Self::Store(error),
+            ExpressFailure::Session(error) => Self::Session(error),
+        }
+    }
 }
 
 impl Session {
@@ -206,8 +251,12 @@ impl Session {
         if let Some(session) = loaded {
             return Ok(session);
         }
-        let known = load(&shared, &parts.headers).await?;
-        let session = Self::new(shared, is_https(parts), known);
+        let session = if let Some(profile) = &shared.express {
+            Self::new_express(shared.clone(), profile.load(&shared.keys, parts).await?)
+        } else {
+            let known = load(&shared, &parts.headers).await?;
+            Self::new(shared, is_https(parts), known)
+        };
         PLACE.with(|place| {
             // Another extractor of this request may have been quicker while this one waited.
             Ok(place.session.borrow_mut().get_or_insert(session).clone())

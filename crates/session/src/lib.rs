@@ -31,6 +31,7 @@ mod commit;
 pub mod conformance;
 mod cookie;
 mod document;
+pub mod express;
 #[cfg(feature = "axum")]
 mod extract;
 mod id;

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::{Keys, SessionOptions, SessionStore};
+use crate::{Keys, SessionOptions, SessionStore, express::Profile};
 
 /// What all requests share.
 pub(crate) struct Shared {
     pub(crate) store: Arc<dyn SessionStore>,
     pub(crate) keys: Keys,
     pub(crate) options: SessionOptions,
+    /// The layer does as express-session does.
+    pub(crate) express: Option<Arc<Profile>>,
 }

@@ -25,6 +25,12 @@ impl Timestamp {
         self.0
     }
 
+    /// Reads RFC 3339 in UTC, as [`Display`](fmt::Display) writes it; `None` for anything else and for times before 1970.
+    pub fn parse(text: &str) -> Option<Self> {
+        let since = humantime::parse_rfc3339(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
+        Some(Self(0) + since)
+    }
+
     /// The time from `earlier` to `self`; zero when `earlier` is later (a clock that stepped back).
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))

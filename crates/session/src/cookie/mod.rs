@@ -33,11 +33,13 @@ pub(crate) fn candidates<'a>(
     name: &'a str,
     keys: &'a Keys,
 ) -> impl Iterator<Item = Verified> + 'a {
-    headers
-        .get_all(COOKIE)
-        .iter()
-        .flat_map(|header| pairs(header.as_bytes()))
+    of_request(headers)
         .filter(move |(cookie, value)| *cookie == name && value.len() <= MAX_VALUE_LENGTH)
         .filter_map(|(_, value)| keys.verify(value))
         .take(MAX_CANDIDATES)
+}
+
+/// The request's cookies, in the order in which they arrived.
+pub(crate) fn of_request(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+    headers.get_all(COOKIE).iter().flat_map(|header| pairs(header.as_bytes()))
 }

@@ -24,6 +24,7 @@ use crate::{
     Lifetime, SessionHandle, SessionId, SessionStore, StoreError, Timestamp, ValueError,
     commit::Act,
     document::{decode, encode},
+    express::Held,
     shared::Shared,
 };
 
@@ -42,11 +43,22 @@ struct Inner {
     /// The request came over https, as far as is known.
     secure: bool,
     state: Mutex<State>,
+    /// In the Express profile all of the above does nothing, and this everything.
+    express: Option<Held>,
 }
 
 impl Session {
     pub(crate) fn new(shared: Arc<Shared>, secure: bool, known: Option<Known>) -> Self {
-        Self(Arc::new(Inner { shared, secure, state: Mutex::new(State::new(known)) }))
+        Self(Arc::new(Inner { shared, secure, state: Mutex::new(State::new(known)), express: None }))
+    }
+
+    pub(crate) fn new_express(shared: Arc<Shared>, held: Held) -> Self {
+        let state = Mutex::new(State::new(None));
+        Self(Arc::new(Inner { shared, secure: false, state, express: Some(held) }))
+    }
+
+    pub(crate) fn express(&self) -> Option<&Held> {
+        self.0.express.as_ref()
     }
 
     /// The state stays usable when a handler panicked while holding it: no step leaves it half changed.
@@ -58,11 +70,17 @@ impl Session {
 
     /// The value of `key`; `None` when there is none, an error when it is of another shape.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, ValueError> {
+        if let Some(held) = self.express() {
+            return held.raw(key).map(|raw| decode(key, &raw)).transpose();
+        }
         self.state().raw(key).map(|raw| decode(key, raw)).transpose()
     }
 
     /// The value of `key` as JSON text.
     pub fn get_raw(&self, key: &str) -> Option<Box<RawValue>> {
+        if let Some(held) = self.express() {
+            return held.raw(key);
+        }
         self.state().raw(key).map(ToOwned::to_owned)
     }
 
@@ -75,6 +93,9 @@ impl Session {
     /// Sets `key` to JSON text. Setting the value it has already is no change, as in express-session; unless somebody has just
     /// signed in, because then what is set must stand in the session even if the former one has ended meanwhile.
     pub fn insert_raw(&self, key: &str, value: Box<RawValue>) {
+        if let Some(held) = self.express() {
+            return held.insert_raw(key, &value);
+        }
         let mut state = self.state();
         let must_stand = state.changes.established.is_some();
         if must_stand || state.raw(key).is_none_or(|old| old.get() != value.get()) {
@@ -84,6 +105,9 @@ impl Session {
 
     /// Removes `key`; `true` when it was there.
     pub fn remove(&self, key: &str) -> bool {
+        if let Some(held) = self.express() {
+            return held.remove(key);
+        }
         let mut state = self.state();
         let found = state.raw(key).is_some();
         if found {
@@ -94,11 +118,17 @@ impl Session {
 
     /// Removes all data. The session itself goes on; see [`destroy`](Self::destroy) to end it.
     pub fn clear(&self) {
+        if let Some(held) = self.express() {
+            return held.clear();
+        }
         self.state().change(changes::Changes::clear);
     }
 
     /// The names of all values, in order.
     pub fn keys(&self) -> Vec<String> {
+        if let Some(held) = self.express() {
+            return held.keys();
+        }
         let record = self.state().record(&self.0.shared.options, self.now());
         record.document.iter().map(|(key, _)| key.to_owned()).collect()
     }
@@ -108,12 +138,18 @@ impl Session {
     /// Gives the session a new id and keeps its data. Call it whenever what the session may do grows; the old id is dead
     /// before the response leaves (ASVS 5.0 7.2.4).
     pub fn renew(&self) {
+        if let Some(held) = self.express() {
+            return held.renew();
+        }
         self.state().act(Act::Renew);
     }
 
     /// Somebody has just proved to be `user`: the session gets a new id, counts as authenticated now, starts its lifetime anew and
     /// is listed under `user`. An anonymous visitor's data is kept; what belonged to another user is dropped.
     pub fn establish(&self, user: &str) {
+        if let Some(held) = self.express() {
+            return held.establish(user);
+        }
         let now = self.now();
         let mut state = self.state();
         if state.user().is_some_and(|former| *former != *user) {
@@ -127,6 +163,9 @@ impl Session {
     /// The user of this session has proved who they are once more: as [`establish`](Self::establish), but a session that has ended
     /// meanwhile stays ended.
     pub fn reauthenticate(&self) {
+        if let Some(held) = self.express() {
+            return held.reauthenticate();
+        }
         let now = self.now();
         let mut state = self.state();
         let Some(user) = state.user() else { return };
@@ -138,6 +177,9 @@ impl Session {
     /// Ends the session: its row is deleted and its cookie cleared before the response leaves. What is inserted
     /// afterwards begins a new, anonymous session.
     pub fn destroy(&self) {
+        if let Some(held) = self.express() {
+            return held.end_session();
+        }
         let mut state = self.state();
         state.forget();
         state.act(Act::Destroy);
@@ -146,6 +188,9 @@ impl Session {
     /// Lets go of the session for the rest of this request: its changes are dropped, and [`Unset`](crate::Unset) says whether the
     /// stored session stays or ends. Later changes in this request have no effect.
     pub fn unset(&self) {
+        if let Some(held) = self.express() {
+            return held.unset();
+        }
         let mut state = self.state();
         state.forget();
         state.act(Act::Unset);
@@ -155,6 +200,9 @@ impl Session {
 
     /// Notes this use at once, even within [`touch_after`](crate::SessionOptions::touch_after) of the last.
     pub fn touch(&self) {
+        if let Some(held) = self.express() {
+            return held.touch_cookie();
+        }
         self.state().touch = true;
     }
 
@@ -169,16 +217,25 @@ impl Session {
 
     /// How long the session lives.
     pub fn lifetime(&self) -> Lifetime {
+        if let Some(held) = self.express() {
+            return held.lifetime();
+        }
         self.state().lifetime(&self.0.shared.options, self.now())
     }
 
     /// Changes how long this session lives.
     pub fn set_lifetime(&self, lifetime: Lifetime) {
+        if let Some(held) = self.express() {
+            return held.set_lifetime(lifetime);
+        }
         self.state().change(|changes| changes.lifetime = Some(lifetime));
     }
 
     /// When somebody last proved who they are in this session.
     pub fn authenticated(&self) -> Option<Timestamp> {
+        if let Some(held) = self.express() {
+            return held.authenticated();
+        }
         self.state().authenticated()
     }
 
@@ -197,16 +254,25 @@ impl Session {
 
     /// Under whose name the session is listed.
     pub fn user(&self) -> Option<Arc<str>> {
+        if let Some(held) = self.express() {
+            return held.user();
+        }
         self.state().user()
     }
 
     /// What a listing shows to tell this session from the user's others.
     pub fn set_label(&self, label: &str) {
+        if let Some(held) = self.express() {
+            return held.set_label(label);
+        }
         self.state().change(|changes| changes.label = Some(label.into()));
     }
 
     /// The id the session was loaded or saved under; `None` while it is not stored. The new id of a renewal is made when it is saved.
     pub fn id(&self) -> Option<SessionId> {
+        if let Some(held) = self.express() {
+            return held.stored_id();
+        }
         self.state().known.as_ref().map(|known| known.id.clone())
     }
 
@@ -217,7 +283,7 @@ impl Session {
 
     /// Whether the session is not stored yet.
     pub fn is_new(&self) -> bool {
-        self.state().known.is_none()
+        self.id().is_none()
     }
 
     /// The store behind the layer, for listing and ending other sessions.
@@ -230,6 +296,9 @@ impl Session {
     /// Drops this request's changes and loads the session again; `false` when it has ended meanwhile.
     /// For long-lived connections, whose view grows old.
     pub async fn reload(&self) -> Result<bool, StoreError> {
+        if let Some(held) = self.express() {
+            return held.reload_session().await;
+        }
         let Some(id) = self.id() else { return Ok(false) };
         let stored = self.0.shared.store.load(&id, self.now()).await?;
         let mut state = self.state();
@@ -244,6 +313,9 @@ impl Session {
     /// Writes now what would be written before the response leaves; `false` when the session has ended meanwhile and the
     /// changes were dropped. Needed only where work goes on after the response, or must not start before the session is safe.
     pub async fn save(&self) -> Result<bool, StoreError> {
+        if let Some(held) = self.express() {
+            return held.save_session().await;
+        }
         self.write().await
     }
 }

@@ -6,6 +6,7 @@
 //!
 //! One store for all ([`Connect`]), which knows sessions; below it a database each ([`Rows`]), which knows keys, bytes and ends.
 
+mod exact;
 #[cfg(feature = "mongodb")]
 mod mongo;
 #[cfg(feature = "postgres")]

@@ -8,7 +8,7 @@ use tokio_postgres::Row as Found;
 
 use super::{
     ConnectOptions,
-    rows::{Change, Row, Rows, Use},
+    rows::{Change, Row, Rows, Use, seconds_until},
     sessions::Connect,
     sweep::Turn,
 };
@@ -105,6 +105,8 @@ struct Statements {
     look: String,
     get: String,
     insert: String,
+    put: String,
+    prolong: String,
     replace: String,
     take: String,
     touch: String,
@@ -140,6 +142,11 @@ impl Statements {
                 on conflict ({sid}) do update set {sess} = excluded.{sess}, {expire} = excluded.{expire}
                 where old.{expire} <= to_timestamp($4) returning 1"
             ),
+            put: format!(
+                "insert into {t} ({sid}, {sess}, {expire}) values ($1, $2::text::json, to_timestamp($3))
+                on conflict ({sid}) do update set {sess} = excluded.{sess}, {expire} = excluded.{expire}"
+            ),
+            prolong: format!("update {t} set {expire} = to_timestamp($2) where {sid} = $1 returning 1"),
             replace: format!(
                 "update {t} set {sess} = $3::text::json, {expire} = case when $5
                     then greatest({expire}, to_timestamp($4)::timestamp) else to_timestamp($4)::timestamp end
@@ -183,6 +190,7 @@ fn row(doing: &'static str, found: &Found) -> Result<Row, StoreError> {
         key: column(found, doing, "sid")?,
         bytes: text.into_bytes().into(),
         expires: Some(Timestamp::from_millis(column(found, doing, "expire")?)),
+        last_modified: None,
     })
 }
 
@@ -213,6 +221,37 @@ impl Rows for Table {
         let values: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
             [&key, &sess, &seconds(expires), &seconds(now)];
         Ok(!self.postgres.query(doing, &self.sql.insert, &values).await?.is_empty())
+    }
+
+    /// connect-pg-simple stores whole seconds.
+    fn rounded(&self, expires: Timestamp, _: Timestamp) -> Timestamp {
+        Timestamp::from_millis(seconds_until(expires, Timestamp::from_millis(0)).saturating_mul(1000))
+    }
+
+    async fn put(
+        &self,
+        doing: &'static str,
+        key: &str,
+        bytes: &[u8],
+        expires: Timestamp,
+        _: Timestamp,
+    ) -> Result<(), StoreError> {
+        let sess = text(doing, bytes)?;
+        self.postgres.query(doing, &self.sql.put, &[&key, &sess, &seconds(expires)]).await.map(drop)
+    }
+
+    async fn prolong(
+        &self,
+        doing: &'static str,
+        key: &str,
+        expires: Timestamp,
+        _: Option<Timestamp>,
+        _: Timestamp,
+    ) -> Result<bool, StoreError> {
+        if self.disable_touch {
+            return Ok(true);
+        }
+        Ok(!self.postgres.query(doing, &self.sql.prolong, &[&key, &seconds(expires)]).await?.is_empty())
     }
 
     async fn replace(&self, key: &str, change: Change<'_>, now: Timestamp) -> Result<bool, StoreError> {

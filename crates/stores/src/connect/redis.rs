@@ -10,7 +10,7 @@ use redis::Value;
 
 use super::{
     ConnectOptions,
-    rows::{Change, Row, Rows, Use},
+    rows::{Change, Row, Rows, Use, seconds_until},
     sessions::Connect,
     text::needle,
 };
@@ -128,6 +128,22 @@ const REPLACE: Script = script!(
     return 1"
 );
 
+/// As connect-redis does, which notes nothing beside the key. `ARGV`: …, text, whole seconds left, what must be stored now if anything.
+const PUT: Script = script!(
+    "if ARGV[5] and row() ~= ARGV[5] then return 0 end
+    redis.call('DEL', KEYS[2])
+    if lasting then redis.call('SET', KEYS[1], ARGV[3])
+    elseif tonumber(ARGV[4]) > 0 then redis.call('SET', KEYS[1], ARGV[3], 'EX', ARGV[4])
+    else redis.call('DEL', KEYS[1]) end
+    return 1"
+);
+
+/// The same for the end alone. `ARGV`: …, whole seconds left.
+const PROLONG: Script = script!(
+    "redis.call('DEL', KEYS[2])
+    return redis.call('EXPIRE', KEYS[1], ARGV[3])"
+);
+
 /// `ARGV`: …, text.
 const TAKE: Script = script!(
     "if row() ~= ARGV[3] then return 0 end
@@ -190,7 +206,7 @@ fn row(doing: &'static str, key: &str, answer: Value) -> Result<Option<Row>, Sto
     let answer: Option<(Vec<u8>, String)> = parsed(doing, answer)?;
     let Some((bytes, expires)) = answer else { return Ok(None) };
     let expires = expires.parse().ok().map(Timestamp::from_millis);
-    Ok(Some(Row { key: key.to_owned(), bytes: bytes.into(), expires }))
+    Ok(Some(Row { key: key.to_owned(), bytes: bytes.into(), expires, last_modified: None }))
 }
 
 #[async_trait]
@@ -217,6 +233,40 @@ impl Rows for Keys {
     ) -> Result<bool, StoreError> {
         let insert = self.call(INSERT, key, now).with(bytes).with(expires.as_millis());
         Ok(self.redis.number(doing, insert).await? == 1)
+    }
+
+    async fn put(
+        &self,
+        doing: &'static str,
+        key: &str,
+        bytes: &[u8],
+        expires: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let put = self.call(PUT, key, now).with(bytes).with(seconds_until(expires, now));
+        self.redis.number(doing, put).await.map(drop)
+    }
+
+    async fn prolong(
+        &self,
+        doing: &'static str,
+        key: &str,
+        expires: Timestamp,
+        _: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        if self.disable_touch || self.disable_ttl {
+            return Ok(true);
+        }
+        let prolong = self.call(PROLONG, key, now).with(seconds_until(expires, now));
+        Ok(self.redis.number(doing, prolong).await? == 1)
+    }
+
+    /// Over a version, as connect-redis would.
+    async fn replace_exact(&self, key: &str, change: Change<'_>, now: Timestamp) -> Result<bool, StoreError> {
+        let left = seconds_until(change.expires, now);
+        let put = self.call(PUT, key, now).with(change.new).with(left).with(change.old);
+        Ok(self.redis.number("save a session", put).await? == 1)
     }
 
     async fn replace(&self, key: &str, change: Change<'_>, now: Timestamp) -> Result<bool, StoreError> {

@@ -1,6 +1,6 @@
 //! [`Rows`]: what a database does for the layouts shared with Express. It compares bytes and times, and understands no session.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use hallpass_session::{SessionId, StoreError, Timestamp};
@@ -13,6 +13,8 @@ pub struct Row {
     pub bytes: Arc<[u8]>,
     /// When it ends; `None`: never.
     pub expires: Option<Timestamp>,
+    /// When connect-mongo last noted a use, if it is told to note not every one.
+    pub last_modified: Option<Timestamp>,
 }
 
 /// A use of a session.
@@ -61,6 +63,22 @@ pub trait Rows: Send + Sync + 'static {
         Ok(text.to_owned())
     }
 
+    /// The JSON text in bytes that are stored as this program would store them; nothing else counts.
+    async fn decode_own(&self, bytes: &[u8]) -> Result<String, Unreadable> {
+        self.decode(bytes).await
+    }
+
+    /// How long after a use the next one is noted.
+    fn touch_after(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// An end as precisely as Express's package stores it.
+    fn rounded(&self, expires: Timestamp, now: Timestamp) -> Timestamp {
+        let _ = now;
+        expires
+    }
+
     /// The row, if there is one that lives.
     async fn get(&self, doing: &'static str, key: &str, now: Timestamp) -> Result<Option<Row>, StoreError>;
 
@@ -73,6 +91,31 @@ pub trait Rows: Send + Sync + 'static {
         expires: Timestamp,
         now: Timestamp,
     ) -> Result<bool, StoreError>;
+
+    /// Makes a row, or replaces what is there, as Express's packages do. One that has ended already is removed where they do so.
+    async fn put(
+        &self,
+        doing: &'static str,
+        key: &str,
+        bytes: &[u8],
+        expires: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
+
+    /// Moves the end of a row, to and fro; whether there is one. `noted`: when to say that was.
+    async fn prolong(
+        &self,
+        doing: &'static str,
+        key: &str,
+        expires: Timestamp,
+        noted: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError>;
+
+    /// Changes a live row as Express's package would; whether it did.
+    async fn replace_exact(&self, key: &str, change: Change<'_>, now: Timestamp) -> Result<bool, StoreError> {
+        self.replace(key, change, now).await
+    }
 
     /// Changes a live row; whether it did.
     async fn replace(&self, key: &str, change: Change<'_>, now: Timestamp) -> Result<bool, StoreError>;
@@ -112,4 +155,10 @@ pub trait Rows: Send + Sync + 'static {
 
     /// Asks whether the database can serve.
     async fn check(&self) -> Result<(), StoreError>;
+}
+
+/// Whole seconds from `now`, rounded up.
+pub(super) fn seconds_until(expires: Timestamp, now: Timestamp) -> i64 {
+    let millis = expires.as_millis().saturating_sub(now.as_millis());
+    millis.div_euclid(1000) + i64::from(millis.rem_euclid(1000) > 0)
 }

@@ -1,6 +1,6 @@
 //! [`Connect`]: sessions in rows that Express's stores read and write too.
 
-use std::{cmp::Reverse, sync::Arc};
+use std::{cmp::Reverse, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use hallpass_session::{
@@ -37,7 +37,12 @@ impl<R: Rows> Connect<R> {
         Self { rows, text: Text::new(options) }
     }
 
-    fn key(&self, doing: &'static str, id: &SessionId) -> Result<String, StoreError> {
+    /// How long a session lives whose cookie does not say.
+    pub(super) fn ttl(&self) -> Duration {
+        self.text.ttl()
+    }
+
+    pub(super) fn key(&self, doing: &'static str, id: &SessionId) -> Result<String, StoreError> {
         let why = "only the hash of this session's id is known, and Express's stores need the id itself; \
                    sessions of the native layout cannot be moved to theirs";
         self.rows.key(id).ok_or_else(|| StoreError::new(doing, why))

@@ -52,6 +52,10 @@ impl Text {
         Self { ttl: options.ttl, cookie: template(&options.cookie), user_path: path }
     }
 
+    pub(super) fn ttl(&self) -> Duration {
+        self.ttl
+    }
+
     /// The session, if it is one and lives. `expires` is the row's end; `None`: it has none.
     pub(super) fn read(
         &self,

@@ -1,6 +1,8 @@
 //! Sessions as objects (`stringify: false`): BSON as JavaScript's `JSON.stringify` shows it, and back without changing the types of what
 //! stayed the same.
 
+use std::borrow::Cow;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use mongodb::bson::{Bson, DateTime, Document};
 use serde_json::{Map, Number, Value, json};
@@ -43,6 +45,49 @@ pub(super) fn merged(old: Option<&Bson>, new: &Value) -> Bson {
         (Some(Bson::DateTime(_)), Value::String(text)) => date(text).unwrap_or_else(|| text.as_str().into()),
         (_, new) => plain(new),
     }
+}
+
+/// JSON in which half a surrogate pair is what Node's driver stores for it: U+FFFD. BSON has no way to keep it.
+pub(super) fn without_halves(text: &str) -> Cow<'_, str> {
+    if !text.contains("\\ud") {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        let (before, escape) = rest.split_at(at);
+        out.push_str(before);
+        // Texts are as JavaScript writes them: whole pairs are letters, and what is escaped is half of one.
+        let is_half = escape
+            .strip_prefix("\\ud")
+            .is_some_and(|digits| digits.starts_with(['8', '9', 'a', 'b', 'c', 'd', 'e', 'f']));
+        let length = if is_half { 6 } else { 2 };
+        out.push_str(if is_half { "\u{fffd}" } else { &escape[..length] });
+        rest = &escape[length..];
+    }
+    out.push_str(rest);
+    out.into()
+}
+
+/// A session's cookie as Express's driver stores it: `expires` as a date, and what is not set as `null`.
+pub(super) fn cookie(cookie: &Document) -> Document {
+    const KEYS: [&str; 9] = [
+        "originalMaxAge",
+        "partitioned",
+        "priority",
+        "expires",
+        "secure",
+        "httpOnly",
+        "domain",
+        "path",
+        "sameSite",
+    ];
+    let value = |key: &str| cookie.get(key).cloned().unwrap_or(Bson::Null);
+    let mut stored: Document = KEYS.iter().map(|key| ((*key).to_owned(), value(key))).collect();
+    if let Some(expires) = cookie.get_str("expires").ok().and_then(date) {
+        stored.insert("expires", expires);
+    }
+    stored
 }
 
 /// The moment that JavaScript writes this way.
@@ -106,6 +151,14 @@ mod tests {
             "inner": { "date": "1970-01-01T00:00:00.000Z", "n": 1 },
         });
         assert_eq!(object(&everything()), expected);
+    }
+
+    #[test]
+    fn halves_of_pairs_are_replaced_and_nothing_else() {
+        assert_eq!(without_halves(r#"{"a":"x"}"#), r#"{"a":"x"}"#);
+        let text = r#"{"\\ud83d":"\ud83d \u0001 \\ude00\ude00"}"#;
+        let expected = "{\"\\\\ud83d\":\"\u{fffd} \\u0001 \\\\ude00\u{fffd}\"}";
+        assert_eq!(without_halves(text), expected);
     }
 
     #[test]

@@ -24,6 +24,10 @@ use crate::{
 const TEXT: u8 = b't';
 const OBJECT: u8 = b'o';
 
+/// What Node says when it reads an object as a text, and the other way round.
+const OBJECT_NOT_TEXT: Unreadable = Unreadable("\"[object Object]\" is not valid JSON");
+const TEXT_NOT_OBJECT: Unreadable = Unreadable("Cannot read properties of undefined (reading 'expires')");
+
 /// A collection of connect-mongo.
 pub struct Collection {
     pub(super) mongo: Mongo,
@@ -56,7 +60,7 @@ impl Collection {
     }
 
     async fn rows(&self, doing: &'static str, filter: Document) -> Result<Vec<Row>, StoreError> {
-        let found = self.sessions.find(filter).projection(doc! { "session": 1, "expires": 1 });
+        let found = self.sessions.find(filter).projection(shown());
         let mut found: Cursor<Document> = self.mongo.run(doing, found).await?;
         let mut rows = Vec::new();
         while self.mongo.run(doing, found.advance()).await? {
@@ -80,6 +84,11 @@ impl Collection {
     }
 }
 
+/// What is read of a document.
+fn shown() -> Document {
+    doc! { "session": 1, "expires": 1, "lastModified": 1 }
+}
+
 fn live(mut filter: Document, now: Timestamp) -> Document {
     filter.insert(
         "$or",
@@ -92,7 +101,8 @@ fn live(mut filter: Document, now: Timestamp) -> Document {
 fn row(document: &Document) -> Option<Row> {
     let key = document.get_str("_id").ok()?.to_owned();
     let bytes = bytes(document.get("session")?)?;
-    Some(Row { key, bytes: bytes.into(), expires: document.get_datetime("expires").ok().copied().map(time) })
+    let moment = |name: &str| document.get_datetime(name).ok().copied().map(time);
+    Some(Row { key, bytes: bytes.into(), expires: moment("expires"), last_modified: moment("lastModified") })
 }
 
 fn bytes(session: &Bson) -> Option<Vec<u8>> {
@@ -138,14 +148,13 @@ impl Rows for Collection {
             let sealed = self.crypto(move |sealer| sealer.seal(&plain)).await?;
             return Ok([&[TEXT][..], sealed.unwrap_or(text).as_bytes()].concat());
         }
-        let new: Value = serde_json::from_str(&text)
-            .map_err(|_| Unreadable("a session with half a character pair can only be stored as text"))?;
+        let new: Value = serde_json::from_str(&bson::without_halves(&text))
+            .map_err(|_| Unreadable("the session is nested too deeply to be stored as an object"))?;
         let mut object = bson::merged(old.map(value).as_ref(), &new);
         if let Some(cookie) =
             object.as_document_mut().and_then(|session| session.get_document_mut("cookie").ok())
-            && let Some(expires) = cookie.get_str("expires").ok().and_then(bson::date)
         {
-            cookie.insert("expires", expires);
+            *cookie = bson::cookie(cookie);
         }
         bytes(&object).ok_or(Unreadable("a session must be an object"))
     }
@@ -164,10 +173,61 @@ impl Rows for Collection {
         }
     }
 
+    /// A text where objects are configured, or the other way round, is an error to connect-mongo.
+    async fn decode_own(&self, bytes: &[u8]) -> Result<String, Unreadable> {
+        match (bytes.first(), self.stringify || self.sealer.is_some()) {
+            (Some(&OBJECT), true) if self.sealer.is_none() => Err(OBJECT_NOT_TEXT),
+            (Some(&TEXT), false) => Err(TEXT_NOT_OBJECT),
+            _ => self.decode(bytes).await,
+        }
+    }
+
+    fn touch_after(&self) -> std::time::Duration {
+        self.touch_after
+    }
+
+    async fn put(
+        &self,
+        doing: &'static str,
+        key: &str,
+        bytes: &[u8],
+        expires: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut set = self.set(bytes, now);
+        set.insert("expires", date(expires));
+        let mut change = self.stamps(doc! { "$set": set });
+        if self.timestamps {
+            change.insert("$setOnInsert", doc! { "createdAt": date(now) });
+        }
+        let written = self.sessions.update_one(doc! { "_id": key }, change).upsert(true);
+        self.mongo.run(doing, written).await.map(drop)
+    }
+
+    async fn prolong(
+        &self,
+        doing: &'static str,
+        key: &str,
+        expires: Timestamp,
+        noted: Option<Timestamp>,
+        _: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let mut set = doc! { "expires": date(expires) };
+        if let Some(noted) = noted {
+            set.insert("lastModified", date(noted));
+        }
+        let written = self.sessions.update_one(doc! { "_id": key }, self.stamps(doc! { "$set": set }));
+        Ok(self.mongo.run(doing, written).await?.matched_count == 1)
+    }
+
     async fn get(&self, doing: &'static str, key: &str, now: Timestamp) -> Result<Option<Row>, StoreError> {
         let found = self.sessions.find_one(live(doc! { "_id": key }, now));
-        let found = self.mongo.run(doing, found.projection(doc! { "session": 1, "expires": 1 })).await?;
-        Ok(found.as_ref().and_then(row))
+        let found = self.mongo.run(doing, found.projection(shown())).await?;
+        let touch_after = self.touch_after;
+        Ok(found
+            .as_ref()
+            .and_then(row)
+            .map(|row| Row { last_modified: row.last_modified.filter(|_| !touch_after.is_zero()), ..row }))
     }
 
     async fn insert(
@@ -245,7 +305,7 @@ impl Rows for Collection {
         now: Timestamp,
     ) -> Result<Option<Row>, StoreError> {
         let removed = self.sessions.find_one_and_delete(doc! { "_id": key });
-        let removed = self.mongo.run(doing, removed.projection(doc! { "session": 1, "expires": 1 })).await?;
+        let removed = self.mongo.run(doing, removed.projection(shown())).await?;
         Ok(removed.as_ref().and_then(row).filter(|row| row.expires.is_none_or(|expires| expires > now)))
     }
 

@@ -1,0 +1,241 @@
+//! [`Held`]: a request's session between its handler, the store and the response.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use http::HeaderValue;
+use serde_json::{Map, Value};
+
+use super::{
+    ExpressCookie, ExpressCookieError, ExpressError, ExpressFailure, Over, Profile, Races, Set, decision,
+    decision::Write,
+    machine::{Ending, Kept, Machine, Why},
+};
+use crate::{Keys, StoreError, Timestamp, session::Chain};
+
+/// How often a write is tried again when other requests of the same session come first.
+const MAX_CONFLICTS: u64 = 64;
+
+/// From this conflict on the retries wait a little.
+const PATIENT_FROM: u64 = 4;
+
+pub(crate) struct Held {
+    pub(super) profile: Arc<Profile>,
+    keys: Keys,
+    template: Map<String, Value>,
+    /// The request came over https.
+    secure: bool,
+    machine: Mutex<Machine>,
+}
+
+impl Held {
+    pub(super) fn new(
+        profile: Arc<Profile>,
+        keys: Keys,
+        template: Map<String, Value>,
+        secure: bool,
+        machine: Machine,
+    ) -> Self {
+        Self { profile, keys, template, secure, machine: Mutex::new(machine) }
+    }
+
+    /// No step leaves the machine half changed, so one that a panicking handler held is still good.
+    pub(super) fn machine(&self) -> MutexGuard<'_, Machine> {
+        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.profile.options.clock.now()
+    }
+
+    pub(super) fn new_cookie(&self) -> Result<ExpressCookie, ExpressCookieError> {
+        self.profile.new_cookie(&self.template, self.secure, self.now())
+    }
+
+    // --- what req.session does at once ---
+
+    /// `save`; `false` when the session has ended elsewhere.
+    pub(super) async fn save(&self) -> Result<bool, ExpressFailure> {
+        self.end_former().await?;
+        let present = self.machine().live.is_some();
+        if !present {
+            return Err(ExpressError::NoSession.into());
+        }
+        self.machine().note_save();
+        Ok(self.set().await?)
+    }
+
+    pub(super) async fn reload(&self) -> Result<(), ExpressFailure> {
+        let id = self.machine().id.clone();
+        let now = self.now();
+        let fetched = self.profile.store.get(&id, now).await?.ok_or(ExpressError::NotFound)?;
+        Ok(self.machine().reloaded(fetched, now)?)
+    }
+
+    /// `regenerate`: the session is another even when the old one could not be destroyed.
+    pub(super) async fn regenerate(&self) -> Result<(), ExpressFailure> {
+        let id = self.machine().id.clone();
+        let destroyed = self.profile.store.destroy(&id, self.now()).await;
+        let cookie = self.new_cookie()?;
+        self.machine().regenerated(self.profile.options.ids.generate(), cookie);
+        destroyed?;
+        Ok(())
+    }
+
+    /// `destroy`: `req.session` is gone even when the store fails.
+    pub(super) async fn destroy(&self) -> Result<(), ExpressFailure> {
+        let id = {
+            let mut machine = self.machine();
+            machine.live = None;
+            machine.kept = None;
+            machine.id.clone()
+        };
+        self.profile.store.destroy(&id, self.now()).await?;
+        Ok(())
+    }
+
+    // --- the end of the request ---
+
+    /// Does what is left to do before the response head leaves; the `Set-Cookie` it owes.
+    pub(crate) async fn finish(&self) -> Result<Option<HeaderValue>, StoreError> {
+        let cleared = self.end_former().await?;
+        let later = self.machine().later;
+        if !later {
+            self.end().await?;
+        }
+        let cookie = self.head()?;
+        let gone = self.machine().gone;
+        Ok(if gone { None } else { cookie.or(cleared) })
+    }
+
+    /// The cookie that goes with the response head.
+    fn head(&self) -> Result<Option<HeaderValue>, StoreError> {
+        let mut machine = self.machine();
+        if !decision::sends_cookie(machine.facts(), &self.profile.options) {
+            return Ok(None);
+        }
+        if machine.live.as_ref().is_some_and(|live| live.cookie.is_secure()) && !self.secure {
+            self.profile.warn_of_insecure();
+            return Ok(None);
+        }
+        machine.touch_once(self.now()).map_err(broken)?;
+        let value = self.keys.sign(&machine.id);
+        let cookie =
+            machine.live.as_ref().map(|live| live.cookie.set_cookie(&self.profile.options.name, &value));
+        match cookie {
+            Some(Ok(cookie)) => Ok(HeaderValue::try_from(cookie).ok()),
+            Some(Err(error)) => {
+                // The session is saved all the same, as in Express.
+                tracing::error!(event = "session_cookie_not_sent", error = %error);
+                Ok(None)
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// Writes the session as the decision says.
+    pub(super) async fn end(&self) -> Result<(), StoreError> {
+        let write = {
+            let mut machine = self.machine();
+            if machine.gone {
+                return Ok(());
+            }
+            machine.touch_once(self.now()).map_err(broken)?;
+            decision::write(machine.facts(), &self.profile.options)
+        };
+        match write {
+            Write::Nothing => Ok(()),
+            Write::Touch => {
+                self.touch().await;
+                Ok(())
+            }
+            Write::Destroy => {
+                let id = self.machine().id.clone();
+                self.profile.store.destroy(&id, self.now()).await.map(drop)
+            }
+            Write::Set => {
+                self.machine().note_save();
+                self.set().await.map(drop)
+            }
+        }
+    }
+
+    /// Stores the session; `false` when it has ended elsewhere, and its changes are dropped.
+    async fn set(&self) -> Result<bool, StoreError> {
+        let (store, now) = (&self.profile.store, self.now());
+        for conflicts in 0..MAX_CONFLICTS {
+            let Some((id, mut whole, expires, kept)) = self.to_store() else { return Ok(false) };
+            let over = kept.as_ref().map_or(Over::Anything, |kept| Over::Version(&kept.version));
+            match store.set(&id, &mut whole, expires, over, now).await? {
+                Set::Done(version) => {
+                    let mut machine = self.machine();
+                    if let Some(live) = &mut machine.live {
+                        live.keep_only(&whole);
+                    }
+                    machine.kept = Some(Kept { version, document: whole });
+                    return Ok(true);
+                }
+                Set::Gone => break,
+                Set::Conflict => {}
+            }
+            if conflicts >= PATIENT_FROM {
+                tokio::time::sleep(Duration::from_millis(conflicts)).await;
+            }
+            let Some(newer) = store.get(&id, now).await? else { break };
+            let mut machine = self.machine();
+            if let (Some(live), Some(kept)) = (&mut machine.live, kept) {
+                live.rebase(&kept.document, &newer.session);
+            }
+            machine.kept = Some(Kept { version: newer.version, document: newer.session });
+        }
+        self.machine().gone = true;
+        Ok(false)
+    }
+
+    /// What is to be stored, and what of it is known to be there.
+    fn to_store(&self) -> Option<(crate::SessionId, crate::Document, Option<Timestamp>, Option<Kept>)> {
+        let machine = self.machine();
+        let live = machine.live.as_ref()?;
+        let kept = machine.kept.clone().filter(|_| self.profile.options.races == Races::Settled);
+        Some((machine.id.clone(), live.whole(), live.cookie.expires_at(), kept))
+    }
+
+    /// A use that could not be noted shortens the session a little; that is no reason to fail the request.
+    async fn touch(&self) {
+        let Some((id, whole, expires, _)) = self.to_store() else { return };
+        match self.profile.store.touch(&id, &whole, expires, self.now()).await {
+            Ok(true) => {}
+            Ok(false) => tracing::debug!(event = "session_touch_missed", session = %id.handle()),
+            Err(error) => {
+                tracing::warn!(event = "session_touch_failed", session = %id.handle(), error = %Chain(&error));
+            }
+        }
+    }
+
+    /// Ends the session that this request signed out of, or moved from; the cookie that makes the browser forget it.
+    async fn end_former(&self) -> Result<Option<HeaderValue>, StoreError> {
+        let ending = self.machine().ending.take();
+        let Some(Ending { id, why, cookie }) = ending else { return Ok(None) };
+        let existed = self.profile.store.destroy(&id, self.now()).await?;
+        let mut machine = self.machine();
+        let kept = machine.kept.take();
+        if why == Why::Logout {
+            let cleared = cookie.clear_cookie(&self.profile.options.name).ok();
+            return Ok(cleared.and_then(|cookie| HeaderValue::try_from(cookie).ok()));
+        }
+        if !existed && self.profile.options.races == Races::Settled {
+            match (why, &mut machine.live, kept) {
+                // Somebody logged out while somebody logged in: nothing of the old session may come along.
+                (Why::Login, Some(live), Some(kept)) => live.rebase(&kept.document, &crate::Document::new()),
+                _ => machine.gone = true,
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn broken(error: ExpressCookieError) -> StoreError {
+    StoreError::new("save a session", error)
+}

@@ -1,0 +1,347 @@
+//! What express-session remembers of one request, and its decision at the end; all without waiting for anything.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, value::RawValue};
+
+use super::{
+    ExpressCookie, ExpressCookieError, ExpressError, Fetched, Version, decision::Facts, js, meta::META,
+};
+use crate::{Document, SessionId, Timestamp};
+
+/// express-session's own key.
+pub(super) const COOKIE: &str = "cookie";
+
+/// What every `Session` object has by itself; stored keys of these names are dropped when it is made.
+const RESERVED: [&str; 20] = [
+    "id",
+    "req",
+    "touch",
+    "resetMaxAge",
+    "save",
+    "reload",
+    "destroy",
+    "regenerate",
+    "constructor",
+    "toString",
+    "valueOf",
+    "hasOwnProperty",
+    "isPrototypeOf",
+    "propertyIsEnumerable",
+    "toLocaleString",
+    "__proto__",
+    "__defineGetter__",
+    "__lookupGetter__",
+    "__defineSetter__",
+    "__lookupSetter__",
+];
+
+/// `req.session`.
+#[derive(Clone)]
+pub(super) struct Live {
+    pub(super) cookie: ExpressCookie,
+    /// The data; `cookie` keeps its place in it.
+    document: Document,
+    /// Whether a save of it is noticed: sessions made by `regenerate` are not, in express-session.
+    pub(super) wrapped: bool,
+}
+
+/// The session as it stands in the store.
+#[derive(Clone)]
+pub(super) struct Kept {
+    pub(super) version: Version,
+    pub(super) document: Document,
+}
+
+/// A session that this request ends, once the handler is done.
+#[derive(Clone)]
+pub(super) struct Ending {
+    pub(super) id: SessionId,
+    pub(super) why: Why,
+    /// Its cookie, to clear it with.
+    pub(super) cookie: ExpressCookie,
+}
+
+/// Why a session ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    Logout,
+    /// Its data moves to a new id.
+    Renewal,
+    /// The same, because somebody signed in.
+    Login,
+}
+
+/// One request's session.
+#[derive(Clone)]
+pub(super) struct Machine {
+    /// The id that a correctly signed cookie brought.
+    pub(super) cookie_id: Option<SessionId>,
+    /// `req.sessionID`.
+    pub(super) id: SessionId,
+    /// `req.session`.
+    pub(super) live: Option<Live>,
+    original_id: SessionId,
+    original: String,
+    /// The session as it was last known to be saved.
+    saved: Option<String>,
+    pub(super) touched: bool,
+    pub(super) kept: Option<Kept>,
+    pub(super) ending: Option<Ending>,
+    /// The response is made by somebody who says when it ends.
+    pub(super) later: bool,
+    /// The session has ended elsewhere.
+    pub(super) gone: bool,
+}
+
+impl Live {
+    pub(super) fn new(cookie: ExpressCookie, wrapped: bool) -> Self {
+        let mut document = Document::new();
+        let place = RawValue::from_string("{}".to_owned());
+        if let Ok(place) = place {
+            document.insert_raw(COOKIE, place);
+        }
+        Self { cookie, document, wrapped }
+    }
+
+    /// The session in a stored document.
+    pub(super) fn stored(stored: &Document, wrapped: bool, now: Timestamp) -> Result<Self, ExpressError> {
+        let cookie: Map<String, Value> = match stored.get::<Value>(COOKIE) {
+            Ok(Some(Value::Object(cookie))) => cookie,
+            Ok(Some(Value::Null)) => return Err(ExpressError::NullCookie),
+            Ok(None) | Err(_) => return Err(ExpressError::NoCookie),
+            Ok(Some(_)) => Map::new(),
+        };
+        let cookie = ExpressCookie::stored(&cookie, now)?;
+        let mut document = stored.clone();
+        for key in RESERVED {
+            document.remove(key);
+        }
+        Ok(Self { cookie, document, wrapped })
+    }
+
+    pub(super) fn raw(&self, key: &str) -> Option<&RawValue> {
+        self.document.get_raw(key).filter(|_| key != COOKIE)
+    }
+
+    pub(super) fn set(&mut self, key: &str, value: Option<Box<RawValue>>) {
+        if key == COOKIE || RESERVED.contains(&key) {
+            return;
+        }
+        match value {
+            Some(value) => self.document.insert_raw(key, value),
+            None => drop(self.document.remove(key)),
+        }
+    }
+
+    pub(super) fn keys(&self) -> Vec<String> {
+        self.document.iter().map(|(key, _)| key.to_owned()).filter(|key| key != COOKIE).collect()
+    }
+
+    pub(super) fn clear(&mut self) {
+        for key in self.keys() {
+            self.document.remove(&key);
+        }
+    }
+
+    /// The whole session, as it is to be stored.
+    pub(super) fn whole(&self) -> Document {
+        let mut whole = self.document.clone();
+        if let Ok(cookie) = RawValue::from_string(self.cookie.to_json()) {
+            whole.insert_raw(COOKIE, cookie);
+        }
+        whole
+    }
+
+    /// What changes are noticed by.
+    fn text(&self) -> String {
+        js::text(&self.document, Some(COOKIE))
+    }
+
+    /// What was changed since `base`, on top of `newest`.
+    pub(super) fn rebase(&mut self, base: &Document, newest: &Document) {
+        let mut merged = newest.clone();
+        for (key, value) in self.document.iter() {
+            if base.get_raw(key).is_none_or(|old| old.get() != value.get()) {
+                merged.insert_raw(key, value.to_owned());
+            }
+        }
+        for (key, _) in base.iter().filter(|(key, _)| self.document.get_raw(key).is_none()) {
+            merged.remove(key);
+        }
+        self.document = merged;
+    }
+
+    /// What a store took out.
+    pub(super) fn keep_only(&mut self, stored: &Document) {
+        for key in self.keys() {
+            if stored.get_raw(&key).is_none() {
+                self.document.remove(&key);
+            }
+        }
+    }
+}
+
+impl Machine {
+    /// `generate`: a new session.
+    pub(super) fn generated(cookie_id: Option<SessionId>, id: SessionId, cookie: ExpressCookie) -> Self {
+        let live = Live::new(cookie, true);
+        Self {
+            cookie_id,
+            original_id: id.clone(),
+            id,
+            original: live.text(),
+            live: Some(live),
+            saved: None,
+            touched: false,
+            kept: None,
+            ending: None,
+            later: false,
+            gone: false,
+        }
+    }
+
+    /// `inflate`: the session that the store has.
+    pub(super) fn inflated(
+        id: SessionId,
+        fetched: Fetched,
+        resave: bool,
+        now: Timestamp,
+    ) -> Result<Self, ExpressError> {
+        let live = Live::stored(&fetched.session, true, now)?;
+        let original = js::text(&fetched.session, Some(COOKIE));
+        Ok(Self {
+            cookie_id: Some(id.clone()),
+            original_id: id.clone(),
+            id,
+            live: Some(live),
+            saved: (!resave).then(|| original.clone()),
+            original,
+            touched: false,
+            kept: Some(Kept { version: fetched.version, document: fetched.session }),
+            ending: None,
+            later: false,
+            gone: false,
+        })
+    }
+
+    /// `regenerate`, once the old session is destroyed: another session, whose saves go unnoticed.
+    pub(super) fn regenerated(&mut self, id: SessionId, cookie: ExpressCookie) {
+        self.id = id;
+        self.live = Some(Live::new(cookie, false));
+        self.kept = None;
+        self.gone = false;
+    }
+
+    /// `reload`, once the store has answered.
+    pub(super) fn reloaded(&mut self, fetched: Fetched, now: Timestamp) -> Result<(), ExpressError> {
+        let wrapped = self.live.as_ref().is_none_or(|live| live.wrapped);
+        self.live = Some(Live::stored(&fetched.session, wrapped, now)?);
+        self.kept = Some(Kept { version: fetched.version, document: fetched.session });
+        Ok(())
+    }
+
+    /// Notes that the session is about to be saved as it is.
+    pub(super) fn note_save(&mut self) {
+        if let Some(live) = self.live.as_ref().filter(|live| live.wrapped) {
+            self.saved = Some(live.text());
+        }
+    }
+
+    /// The session gets a new id at the end of the request, and keeps its data.
+    pub(super) fn renew(&mut self, id: SessionId, why: Why) {
+        if let Some(ending) = self.ending.as_mut().filter(|ending| ending.why != Why::Logout) {
+            // The id is new already.
+            ending.why = why;
+            return;
+        }
+        if let (None, Some(_), Some(live)) = (&self.ending, &self.kept, &self.live) {
+            self.ending = Some(Ending { id: self.id.clone(), why, cookie: live.cookie.clone() });
+        }
+        self.id = id;
+    }
+
+    /// The session ends; what is set from now on begins another.
+    pub(super) fn end(&mut self, id: SessionId, cookie: ExpressCookie) {
+        self.renew(id.clone(), Why::Logout);
+        let (cookie_id, later, ending) = (self.cookie_id.take(), self.later, self.ending.take());
+        *self = Self { ending, later, ..Self::generated(cookie_id, id, cookie) };
+    }
+
+    /// Begins the lifetime anew, once a request.
+    pub(super) fn touch_once(&mut self, now: Timestamp) -> Result<(), ExpressCookieError> {
+        if let Some(live) = self.live.as_mut().filter(|_| !self.touched) {
+            live.cookie.reset_max_age(now)?;
+            self.touched = true;
+        }
+        Ok(())
+    }
+
+    /// What the decision is made on.
+    pub(super) fn facts(&self) -> Facts {
+        let text = self.live.as_ref().map(Live::text);
+        let same = self.original_id == self.id;
+        Facts {
+            present: text.is_some(),
+            same_id: self.cookie_id.as_ref() == Some(&self.id),
+            modified: text.as_ref().is_some_and(|text| !same || *text != self.original),
+            saved: same && text.is_some() && self.saved == text,
+            noted: self.saved.is_some(),
+            lasting: self.live.as_ref().is_some_and(|live| live.cookie.is_lasting()),
+        }
+    }
+
+    /// Whose session it is: whom the data names at `path`, or who was noted.
+    pub(super) fn user(&self, path: &str) -> Option<Arc<str>> {
+        named(&self.live.as_ref()?.document, path)
+    }
+
+    /// Makes the data name a user.
+    pub(super) fn name(&mut self, path: &str, user: &str) {
+        if let Some(live) = &mut self.live {
+            let (first, rest) = path.split_once('.').unwrap_or((path, ""));
+            let inner = live.document.get::<Value>(first).ok().flatten();
+            let value = placed(inner, rest, user).to_string();
+            live.set(first, js::canonical(&value).ok());
+        }
+    }
+
+    /// What is ours in the session.
+    pub(super) fn meta(&self) -> Map<String, Value> {
+        let meta = self.live.as_ref().and_then(|live| live.document.get(META).ok().flatten());
+        meta.unwrap_or_default()
+    }
+
+    pub(super) fn set_meta(&mut self, meta: Map<String, Value>) {
+        if let Some(live) = &mut self.live {
+            live.set(META, js::canonical(&Value::Object(meta).to_string()).ok());
+        }
+    }
+}
+
+fn named(document: &Document, path: &str) -> Option<Arc<str>> {
+    let (first, rest) = path.split_once('.').unwrap_or((path, ""));
+    let value: Value = document.get(first).ok().flatten()?;
+    let value =
+        rest.split('.').filter(|key| !key.is_empty()).try_fold(value, |value, key| value.get(key).cloned());
+    match value? {
+        Value::String(id) if !id.is_empty() => Some(id.into()),
+        Value::Number(id) => Some(id.to_string().into()),
+        _ => None,
+    }
+}
+
+/// `user` at this path inside of `value`.
+fn placed(value: Option<Value>, path: &str, user: &str) -> Value {
+    if path.is_empty() {
+        return user.into();
+    }
+    let (first, rest) = path.split_once('.').unwrap_or((path, ""));
+    let mut object = match value {
+        Some(Value::Object(object)) => object,
+        _ => Map::new(),
+    };
+    let inner = object.get(first).cloned();
+    object.insert(first.to_owned(), placed(inner, rest, user));
+    Value::Object(object)
+}

@@ -1,0 +1,175 @@
+//! What [`Session`](crate::Session) does in this profile.
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::{Map, Value, value::RawValue};
+
+use super::{ExpressFailure, Held, js, machine::Why, meta};
+use crate::{Lifetime, SessionId, StoreError, Timestamp};
+
+/// How long a session lives whose cookie goes with the browser, as far as anybody but its store can tell.
+const UNKNOWN_IDLE: Duration = Duration::from_secs(24 * 3600);
+
+impl Held {
+    pub(crate) fn raw(&self, key: &str) -> Option<Box<RawValue>> {
+        self.machine().live.as_ref()?.raw(key).map(ToOwned::to_owned)
+    }
+
+    pub(crate) fn insert_raw(&self, key: &str, value: &RawValue) {
+        if let Some(live) = &mut self.machine().live {
+            // What the handler made is JSON; what JavaScript could not read back would be too deep.
+            live.set(key, Some(js::canonical(value.get()).unwrap_or_else(|_| value.to_owned())));
+        }
+    }
+
+    pub(crate) fn remove(&self, key: &str) -> bool {
+        let mut machine = self.machine();
+        let Some(live) = machine.live.as_mut().filter(|live| live.raw(key).is_some()) else { return false };
+        live.set(key, None);
+        true
+    }
+
+    pub(crate) fn clear(&self) {
+        if let Some(live) = &mut self.machine().live {
+            live.clear();
+        }
+    }
+
+    pub(crate) fn keys(&self) -> Vec<String> {
+        let mut keys = self.machine().live.as_ref().map(super::machine::Live::keys).unwrap_or_default();
+        keys.retain(|key| key != meta::META);
+        keys
+    }
+
+    pub(crate) fn renew(&self) {
+        let id = self.profile.options.ids.generate();
+        self.machine().renew(id, Why::Renewal);
+    }
+
+    pub(crate) fn establish(&self, user: &str) {
+        let (path, id) = (&self.profile.options.user_path, self.profile.options.ids.generate());
+        let now = self.now();
+        let mut machine = self.machine();
+        let former = machine.user(path);
+        if former.as_ref().is_some_and(|former| **former != *user)
+            && let Some(live) = &mut machine.live
+        {
+            live.clear();
+        }
+        if former.as_deref() != Some(user) {
+            machine.name(path, user);
+        }
+        let mut meta = noted(machine.meta(), now);
+        meta.insert("authenticated".to_owned(), now.as_millis().into());
+        meta.insert("created".to_owned(), now.as_millis().into());
+        machine.set_meta(meta);
+        machine.renew(id, Why::Login);
+    }
+
+    pub(crate) fn reauthenticate(&self) {
+        if self.user().is_some() {
+            self.note("authenticated", self.now().as_millis().into());
+            self.renew();
+        }
+    }
+
+    /// Ends the session. A cookie that the options do not allow cannot begin another.
+    pub(crate) fn end_session(&self) {
+        let id = self.profile.options.ids.generate();
+        let cookie = self.new_cookie();
+        let mut machine = self.machine();
+        match cookie {
+            Ok(cookie) => machine.end(id, cookie),
+            Err(_) => machine.live = None,
+        }
+    }
+
+    pub(crate) fn unset(&self) {
+        self.machine().live = None;
+    }
+
+    pub(crate) fn lifetime(&self) -> Lifetime {
+        let machine = self.machine();
+        let meta = machine.meta();
+        let left = machine.live.as_ref().and_then(|live| live.cookie.max_age(self.now()));
+        let idle = left.and_then(|left| u64::try_from(left).ok()).map(Duration::from_millis);
+        Lifetime {
+            idle: idle.unwrap_or(UNKNOWN_IDLE),
+            until: meta::time(&meta, "until"),
+            persistent: left.is_some(),
+        }
+    }
+
+    pub(crate) fn set_lifetime(&self, lifetime: Lifetime) {
+        let now = self.now();
+        let idle = u64::try_from(lifetime.idle.as_millis()).unwrap_or(u64::MAX);
+        if let Some(live) = self.machine().live.as_mut().filter(|_| lifetime.persistent) {
+            // A number is always a lifetime.
+            let _ = live.cookie.set("maxAge", idle.into(), now);
+        }
+        // express-session saves no session whose cookie alone has changed.
+        self.note("idle", idle.into());
+        if let Some(until) = lifetime.until {
+            self.note("until", until.as_millis().into());
+        }
+    }
+
+    pub(crate) fn authenticated(&self) -> Option<Timestamp> {
+        meta::time(&self.machine().meta(), "authenticated")
+    }
+
+    pub(crate) fn user(&self) -> Option<Arc<str>> {
+        self.machine().user(&self.profile.options.user_path)
+    }
+
+    pub(crate) fn set_label(&self, label: &str) {
+        self.note("label", label.into());
+    }
+
+    /// The id, once the session is stored.
+    pub(crate) fn stored_id(&self) -> Option<SessionId> {
+        let machine = self.machine();
+        machine.kept.as_ref().map(|_| machine.id.clone())
+    }
+
+    /// Begins the lifetime anew; what `touch` cannot do is told at the end of the request.
+    pub(crate) fn touch_cookie(&self) {
+        let now = self.now();
+        if let Some(live) = &mut self.machine().live {
+            let _ = live.cookie.reset_max_age(now);
+        }
+    }
+
+    pub(crate) async fn reload_session(&self) -> Result<bool, StoreError> {
+        match self.reload().await {
+            Ok(()) => Ok(true),
+            Err(ExpressFailure::Session(_)) => Ok(false),
+            Err(ExpressFailure::Store(error)) => Err(error),
+        }
+    }
+
+    pub(crate) async fn save_session(&self) -> Result<bool, StoreError> {
+        match self.save().await {
+            Ok(saved) => Ok(saved),
+            Err(ExpressFailure::Session(_)) => Ok(false),
+            Err(ExpressFailure::Store(error)) => Err(error),
+        }
+    }
+
+    fn note(&self, name: &str, value: Value) {
+        let now = self.now();
+        let mut machine = self.machine();
+        let mut meta = noted(machine.meta(), now);
+        meta.insert(name.to_owned(), value);
+        machine.set_meta(meta);
+    }
+}
+
+/// What every note of ours holds.
+fn noted(mut meta: Map<String, Value>, now: Timestamp) -> Map<String, Value> {
+    for name in ["created", "seen"] {
+        meta.entry(name).or_insert_with(|| now.as_millis().into());
+    }
+    meta.entry("idle").or_insert_with(|| u64::try_from(UNKNOWN_IDLE.as_millis()).unwrap_or_default().into());
+    meta
+}
