@@ -57,7 +57,7 @@ impl<R: Rows> Connect<R> {
     ) -> Result<Option<Stored>, StoreError> {
         let text = self.rows.decode(&row.bytes).await.map_err(|error| StoreError::new(doing, error))?;
         let Some(mut record) = self.text.read(&text, row.expires, now) else { return Ok(None) };
-        record.document.set_source(row.bytes.clone());
+        record.document.set_source(source(&text, &row.bytes));
         Ok(Some(Stored { record: Arc::new(record), revision: revision(&row.bytes) }))
     }
 
@@ -133,16 +133,20 @@ impl<R: Rows> Connect<R> {
         now: Timestamp,
     ) -> Result<Result<Version, Updated>, StoreError> {
         let key = self.key(doing, id)?;
-        let loaded = record.document.source().filter(|bytes| revision(bytes) == expected);
-        let bytes = match loaded {
-            Some(bytes) => bytes.clone(),
+        let loaded = record.document.source().and_then(|source| loaded(source));
+        let loaded = loaded.filter(|(_, bytes)| revision(bytes) == expected);
+        let (text, bytes) = match loaded {
+            Some((text, bytes)) => (Some(text.to_owned()), bytes.into()),
             None => match self.rows.get(doing, &key, now).await? {
                 None => return Ok(Err(Updated::Gone)),
                 Some(row) if revision(&row.bytes) != expected => return Ok(Err(Updated::Conflict)),
-                Some(row) => row.bytes,
+                Some(row) => (None, row.bytes),
             },
         };
-        let text = self.rows.decode(&bytes).await.map_err(|error| StoreError::new(doing, error))?;
+        let text = match text {
+            Some(text) => text,
+            None => self.rows.decode(&bytes).await.map_err(|error| StoreError::new(doing, error))?,
+        };
         if Text::until(&text).is_some_and(|until| until <= now) {
             return Ok(Err(Updated::Gone));
         }
@@ -167,7 +171,8 @@ impl<R: Rows> Connect<R> {
         record: &SessionRecord,
         old: Option<&Version>,
     ) -> Result<Vec<u8>, StoreError> {
-        let template = record.document.source().and_then(|source| std::str::from_utf8(source).ok());
+        // A session that comes from another store of this kind keeps its cookie.
+        let template = record.document.source().and_then(|source| loaded(source)).map(|(text, _)| text);
         let before = old.map(|old| old.text.as_str()).or(template);
         let text = self.text.write(record, before).map_err(|error| StoreError::new(doing, error))?;
         let encoded = self.rows.encode(text, old.map(|old| &*old.bytes)).await;
@@ -317,20 +322,25 @@ impl<R: Rows> SessionStore for Connect<R> {
         limit: usize,
         now: Timestamp,
     ) -> Result<Vec<(SessionId, Stored)>, StoreError> {
-        let doing = "export sessions";
-        let mut page = self.page(doing, after, limit, now).await?;
-        for (_, stored) in &mut page {
-            let Some(bytes) = stored.record.document.source() else { continue };
-            let text = self.rows.decode(bytes).await.map_err(|error| StoreError::new(doing, error))?;
-            // Another store of this kind keeps the cookie as it is in the text, but would not understand our bytes.
-            Arc::make_mut(&mut stored.record).document.set_source(text.into_bytes().into());
-        }
-        Ok(page)
+        self.page("export sessions", after, limit, now).await
     }
 
     async fn check(&self) -> Result<(), StoreError> {
         self.rows.check().await
     }
+}
+
+/// What a document was read from, in words that all stores of this kind understand: the JSON text, and after a zero byte, which no JSON
+/// has, what was stored if it was not the text itself.
+fn source(text: &str, bytes: &Arc<[u8]>) -> Arc<[u8]> {
+    if text.as_bytes() == &**bytes { bytes.clone() } else { [text.as_bytes(), &[0], bytes].concat().into() }
+}
+
+/// The text and the stored bytes in a source.
+fn loaded(source: &[u8]) -> Option<(&str, &[u8])> {
+    let end = source.iter().position(|byte| *byte == 0);
+    let text = std::str::from_utf8(&source[..end.unwrap_or(source.len())]).ok()?;
+    Some((text, end.map_or(source, |end| &source[end + 1..])))
 }
 
 fn listed(id: &SessionId, record: &SessionRecord) -> Listed {

@@ -16,15 +16,15 @@ use ring::{
     pbkdf2,
 };
 
-use super::{super::rows::Unreadable, kruptein};
+use super::{super::rows::Unreadable, kruptein::Kruptein};
 
 /// How connect-mongo is told to encrypt.
 #[derive(Clone, Debug)]
 pub enum Crypto {
     /// `cryptoAdapter: createWebCryptoAdapter(…)`.
     WebCrypto(WebCrypto),
-    /// `crypto: { secret }` or `createKrupteinAdapter(…)`, with kruptein's defaults there. A key is derived for each session read or
-    /// written, which takes milliseconds; the Web Crypto adapter derives one key once.
+    /// `crypto: { secret }` or `createKrupteinAdapter(…)`, with kruptein's defaults there. Express derives a key for each session that it
+    /// writes, and what it wrote takes milliseconds here when it is first read; the Web Crypto adapter derives one key once.
     Kruptein(Secret<String>),
 }
 
@@ -79,20 +79,20 @@ impl WebCrypto {
 /// An encryption with its key.
 pub(super) enum Sealer {
     WebCrypto { key: Secret<[u8; 32]>, cipher: Cipher, encoding: Encoding },
-    Kruptein(Secret<String>),
+    Kruptein(Kruptein),
 }
 
 pub(super) const TAMPERED: Unreadable = Unreadable(
-    "the stored session was not encrypted with this secret, or was changed; look at connect.crypto_secret",
+    "the stored session was not encrypted with this secret, or was changed; look at connect.mongo.crypto_secret",
 );
 pub(super) const NOT_ENCRYPTED: Unreadable =
-    Unreadable("the stored session is not encrypted as configured; look at connect.crypto");
+    Unreadable("the stored session is not encrypted as configured; look at connect.mongo.crypto");
 
 impl Sealer {
     /// Derives the key, if it is one for all: this takes a while.
     pub(super) fn new(crypto: &Crypto) -> Self {
         match crypto {
-            Crypto::Kruptein(secret) => Self::Kruptein(secret.clone()),
+            Crypto::Kruptein(secret) => Self::Kruptein(Kruptein::new(secret.clone())),
             Crypto::WebCrypto(WebCrypto { secret, cipher, encoding, salt, iterations }) => {
                 let mut key = [0; 32];
                 let secret = secret.expose().as_bytes();
@@ -104,7 +104,7 @@ impl Sealer {
 
     pub(super) fn seal(&self, text: &str) -> String {
         match self {
-            Self::Kruptein(secret) => kruptein::seal(secret, text),
+            Self::Kruptein(kruptein) => kruptein.seal(text),
             Self::WebCrypto { key, cipher: Cipher::AesGcm, encoding } => {
                 let nonce: [u8; 12] = random();
                 encoding.encode(
@@ -123,7 +123,7 @@ impl Sealer {
 
     pub(super) fn open(&self, sealed: &str) -> Result<String, Unreadable> {
         let plain = match self {
-            Self::Kruptein(secret) => return kruptein::open(secret, sealed),
+            Self::Kruptein(kruptein) => return kruptein.open(sealed),
             Self::WebCrypto { key, cipher, encoding } => {
                 let bytes = encoding.decode(sealed).ok_or(NOT_ENCRYPTED)?;
                 match cipher {
