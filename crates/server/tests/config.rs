@@ -246,3 +246,64 @@ fn a_variable_that_is_no_text_and_a_broken_template_are_found_before_the_start()
     let (code, printed) = check(folder.path(), None, &templates, &[]);
     assert!(code == 1 && printed.contains("a template cannot be used"), "{printed}");
 }
+
+#[test]
+fn layouts_that_cannot_be_and_options_that_nobody_heeds_are_told() {
+    for (config, expected) in [
+        ("[session]\nlayout = \"connect\"", "session.layout: sessions in SQLite have the native layout"),
+        (
+            "sessions = \"redis://x\"\n[session]\nlayout = \"connect\"\n[connect.mongo]\nstringify = false",
+            "connect.mongo.stringify: is only for sessions that are shared with connect-mongo",
+        ),
+        ("[connect]\nuser_path = \"a\"", "connect.user_path: is only for sessions that are shared"),
+        (
+            "[connect.mongo]\ncrypto = \"kruptein\"\ncrypto_salt = \"s\"",
+            "connect.mongo.crypto_salt: is only for connect.mongo.crypto = \"webcrypto\"",
+        ),
+        ("[connect.mongo]\ncrypto = \"webcrypto\"", "connect.mongo.crypto_secret: is empty"),
+        ("[connect.mongo]\ncrypto_secret = \"hunter2\"", "connect.mongo.crypto_secret: is only for"),
+        (
+            "[connect.mongo]\nauto_remove_interval = \"5m\"",
+            "is only for connect.mongo.auto_remove = \"interval\"",
+        ),
+        ("[connect.mongo]\ntransform_id = \"prefix\"", "connect.mongo.transform_prefix: is empty"),
+        ("[connect.pg]\ncolumn_names = [\"a\", \"a\", \"b\"]", "are three different names"),
+        ("[connect.redis]\nttl = \"0s\"", "connect.redis.ttl: must be at least 1s"),
+        ("[connect.redis]\nprefix = \"hallpass:\"", "must not begin with hallpass:"),
+        ("[connect.redis]\nprefx = \"x\"", "did you mean connect.redis.prefix?"),
+        ("[moving]\nlayout = \"connect\"", "moving.layout: is only for a move"),
+        ("[moving]\nfrom = \"sqlite:hallpass.db\"", "moving.from: is where sessions are kept already"),
+        (
+            "sessions = \"redis://x\"\n[moving]\nfrom = \"sqlite:hallpass.db\"",
+            "moving.from: is where accounts are kept already; give moving.sessions_only = true",
+        ),
+    ] {
+        let printed = told(config);
+        assert!(printed.contains(expected), "expected {expected:?} of\n{config}\nin:\n{printed}");
+        assert!(!printed.contains("hunter2"), "{printed}");
+    }
+    for config in [
+        "sessions = \"redis://x\"\n[session]\nlayout = \"connect\"\n[connect.redis]\nprefix = \"\"\ndisable_touch = true",
+        "database = \"postgres://x\"\n[moving]\nfrom = \"mongodb://y\"\nlayout = \"connect\"\n[connect.mongo]\ncrypto = \"kruptein\"\ncrypto_secret = \"hunter2\"",
+        "database = \"mongodb://y\"\n[moving]\nfrom = \"mongodb://y\"\nlayout = \"connect\"",
+    ] {
+        let printed = told(config);
+        assert!(!printed.contains("cannot be used") && !printed.contains("hunter2"), "{config}:\n{printed}");
+    }
+}
+
+#[test]
+fn a_secret_shared_with_express_may_stand_in_a_file_and_is_taken_as_it_stands() {
+    let folder = TempDir::new().unwrap();
+    let secret = write(&folder, "crypto", " # hunter2 \n");
+    let environment = [
+        ("HALLPASS__SESSIONS", "mongodb://x"),
+        ("HALLPASS__SESSION__LAYOUT", "connect"),
+        ("HALLPASS__CONNECT__MONGO__CRYPTO", "webcrypto"),
+        ("HALLPASS__CONNECT__MONGO__CRYPTO_SECRET_FILE", secret.to_str().unwrap()),
+    ];
+    let (code, printed) = check(folder.path(), None, &environment, &[]);
+    assert!(code == 0 && !printed.contains("hunter2"), "{printed}");
+    let from = "HALLPASS__CONNECT__MONGO__CRYPTO_SECRET_FILE";
+    assert_eq!(row(&printed, "connect.mongo.crypto_secret"), ["(hidden)", from]);
+}

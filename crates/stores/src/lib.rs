@@ -40,9 +40,9 @@ pub use connect::{ConnectRedis, ConnectRedisOptions};
 #[cfg(feature = "mongodb")]
 pub use mongo::Mongo;
 #[cfg(feature = "auth")]
-pub use moving::{Moved, Mover, Step};
+pub use moving::{Extent, Moved, Mover, Step};
 #[cfg(feature = "auth")]
-pub use open::{OpenOptions, Stores, StoresError, open_sessions};
+pub use open::{ConnectLayouts, Layout, OpenOptions, Stores, StoresError, open_sessions};
 #[cfg(feature = "postgres")]
 pub use postgres::Postgres;
 #[cfg(feature = "redis")]

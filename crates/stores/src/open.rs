@@ -23,14 +23,41 @@ pub struct Stores {
 pub struct OpenOptions {
     /// Whether a file that is not there is made. Default: yes.
     pub make: bool,
-    /// How to talk to servers.
+    /// How to talk to servers; also to those of the `connect` layouts.
     pub server: ServerOptions,
+    /// How sessions are stored. Default: native.
+    pub layout: Layout,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self { make: true, server: ServerOptions::default() }
+        Self { make: true, server: ServerOptions::default(), layout: Layout::default() }
     }
+}
+
+/// How sessions are stored. Users and records are always stored our way.
+#[derive(Clone, Debug, Default)]
+pub enum Layout {
+    /// Our way: ids are hashed, everything has its column.
+    #[default]
+    Native,
+    /// As Express's stores do it, so that an Express app shares the sessions: connect-mongo in MongoDB, connect-pg-simple in PostgreSQL,
+    /// connect-redis in Redis.
+    Connect(Box<ConnectLayouts>),
+}
+
+/// What each of Express's stores is configured with; the kind of the database decides which one counts.
+#[derive(Clone, Debug, Default)]
+pub struct ConnectLayouts {
+    /// connect-mongo.
+    #[cfg(feature = "mongodb")]
+    pub mongo: crate::ConnectMongoOptions,
+    /// connect-pg-simple.
+    #[cfg(feature = "postgres")]
+    pub pg: crate::ConnectPgOptions,
+    /// connect-redis.
+    #[cfg(feature = "redis")]
+    pub redis: crate::ConnectRedisOptions,
 }
 
 /// The URLs lead to no stores.
@@ -49,6 +76,11 @@ pub enum StoresError {
         /// What it takes.
         feature: &'static str,
     },
+    /// Express has no store of its own there.
+    #[error(
+        "sessions in SQLite have the native layout; the layout \"connect\" is for MongoDB, PostgreSQL and Redis, where an Express app keeps its sessions"
+    )]
+    NativeOnly,
     /// Accounts would be lost.
     #[error("Redis keeps sessions, not accounts; give it as the store of sessions, beside a database")]
     SessionsOnly,
@@ -79,7 +111,11 @@ impl Stores {
             StoreUrl::Postgres(url) => postgres(url.expose(), options).await?,
             StoreUrl::Redis(_) => return Err(StoresError::SessionsOnly),
         };
-        let Some(sessions) = sessions else { return Ok(stores) };
+        let sessions = match (sessions, &options.layout) {
+            (None, Layout::Native) => return Ok(stores),
+            (None, Layout::Connect(_)) => database,
+            (Some(sessions), _) => sessions,
+        };
         let sessions = open_sessions(sessions, options).await?;
         Ok(Self { sessions, ..stores })
     }
@@ -97,11 +133,28 @@ pub async fn open_sessions(
     url: &StoreUrl,
     options: &OpenOptions,
 ) -> Result<Arc<dyn SessionStore>, StoresError> {
+    if let Layout::Connect(layouts) = &options.layout {
+        return open_connect(url, layouts, &options.server).await;
+    }
     match url {
         StoreUrl::Sqlite(path) => Ok(sqlite(path, options)?.sessions),
         StoreUrl::Mongo(url) => Ok(mongodb(url.expose(), options).await?.sessions),
         StoreUrl::Postgres(url) => Ok(postgres(url.expose(), options).await?.sessions),
         StoreUrl::Redis(url) => redis(url.expose(), options).await,
+    }
+}
+
+/// Opens the store of sessions that Express has in a database of this kind.
+async fn open_connect(
+    url: &StoreUrl,
+    layouts: &ConnectLayouts,
+    server: &ServerOptions,
+) -> Result<Arc<dyn SessionStore>, StoresError> {
+    match url {
+        StoreUrl::Sqlite(_) => Err(StoresError::NativeOnly),
+        StoreUrl::Mongo(url) => connect_mongo(url.expose(), layouts, server).await,
+        StoreUrl::Postgres(url) => connect_pg(url.expose(), layouts, server).await,
+        StoreUrl::Redis(url) => connect_redis(url.expose(), layouts, server).await,
     }
 }
 
@@ -152,5 +205,65 @@ async fn redis(url: &str, options: &OpenOptions) -> Result<Arc<dyn SessionStore>
 
 #[cfg(not(feature = "redis"))]
 async fn redis(_: &str, _: &OpenOptions) -> Result<Arc<dyn SessionStore>, StoresError> {
+    Err(StoresError::NotBuilt { kind: "Redis", feature: "redis" })
+}
+
+#[cfg(feature = "mongodb")]
+async fn connect_mongo(
+    url: &str,
+    layouts: &ConnectLayouts,
+    server: &ServerOptions,
+) -> Result<Arc<dyn SessionStore>, StoresError> {
+    let mut options = layouts.mongo.clone();
+    options.connect.server = server.clone();
+    Ok(Arc::new(crate::ConnectMongo::connect(url, &options).await?))
+}
+
+#[cfg(not(feature = "mongodb"))]
+async fn connect_mongo(
+    _: &str,
+    _: &ConnectLayouts,
+    _: &ServerOptions,
+) -> Result<Arc<dyn SessionStore>, StoresError> {
+    Err(StoresError::NotBuilt { kind: "MongoDB", feature: "mongodb" })
+}
+
+#[cfg(feature = "postgres")]
+async fn connect_pg(
+    url: &str,
+    layouts: &ConnectLayouts,
+    server: &ServerOptions,
+) -> Result<Arc<dyn SessionStore>, StoresError> {
+    let mut options = layouts.pg.clone();
+    options.connect.server = server.clone();
+    Ok(Arc::new(crate::ConnectPg::connect(url, &options).await?))
+}
+
+#[cfg(not(feature = "postgres"))]
+async fn connect_pg(
+    _: &str,
+    _: &ConnectLayouts,
+    _: &ServerOptions,
+) -> Result<Arc<dyn SessionStore>, StoresError> {
+    Err(StoresError::NotBuilt { kind: "PostgreSQL", feature: "postgres" })
+}
+
+#[cfg(feature = "redis")]
+async fn connect_redis(
+    url: &str,
+    layouts: &ConnectLayouts,
+    server: &ServerOptions,
+) -> Result<Arc<dyn SessionStore>, StoresError> {
+    let mut options = layouts.redis.clone();
+    options.connect.server = server.clone();
+    Ok(Arc::new(crate::ConnectRedis::connect(url, &options).await?))
+}
+
+#[cfg(not(feature = "redis"))]
+async fn connect_redis(
+    _: &str,
+    _: &ConnectLayouts,
+    _: &ServerOptions,
+) -> Result<Arc<dyn SessionStore>, StoresError> {
     Err(StoresError::NotBuilt { kind: "Redis", feature: "redis" })
 }

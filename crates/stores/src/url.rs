@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf, str::FromStr};
 
 use hallpass_session::Secret;
 
-/// Where a store is. Prints without passwords.
+/// Where a store is. Prints without passwords. Equal when written the same way.
 #[derive(Clone, Debug)]
 pub enum StoreUrl {
     /// `sqlite:PATH`
@@ -15,6 +15,18 @@ pub enum StoreUrl {
     Postgres(Secret<String>),
     /// `redis://…`, `rediss://…`, `redis-sentinel://…`, `redis-cluster://…`; keeps sessions only
     Redis(Secret<String>),
+}
+
+impl PartialEq for StoreUrl {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Sqlite(one), Self::Sqlite(other)) => one == other,
+            (Self::Mongo(one), Self::Mongo(other))
+            | (Self::Postgres(one), Self::Postgres(other))
+            | (Self::Redis(one), Self::Redis(other)) => one.expose() == other.expose(),
+            _ => false,
+        }
+    }
 }
 
 /// The text names no store.

@@ -16,7 +16,7 @@ use hallpass_session::{
     SessionId, SessionRecord, SessionStore, StoreError, Stored, SystemClock, Timestamp, Touch, Updated,
     conformance::run_without,
 };
-use hallpass_stores::{Mover, Stores};
+use hallpass_stores::{Extent, Mover, Stores};
 
 fn stores() -> Stores {
     Stores {
@@ -196,7 +196,7 @@ async fn everything_is_brought_while_it_is_used_and_what_ended_stays_ended() {
     let count = Record { key: key.clone(), owner: None, body: "7".to_owned(), expires: None, version: 0 };
     assert_eq!(old.records.insert(&count, now).await.unwrap(), Inserted::Done);
     let mover = Mover::new(old.clone(), new.clone());
-    let found = mover.count(false).await.unwrap();
+    let found = mover.count(Extent::All).await.unwrap();
     assert_eq!((found.users, found.records, found.sessions), (3, 1, 3000));
 
     let moving = new.clone().moving_from(old.clone());
@@ -220,12 +220,12 @@ async fn everything_is_brought_while_it_is_used_and_what_ended_stays_ended() {
         })
     };
     let mut heard = Vec::new();
-    let moved = mover.run(false, |step, count| heard.push((step.to_string(), count))).await.unwrap();
+    let moved = mover.run(Extent::All, |step, count| heard.push((step.to_string(), count))).await.unwrap();
     stop.store(true, Ordering::SeqCst);
     uses.await.unwrap();
     assert_eq!((moved.users, moved.records, moved.refused), (3, 1, 0));
     assert!(heard.iter().any(|(step, _)| step == "sessions"));
-    assert_eq!(mover.count(false).await.unwrap().sessions, 0, "nothing is left behind");
+    assert_eq!(mover.count(Extent::All).await.unwrap().sessions, 0, "nothing is left behind");
     let ended = ended.lock().await;
     for (_, id) in &ids {
         assert_eq!(new.sessions.load(id, now).await.unwrap().is_some(), !ended.contains(id));
@@ -240,7 +240,7 @@ async fn whoever_has_a_taken_address_stays_where_it_is() {
     let (old, new, now) = (stores(), stores(), SystemClock.now());
     old.users.create(&user("ann", now)).await.unwrap();
     new.users.create(&User { id: UserId::new("other"), ..user("ann", now) }).await.unwrap();
-    let moved = Mover::new(old.clone(), new).run(false, |_, _| {}).await.unwrap();
+    let moved = Mover::new(old.clone(), new).run(Extent::All, |_, _| {}).await.unwrap();
     assert_eq!((moved.users, moved.refused), (0, 1));
     assert!(old.users.find(&UserId::new("ann")).await.unwrap().is_some());
 }

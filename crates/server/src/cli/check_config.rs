@@ -36,7 +36,7 @@ pub(super) fn run(output: &Output, global: &Global, check: CheckConfig) -> Resul
     let row = |setting: &Setting| -> Vec<Value> {
         let value = values.get(setting.path).map(ToString::to_string).unwrap_or_default();
         let value = match setting.kind {
-            Kind::Secrets if !value.is_empty() => "(hidden)".to_owned(),
+            Kind::Secrets | Kind::Secret if !value.is_empty() => "(hidden)".to_owned(),
             // Its `Display` leaves the password out.
             Kind::Url => value.parse::<StoreUrl>().map(|url| url.to_string()).unwrap_or_default(),
             _ => value,

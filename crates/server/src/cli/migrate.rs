@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::Args;
-use hallpass_stores::{Moved, Mover, Step};
+use hallpass_stores::{Extent, Moved, Mover, Step};
 use serde_json::json;
 
 use super::{
@@ -27,37 +27,66 @@ pub(super) struct Migrate {
     /// Where everything is now; it goes to --database and --sessions, or what the configuration says
     #[arg(long, value_name = "URL")]
     from: String,
+    /// How sessions are stored there [default: native]; of `connect`, only sessions are moved
+    #[arg(long, value_name = "LAYOUT", value_parser = ["native", "connect"])]
+    from_layout: Option<String>,
     /// Leave accounts where they are
-    #[arg(long)]
+    #[arg(long, conflicts_with = "accounts_only")]
     sessions_only: bool,
+    /// Leave sessions where they are
+    #[arg(long)]
+    accounts_only: bool,
     /// Count only, change nothing
     #[arg(long)]
     dry_run: bool,
 }
 
+/// What it says where ids would be needed that nobody knows.
+const ONLY_HASHES: &str = "sessions of the native layout cannot be moved to the layout of Express's stores: only the hashes of their ids are \
+     known, and Express needs the ids";
+
+/// What to do instead: browsers know their ids.
+const WAIT_FOR_BROWSERS: &str = "move the accounts with --accounts-only, and run the server with --moving-from: it moves each session when \
+     its browser comes back, and nobody is signed out; after session.absolute_timeout none is left. With connect-mongo and transform_id = \
+     \"sha256\" on both sides, hashes are enough";
+
 pub(super) fn run(output: &Output, global: &Global, migrate: Migrate) -> Result<(), Failure> {
-    let flags = Flags { moving_from: Some(migrate.from), ..global.flags() };
-    let sessions_only = ("HALLPASS__MOVING__SESSIONS_ONLY".to_owned(), migrate.sessions_only.to_string());
-    let config = Config::load(&flags, environment()?.into_iter().chain([sessions_only]))?;
+    let flags =
+        Flags { moving_from: Some(migrate.from), moving_layout: migrate.from_layout, ..global.flags() };
+    let sessions_only = ("HALLPASS__MOVING__SESSIONS_ONLY".to_owned(), "true".to_owned());
+    let sessions_only = migrate.sessions_only.then_some(sessions_only);
+    let config = Config::load(&flags, environment()?.into_iter().chain(sessions_only))?;
     let Some(source) = config.stores.moving.clone() else {
         return Err(Failure::new(Exit::Usage, "usage", "--from is empty; name the stores to move from"));
     };
+    let extent = match (migrate.accounts_only, source.is_sessions_only()) {
+        (true, true) => {
+            let what = "there are no accounts to move: where --from leads, only sessions are moved";
+            return Err(Failure::new(Exit::Usage, "usage", what));
+        }
+        (true, false) => Extent::Accounts,
+        (false, true) => Extent::Sessions,
+        (false, false) => Extent::All,
+    };
+    if extent != Extent::Accounts && !source.is_connect() && !config.stores.takes_hashed_ids() {
+        return Err(Failure::new(Exit::Refused, "only_hashes", ONLY_HASHES).with_advice(WAIT_FOR_BROWSERS));
+    }
     runtime()?.block_on(async {
         let new = config.stores.open_target(!migrate.dry_run).await.map_err(Failure::failed)?;
         let old = source.open(&config.stores, &new).await.map_err(Failure::failed)?;
         let (Old::All(old) | Old::Sessions(old)) = old;
-        move_all(output, Mover::new(old, new), source.is_sessions_only(), migrate.dry_run).await
+        move_all(output, Mover::new(old, new), extent, migrate.dry_run).await
     })
 }
 
-async fn move_all(output: &Output, mover: Mover, sessions_only: bool, dry_run: bool) -> Result<(), Failure> {
-    let found = mover.count(sessions_only).await.map_err(Failure::failed)?;
+async fn move_all(output: &Output, mover: Mover, extent: Extent, dry_run: bool) -> Result<(), Failure> {
+    let found = mover.count(extent).await.map_err(Failure::failed)?;
     if dry_run {
         answer(output, "To move", &found);
         return Ok(());
     }
     let mut progress = Progress::new(found);
-    let moved = mover.run(sessions_only, |step, count| progress.show(step, count)).await;
+    let moved = mover.run(extent, |step, count| progress.show(step, count)).await;
     progress.end();
     let moved = moved.map_err(|error| {
         let failure = Failure::failed(error);

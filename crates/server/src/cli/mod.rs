@@ -57,6 +57,9 @@ struct Global {
     /// Where sessions are kept, if not there, such as `redis://localhost`
     #[arg(long, value_name = "URL", global = true)]
     sessions: Option<String>,
+    /// How sessions are stored there: our way, or as Express's stores do it [default: native]
+    #[arg(long, value_name = "LAYOUT", value_parser = ["native", "connect"], visible_alias = "to-layout", global = true)]
+    layout: Option<String>,
     /// Answer in JSON, errors too
     #[arg(long, global = true)]
     json: bool,
@@ -100,6 +103,9 @@ struct Serve {
     /// The stores that everything is being moved from, while `hallpass migrate` runs
     #[arg(long, value_name = "URL")]
     moving_from: Option<String>,
+    /// How sessions are stored there [default: native]
+    #[arg(long, value_name = "LAYOUT", value_parser = ["native", "connect"])]
+    moving_layout: Option<String>,
 }
 
 impl Global {
@@ -108,6 +114,7 @@ impl Global {
             config: self.config.clone(),
             database: self.database.clone(),
             sessions: self.sessions.clone(),
+            layout: self.layout.clone(),
             ..Flags::default()
         }
     }
@@ -117,6 +124,7 @@ impl Global {
             listen: serve.listen,
             public_url: serve.public_url,
             moving_from: serve.moving_from,
+            moving_layout: serve.moving_layout,
             ..self.flags()
         }
     }

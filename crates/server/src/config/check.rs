@@ -42,7 +42,7 @@ pub(super) fn check(values: &mut Values) -> Option<Config> {
     let trusted_origins = trusted_origins(values, public_url.as_ref());
     check_log_level(values);
     check_durations(values);
-    let stores = stores::check(values);
+    let stores = stores::check(values, &session.cookie);
     Some(Config {
         key_file: key_file(values, stores.as_ref()),
         listen: listen?,

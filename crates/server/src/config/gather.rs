@@ -95,14 +95,15 @@ impl Values {
     /// Takes a flag of the command line.
     pub(crate) fn flag(&mut self, path: &str, text: Option<&str>) {
         if let (Some(setting), Some(text)) = (schema::find(path), text) {
-            self.parse(setting, text, Origin::Flag(format!("--{}", path.replace('_', "-"))));
+            self.parse(setting, text, Origin::Flag(format!("--{}", path.replace(['_', '.'], "-"))));
         }
     }
 
     /// `session.secrets_file`: the value stands in a file of its own. Anything else is unknown.
     fn own_file_or_unknown(&mut self, path: &str, file: Option<&str>, suffix: &str, origin: Origin) {
         let setting = path.strip_suffix(suffix).and_then(schema::find);
-        let has_own_file = |setting: &&Setting| matches!(setting.kind, Kind::Secrets | Kind::Url);
+        let has_own_file =
+            |setting: &&Setting| matches!(setting.kind, Kind::Secrets | Kind::Secret | Kind::Url);
         let (Some(setting), Some(file)) = (setting.filter(has_own_file), file) else {
             return self.unknown(path, &origin);
         };
@@ -115,6 +116,9 @@ impl Values {
                     )
                 };
                 let value = match (setting.kind, lines.first()) {
+                    (Kind::Secret, _) if !without_line_end(&text).is_empty() => {
+                        Ok(Value::Text(without_line_end(&text).to_owned()))
+                    }
                     (_, None) => Err(none()),
                     (Kind::Url, Some(url)) => Ok(Value::Text(url.clone())),
                     _ => Ok(Value::List(lines)),
@@ -135,7 +139,10 @@ impl Values {
     fn accept(&mut self, setting: &'static Setting, value: Result<Value, String>, origin: Origin) {
         let twice = match self.given.get(setting.path) {
             Some((_, Origin::Default)) | None => false,
-            Some(_) => self.from_own_file.contains_key(setting.path) || setting.kind == Kind::Secrets,
+            Some(_) => {
+                self.from_own_file.contains_key(setting.path)
+                    || matches!(setting.kind, Kind::Secrets | Kind::Secret)
+            }
         };
         match value {
             // Of two secrets, nobody should have to guess which one counts.
@@ -175,6 +182,12 @@ impl Values {
         self.given.get(path).map_or(&Origin::Default, |(_, origin)| origin)
     }
 
+    /// Whether somebody wants it otherwise than it is by itself.
+    pub(crate) fn is_changed(&self, path: &str) -> bool {
+        let usual = schema::find(path).and_then(|setting| setting.kind.parse(setting.default).ok());
+        self.given.get(path).is_some_and(|(value, _)| Some(value) != usual.as_ref())
+    }
+
     /// The value of a setting of the table; `None` when it was refused.
     pub(crate) fn get(&self, path: &'static str) -> Option<&Value> {
         debug_assert!(schema::find(path).is_some(), "{path} is not in the table");
@@ -205,6 +218,11 @@ impl Values {
 /// The lines that are neither empty nor comments.
 pub(crate) fn lines(text: &str) -> Vec<String> {
     schema::items(text, '\n').into_iter().filter(|line| !line.starts_with('#')).collect()
+}
+
+fn without_line_end(text: &str) -> &str {
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    text.strip_suffix('\r').unwrap_or(text)
 }
 
 fn is_section(path: &str) -> bool {

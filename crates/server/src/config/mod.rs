@@ -1,6 +1,7 @@
 //! The configuration: flags over environment over file over defaults, parsed once into types that cannot be wrong.
 
 mod check;
+mod connect;
 mod gather;
 pub(crate) mod schema;
 mod stores;
@@ -33,8 +34,12 @@ pub struct Flags {
     pub database: Option<String>,
     /// `--sessions`
     pub sessions: Option<String>,
+    /// `--layout`, or `--to-layout` of a move
+    pub layout: Option<String>,
     /// `--moving-from`
     pub moving_from: Option<String>,
+    /// `--moving-layout`, or `--from-layout` of a move
+    pub moving_layout: Option<String>,
 }
 
 /// A complete, consistent configuration.
@@ -149,7 +154,9 @@ impl Config {
         values.flag("public_url", flags.public_url.as_deref());
         values.flag("database", flags.database.as_deref());
         values.flag("sessions", flags.sessions.as_deref());
+        values.flag("session.layout", flags.layout.as_deref());
         values.flag("moving.from", flags.moving_from.as_deref());
+        values.flag("moving.layout", flags.moving_layout.as_deref());
         let config = check::check(&mut values);
         match config {
             Some(config) if values.problems.is_empty() => Ok((config, values)),

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use super::connect::CONNECT;
+
 /// One setting.
+#[derive(Clone, Copy)]
 pub(crate) struct Setting {
     /// `section.key`, as in the file.
     pub(crate) path: &'static str,
@@ -24,6 +27,8 @@ pub(crate) enum Kind {
     Choice(&'static [&'static str]),
     /// A list that is never shown, and may stand in a file of its own, one a line.
     Secrets,
+    /// A text that is never shown, is taken as it stands, and may be a file of its own.
+    Secret,
     /// Where a store is; its password is never shown, and it may stand in a file of its own.
     Url,
     /// Express's `trust proxy`: a flag, a number, or addresses.
@@ -40,14 +45,31 @@ pub(crate) enum Value {
     List(Vec<String>),
 }
 
-const fn setting(path: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Setting {
+pub(super) const fn setting(
+    path: &'static str,
+    kind: Kind,
+    default: &'static str,
+    doc: &'static str,
+) -> Setting {
     Setting { path, kind, default, doc }
 }
 
 use Kind::{Choice, Duration as Time, Flag, List, Number, Secrets, Text, Trust, Url};
 
-/// The table.
-pub(crate) const SETTINGS: &[Setting] = &[
+/// The table: everything here, then what is only for the layouts shared with Express.
+pub(crate) const SETTINGS: &[Setting] = &joined();
+
+const fn joined() -> [Setting; SERVER.len() + CONNECT.len()] {
+    let mut all = [SERVER[0]; SERVER.len() + CONNECT.len()];
+    let mut at = 0;
+    while at < all.len() {
+        all[at] = if at < SERVER.len() { SERVER[at] } else { CONNECT[at - SERVER.len()] };
+        at += 1;
+    }
+    all
+}
+
+const SERVER: &[Setting] = &[
     setting("listen", Text, "127.0.0.1:8080", "The address and port to listen on; port 0 takes a free one."),
     setting(
         "public_url",
@@ -136,6 +158,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Choice(&["userId", "passport"]),
         "userId",
         "Under which key of the session the user stands: `userId`, or passport's `passport.user`.",
+    ),
+    setting(
+        "session.layout",
+        Choice(&["native", "connect"]),
+        "native",
+        "How sessions are stored: `native` (ours, ids hashed), or `connect`: as Express's stores do it, so that an Express app shares them. See [stores.md](stores.md#sessions-shared-with-express).",
     ),
     setting(
         "session.clear_site_data",
@@ -246,6 +274,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "",
         "The stores that everything is being moved from: what is not yet in the new ones is fetched there. See `hallpass migrate`.",
     ),
+    setting(
+        "moving.layout",
+        Choice(&["native", "connect"]),
+        "native",
+        "How sessions are stored there; of `connect`, sessions alone are moved.",
+    ),
     setting("moving.sessions_only", Flag, "false", "Only sessions are moved; accounts stay where they are."),
     setting(
         "server.request_timeout",
@@ -293,15 +327,19 @@ impl Kind {
             List => "list".to_owned(),
             Choice(choices) => choices.join(", "),
             Secrets => "list; secret, also as `…_file`".to_owned(),
+            Kind::Secret => "text; secret, also as `…_file`".to_owned(),
             Trust => "flag, number or list".to_owned(),
         }
     }
 
     /// Reads what the environment, a flag or a default says.
     pub(crate) fn parse(self, text: &str) -> Result<Value, String> {
+        if self == Kind::Secret {
+            return Ok(Value::Text(text.to_owned()));
+        }
         let text = text.trim();
         match self {
-            Text | Trust | Url => Ok(Value::Text(text.to_owned())),
+            Text | Trust | Url | Kind::Secret => Ok(Value::Text(text.to_owned())),
             Flag => text.parse().map(Value::Flag).map_err(|_| "write true or false".to_owned()),
             Number => text.parse().map(Value::Number).map_err(|_| "write a whole number".to_owned()),
             Time => duration(text).map(Value::Duration),
@@ -324,8 +362,8 @@ impl Kind {
             (Trust, Toml::Boolean(flag)) => Ok(Value::Text(flag.to_string())),
             (Trust, Toml::Integer(hops)) => Ok(Value::Text(hops.to_string())),
             (Trust, Toml::Array(list)) => Ok(Value::Text(texts(list)?.join(","))),
-            (Text | Trust | Time | Url | Choice(_), Toml::String(text)) => self.parse(text),
-            (Text | Url, _) => Err("write text in quotes".to_owned()),
+            (Text | Trust | Time | Url | Kind::Secret | Choice(_), Toml::String(text)) => self.parse(text),
+            (Text | Url | Kind::Secret, _) => Err("write text in quotes".to_owned()),
             (Flag, _) => Err("write true or false, without quotes".to_owned()),
             (Number, _) => Err("write a whole number, without quotes".to_owned()),
             (Time, _) => {

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use hallpass_session::CookieOptions;
 use hallpass_stores::{
-    OpenOptions, ServerOptions, StoreUrl, StoreUrlError, Stores, StoresError, open_sessions,
+    Layout, OpenOptions, ServerOptions, StoreUrl, StoreUrlError, Stores, StoresError, TransformId,
+    open_sessions,
 };
 
-use super::gather::Values;
+use super::{connect, gather::Values};
 
 /// What one server can serve.
 const MOST_CONNECTIONS: u64 = 1000;
@@ -29,6 +31,8 @@ pub struct StoresConfig {
 pub struct Source {
     /// Where they are.
     pub url: StoreUrl,
+    /// How sessions are stored there.
+    pub layout: Layout,
     /// Accounts stay where they are.
     pub sessions_only: bool,
 }
@@ -48,6 +52,22 @@ impl StoresConfig {
         let options = OpenOptions { make, ..self.options.clone() };
         Stores::open_with(&self.database, self.sessions.as_ref(), &options).await
     }
+
+    /// Where sessions are.
+    fn place_of_sessions(&self) -> &StoreUrl {
+        self.sessions.as_ref().unwrap_or(&self.database)
+    }
+
+    /// Whether sessions of which only the hash of the id is known can be stored here.
+    pub fn takes_hashed_ids(&self) -> bool {
+        match (&self.options.layout, self.place_of_sessions()) {
+            (Layout::Native, _) => true,
+            (Layout::Connect(layouts), StoreUrl::Mongo(_)) => {
+                layouts.mongo.transform_id == TransformId::Sha256
+            }
+            (Layout::Connect(_), _) => false,
+        }
+    }
 }
 
 /// What a source holds.
@@ -61,7 +81,8 @@ pub enum Old {
 impl Source {
     /// Opens what things are moved from.
     pub async fn open(&self, target: &StoresConfig, new: &Stores) -> Result<Old, StoresError> {
-        let options = OpenOptions { make: false, server: target.options.server.clone() };
+        let (server, layout) = (target.options.server.clone(), self.layout.clone());
+        let options = OpenOptions { make: false, server, layout };
         if self.is_sessions_only() {
             let sessions = open_sessions(&self.url, &options).await?;
             return Ok(Old::Sessions(Stores { sessions, ..new.clone() }));
@@ -69,9 +90,14 @@ impl Source {
         Ok(Old::All(Stores::open_with(&self.url, None, &options).await?))
     }
 
-    /// Redis holds no accounts.
+    /// Redis holds no accounts, and where Express's sessions are, the accounts are Express's too.
     pub fn is_sessions_only(&self) -> bool {
-        self.sessions_only || matches!(self.url, StoreUrl::Redis(_))
+        self.sessions_only || self.is_connect() || matches!(self.url, StoreUrl::Redis(_))
+    }
+
+    /// Whether sessions there are stored as Express does it.
+    pub fn is_connect(&self) -> bool {
+        matches!(self.layout, Layout::Connect(_))
     }
 }
 
@@ -85,16 +111,64 @@ impl Old {
 }
 
 /// Reads the settings; problems are noted with the values.
-pub(super) fn check(values: &mut Values) -> Option<StoresConfig> {
+pub(super) fn check(values: &mut Values, cookie: &CookieOptions) -> Option<StoresConfig> {
     let database = url(values, "database");
     if matches!(database, Some(StoreUrl::Redis(_))) {
         values.problem("database", StoresError::SessionsOnly.to_string());
     }
     let sessions = optional_url(values, "sessions");
-    let options = OpenOptions { server: server(values), ..OpenOptions::default() };
+    let layouts = Box::new(connect::check(values, cookie));
+    let layout = |values: &Values, path| match values.text(path) {
+        "connect" => Layout::Connect(layouts.clone()),
+        _ => Layout::Native,
+    };
+    let options = OpenOptions {
+        server: server(values),
+        layout: layout(values, "session.layout"),
+        ..OpenOptions::default()
+    };
     let sessions_only = values.flag_of("moving.sessions_only");
-    let moving = optional_url(values, "moving.from").map(|url| Source { url, sessions_only });
-    Some(StoresConfig { database: database?, sessions, options, moving })
+    let layout = layout(values, "moving.layout");
+    let moving = optional_url(values, "moving.from").map(|url| Source { url, layout, sessions_only });
+    let config = StoresConfig { database: database?, sessions, options, moving };
+    check_layouts(values, &config);
+    check_moving(values, &config);
+    Some(config)
+}
+
+/// Layouts that cannot be where they are, and settings of layouts that are nowhere.
+fn check_layouts(values: &mut Values, config: &StoresConfig) {
+    let mut shared = Vec::new();
+    if matches!(config.options.layout, Layout::Connect(_)) {
+        shared.push(("session.layout", config.place_of_sessions()));
+    }
+    if let Some(source) = config.moving.as_ref().filter(|source| source.is_connect()) {
+        shared.push(("moving.layout", &source.url));
+    }
+    for (path, url) in &shared {
+        if matches!(url, StoreUrl::Sqlite(_)) {
+            values.problem(path, StoresError::NativeOnly.to_string());
+        }
+    }
+    let places: Vec<&StoreUrl> = shared.iter().map(|(_, url)| *url).collect();
+    connect::refuse_idle(values, &places);
+}
+
+/// Moves from a place to itself, which would end there.
+fn check_moving(values: &mut Values, config: &StoresConfig) {
+    let Some(source) = &config.moving else {
+        if values.is_changed("moving.layout") {
+            values.problem("moving.layout", "is only for a move: moving.from names no stores".to_owned());
+        }
+        return;
+    };
+    let target_is_connect = matches!(config.options.layout, Layout::Connect(_));
+    if source.url == *config.place_of_sessions() && source.is_connect() == target_is_connect {
+        values.problem("moving.from", "is where sessions are kept already".to_owned());
+    } else if source.url == config.database && !source.is_sessions_only() {
+        let advice = "is where accounts are kept already; give moving.sessions_only = true (or --sessions-only) to move its sessions";
+        values.problem("moving.from", advice.to_owned());
+    }
 }
 
 fn url(values: &mut Values, path: &'static str) -> Option<StoreUrl> {

@@ -9,6 +9,7 @@
 mod exact;
 #[cfg(feature = "mongodb")]
 mod mongo;
+mod pages;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "redis")]
@@ -45,6 +46,13 @@ pub struct ConnectOptions {
     /// Where the data of a session names its user, such as `userId` or `passport.user`. Then sessions that Express opened are listed
     /// and ended with the others, and Express finds the user of those that began here. `None`: Express's sessions are nobody's.
     pub user_path: Option<String>,
+}
+
+impl Default for ConnectOptions {
+    /// A `ttl` of a day.
+    fn default() -> Self {
+        Self::with_ttl(1)
+    }
 }
 
 impl ConnectOptions {

@@ -10,6 +10,7 @@ use hallpass_session::{
 
 use super::{
     ConnectOptions,
+    pages::{Keys, Pages},
     rows::{Change, Row, Rows, Use},
     text::{Text, revision},
 };
@@ -23,6 +24,7 @@ const PAGE: usize = 500;
 pub struct Connect<R> {
     pub(super) rows: R,
     text: Text,
+    pages: Pages,
 }
 
 /// The version of a session that is to be changed.
@@ -34,7 +36,7 @@ struct Version {
 
 impl<R: Rows> Connect<R> {
     pub(super) fn new(rows: R, options: &ConnectOptions) -> Self {
-        Self { rows, text: Text::new(options) }
+        Self { rows, text: Text::new(options), pages: Pages::default() }
     }
 
     /// How long a session lives whose cookie does not say.
@@ -102,24 +104,42 @@ impl<R: Rows> Connect<R> {
         limit: usize,
         now: Timestamp,
     ) -> Result<Vec<(SessionId, Stored)>, StoreError> {
+        if let Some((keys, read)) = self.pages.take(after, now) {
+            let found = self.page_of(doing, keys, read, limit, now).await?;
+            if !found.is_empty() {
+                return Ok(found);
+            }
+        }
         let keys = self.rows.keys(doing).await?.into_iter();
         let keys = keys.filter_map(|key| self.rows.id(&key).map(|id| (id.handle(), key)));
         let mut keys: Vec<_> = keys.filter(|(handle, _)| after.is_none_or(|after| *handle > after)).collect();
         keys.sort_unstable();
         // A scan may name a key twice.
         keys.dedup();
-        let keys: Vec<String> = keys.into_iter().map(|(_, key)| key).collect();
+        self.page_of(doing, keys.into(), now, limit, now).await
+    }
+
+    /// The first live sessions of these keys; the rest is kept for the next page.
+    async fn page_of(
+        &self,
+        doing: &'static str,
+        mut keys: Keys,
+        read: Timestamp,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<(SessionId, Stored)>, StoreError> {
         let mut found = Vec::new();
-        for keys in keys.chunks(limit.clamp(1, PAGE)) {
-            let rows = self.rows.get_all(doing, keys, now).await?;
+        while found.len() < limit && !keys.is_empty() {
+            let some = (limit - found.len()).min(PAGE).min(keys.len());
+            let some: Vec<String> = keys.drain(..some).map(|(_, key)| key).collect();
+            let rows = self.rows.get_all(doing, &some, now).await?;
             let mut page = self.all_stored(doing, rows, now).await;
             page.sort_by_cached_key(|(id, _)| id.handle());
             found.extend(page);
-            if found.len() >= limit {
-                break;
-            }
         }
-        found.truncate(limit);
+        if let Some((last, _)) = found.last() {
+            self.pages.keep(last.handle(), keys, read);
+        }
         Ok(found)
     }
 

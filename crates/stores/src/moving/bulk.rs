@@ -23,6 +23,17 @@ pub struct Mover {
     sessions: Arc<MovingSessions>,
 }
 
+/// How much is brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// Accounts, what belongs to them, and sessions.
+    All,
+    /// Sessions; accounts are where they go to already.
+    Sessions,
+    /// Accounts and what belongs to them.
+    Accounts,
+}
+
 /// What is being brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -79,32 +90,48 @@ impl Mover {
     }
 
     /// Counts what there is to bring, and changes nothing.
-    pub async fn count(&self, sessions_only: bool) -> Result<Moved, StoreError> {
+    pub async fn count(&self, extent: Extent) -> Result<Moved, StoreError> {
         let mut found = Moved::default();
-        let now = SystemClock.now();
-        if !sessions_only {
-            let mut after = None;
+        if extent != Extent::Sessions {
+            found.users = self.count_users().await?;
+            found.records = self.count_records().await?;
+        }
+        if extent != Extent::Accounts {
+            found.sessions = self.count_sessions().await?;
+        }
+        Ok(found)
+    }
+
+    async fn count_users(&self) -> Result<u64, StoreError> {
+        let (mut count, mut after) = (0, None);
+        loop {
+            let page = self.users.old.list(after.as_ref(), PAGE).await?;
+            count += page.len() as u64;
+            let Some(last) = page.into_iter().next_back() else { return Ok(count) };
+            after = Some(last.email);
+        }
+    }
+
+    async fn count_records(&self) -> Result<u64, StoreError> {
+        let (mut count, now) = (0, SystemClock.now());
+        for kind in RECORD_KINDS {
+            let mut after: Option<String> = None;
             loop {
-                let page = self.users.old.list(after.as_ref(), PAGE).await?;
-                found.users += page.len() as u64;
+                let page = self.records.old.export(kind, after.as_deref(), PAGE, now).await?;
+                count += page.len() as u64;
                 let Some(last) = page.into_iter().next_back() else { break };
-                after = Some(last.email);
-            }
-            for kind in RECORD_KINDS {
-                let mut after: Option<String> = None;
-                loop {
-                    let page = self.records.old.export(kind, after.as_deref(), PAGE, now).await?;
-                    found.records += page.len() as u64;
-                    let Some(last) = page.into_iter().next_back() else { break };
-                    after = Some(last.key.id);
-                }
+                after = Some(last.key.id);
             }
         }
-        let mut after = None;
+        Ok(count)
+    }
+
+    async fn count_sessions(&self) -> Result<u64, StoreError> {
+        let (mut count, mut after, now) = (0, None, SystemClock.now());
         loop {
             let page = self.sessions.old.list(after, PAGE, now).await?;
-            found.sessions += page.len() as u64;
-            let Some(last) = page.last() else { return Ok(found) };
+            count += page.len() as u64;
+            let Some(last) = page.last() else { return Ok(count) };
             after = Some(last.handle);
         }
     }
@@ -112,15 +139,17 @@ impl Mover {
     /// Brings everything, users first: a session is no use without its user. `progress` hears how many of each are done.
     pub async fn run(
         &self,
-        sessions_only: bool,
+        extent: Extent,
         mut progress: impl FnMut(Step, u64),
     ) -> Result<Moved, StoreError> {
         let mut moved = Moved::default();
-        if !sessions_only {
+        if extent != Extent::Sessions {
             self.bring_users(&mut moved, &mut progress).await?;
             self.bring_records(&mut moved, &mut progress).await?;
         }
-        self.bring_sessions(&mut moved, &mut progress).await?;
+        if extent != Extent::Accounts {
+            self.bring_sessions(&mut moved, &mut progress).await?;
+        }
         Ok(moved)
     }
 

@@ -15,7 +15,7 @@ use std::{sync::Arc, time::Duration};
 use hallpass_auth::{Record, RecordKey, RecordStore};
 use hallpass_session::{SessionStore, StoreError, Timestamp};
 
-pub use self::bulk::{Moved, Mover, Step};
+pub use self::bulk::{Extent, Moved, Mover, Step};
 use self::{records::MovingRecords, sessions::MovingSessions, users::MovingUsers};
 use crate::Stores;
 
