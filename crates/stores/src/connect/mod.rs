@@ -16,6 +16,7 @@ mod postgres;
 mod redis;
 mod rows;
 mod sessions;
+#[cfg(any(feature = "mongodb", feature = "postgres"))]
 mod sweep;
 mod text;
 

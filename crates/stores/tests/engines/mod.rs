@@ -2,6 +2,7 @@
 
 #![allow(dead_code, clippy::allow_attributes, reason = "each test file uses its part")]
 
+pub mod express;
 pub mod mongodb;
 pub mod postgres;
 pub mod proxy;
