@@ -46,16 +46,17 @@ impl Auth {
         origin: &Origin,
     ) -> Result<PasswordChanged, Error> {
         let (inner, now) = (self.inner(), session.now());
-        let key = inner.throttle.account_key(user.email.as_str(), origin.addr, now).await?;
-        let charge = inner.throttle.charge(&key, &self.options().throttle.account, now).await?;
-        if let Charge::Throttled { retry_after } = charge {
-            return Ok(PasswordChanged::Throttled { retry_after });
-        }
+        let limit = &self.options().throttle.account;
+        let counted =
+            match inner.throttle.charge_account(user.email.as_str(), origin.addr, limit, now).await? {
+                Charge::Allowed(counted) => counted,
+                Charge::Throttled { retry_after } => return Ok(PasswordChanged::Throttled { retry_after }),
+            };
         if inner.hashing.verify(current, user.password.clone()).await? == Verdict::Wrong {
             tracing::warn!(event = "password_change_refused", user = %user.id, client = %origin.addr);
             return Ok(PasswordChanged::WrongPassword);
         }
-        inner.throttle.forget(&key, now).await?;
+        inner.throttle.forget(counted, now).await?;
         if let Err(problem) =
             self.options().password.check(new.expose(), &user.email, user.name.as_deref(), false)
         {

@@ -167,6 +167,7 @@ async fn users_can_be_paged(store: &Arc<dyn UserStore>) {
 pub async fn records(store: Arc<dyn RecordStore>) {
     records_round_trip(&store).await;
     records_expire(&store).await;
+    records_are_got_together(&store).await;
     records_are_counted(&store).await;
     records_have_one_winner(&store).await;
     records_belong_to_somebody(&store).await;
@@ -223,6 +224,19 @@ async fn records_expire(store: &Arc<dyn RecordStore>) {
     let again = Record { expires: Some(end + HOUR), ..record };
     assert_eq!(store.insert(&again, end).await.expect("insert"), Inserted::Done, "an expired record is none");
     assert_eq!(get(store, &again, end).await, Some(again));
+}
+
+async fn records_are_got_together(store: &Arc<dyn RecordStore>) {
+    let (one, two) = (record(), Record { owner: Some(UserId::generate()), ..record() });
+    let expired = Record { expires: Some(NOW + Duration::from_millis(1)), ..record() };
+    for record in [&one, &two, &expired] {
+        insert(store, record).await;
+    }
+    let other_kind = RecordKey { kind: "test2", ..two.key.clone() };
+    let keys = [two.key.clone(), other_kind, expired.key, one.key.clone(), record().key, two.key.clone()];
+    let found = store.get_all(&keys, NOW + Duration::from_millis(1)).await.expect("get_all");
+    assert_eq!(found, [Some(two.clone()), None, None, Some(one), None, Some(two)]);
+    assert!(store.get_all(&[], NOW).await.expect("get_all").is_empty());
 }
 
 async fn records_are_counted(store: &Arc<dyn RecordStore>) {

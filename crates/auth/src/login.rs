@@ -8,7 +8,7 @@ use crate::{
     Auth, Change, Email, Error, User, UserChanged, Verdict,
     csrf::renew_csrf,
     stamp::{STAMP, Stamp},
-    throttle::{Charge, address_key},
+    throttle::Charge,
 };
 
 /// Where an attempt comes from; shown in the list of sessions.
@@ -51,34 +51,25 @@ impl Auth {
     /// Signs in with a password. What the visitor put into the session before stays, unless somebody else was signed in.
     pub async fn log_in(&self, session: &Session, attempt: Attempt) -> Result<LoginOutcome, Error> {
         let Attempt { email, password, remember, origin } = attempt;
-        let account = self.inner().throttle.account_key(&email, origin.addr, session.now()).await?;
-        let address = address_key("login", origin.addr);
-        if let Charge::Throttled { retry_after } = self.charge_login(session, &account, &address).await? {
-            tracing::warn!(event = "login_throttled", client = %origin.addr);
-            return Ok(LoginOutcome::Throttled { retry_after });
-        }
+        let (throttle, limits, now) = (&self.inner().throttle, &self.options().throttle, session.now());
+        let counted = match throttle.charge_sign_in(&email, origin.addr, limits, now).await? {
+            Charge::Allowed(counted) => counted,
+            Charge::Throttled { retry_after } => {
+                tracing::warn!(event = "login_throttled", client = %origin.addr);
+                return Ok(LoginOutcome::Throttled { retry_after });
+            }
+        };
         let Some(user) = self.verified(&email, password).await? else {
             tracing::warn!(event = "login_refused", client = %origin.addr);
             return Ok(LoginOutcome::Refused);
         };
-        let (throttle, now) = (&self.inner().throttle, session.now());
-        throttle.forget(&account, now).await?;
-        throttle.refund(&address, now).await?;
-        throttle.remember(&email, origin.addr, now).await?;
+        throttle.settle(counted, now).await?;
         self.establish(session, &user, &origin)?;
         if remember {
             session.remember_for(self.options().remember_for);
         }
         tracing::info!(event = "login_succeeded", user = %user.id, client = %origin.addr);
         Ok(LoginOutcome::LoggedIn(user))
-    }
-
-    async fn charge_login(&self, session: &Session, account: &str, address: &str) -> Result<Charge, Error> {
-        let (throttle, limits, now) = (&self.inner().throttle, &self.options().throttle, session.now());
-        match throttle.charge(address, &limits.address, now).await? {
-            Charge::Allowed => Ok(throttle.charge(account, &limits.account, now).await?),
-            throttled @ Charge::Throttled { .. } => Ok(throttled),
-        }
     }
 
     /// The user whose password this is. Hashes exactly once, whether there is such a user or not.

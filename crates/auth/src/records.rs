@@ -60,6 +60,16 @@ pub trait RecordStore: Send + Sync + 'static {
     /// The live record of this key.
     async fn get(&self, key: &RecordKey, now: Timestamp) -> Result<Option<Record>, StoreError>;
 
+    /// The live records of these keys, in their order: what several [`get`](Self::get)s answer. A store that can ask for all at once
+    /// should: signing in does.
+    async fn get_all(&self, keys: &[RecordKey], now: Timestamp) -> Result<Vec<Option<Record>>, StoreError> {
+        let mut found = Vec::with_capacity(keys.len());
+        for key in keys {
+            found.push(self.get(key, now).await?);
+        }
+        Ok(found)
+    }
+
     /// Replaces body, owner and expiry of the live record that still is at `record.version`.
     async fn replace(&self, record: &Record, now: Timestamp) -> Result<Replaced, StoreError>;
 

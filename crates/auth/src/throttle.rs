@@ -4,6 +4,9 @@
 //! some free attempts each further one has to wait, longer and longer, but never for ever. An address from which the owner has signed in
 //! before has a count of its own for the account: whoever guesses from elsewhere does not lock the owner out
 //! (ASVS 5.0 6.1.1, NIST SP 800-63B-4 §3.2.2).
+//!
+//! A sign-in waits for the store three times here: all counts are read together, both are charged side by side, and what a success
+//! gives back is written side by side.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -72,10 +75,24 @@ struct Count {
 }
 
 /// The answer to an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Charge {
-    Allowed,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Charge<T = Counted> {
+    Allowed(T),
     Throttled { retry_after: Duration },
+}
+
+/// An attempt that was counted: the record as it was left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Counted(Record);
+
+/// A sign-in that was counted.
+#[derive(Debug)]
+pub(crate) struct SignIn {
+    account: Counted,
+    address: Counted,
+    /// Whether the owner has signed in from here before.
+    known: RecordKey,
+    remembered: Option<Record>,
 }
 
 impl Throttle {
@@ -83,90 +100,177 @@ impl Throttle {
         Self { records }
     }
 
+    /// Counts a sign-in on its account and its address, or says how long to wait.
+    pub(crate) async fn charge_sign_in(
+        &self,
+        login: &str,
+        addr: IpAddr,
+        limits: &ThrottleOptions,
+        now: Timestamp,
+    ) -> Result<Charge<SignIn>, StoreError> {
+        let address = key(&address_key("login", addr));
+        let [known, from_known, account] = account_keys(login, addr);
+        let keys = [known.clone(), from_known, account, address];
+        let [remembered, from_known, account, address] = self.get_all(keys, now).await?;
+        let account = if remembered.record.is_some() { from_known } else { account };
+        if let Some(retry_after) = address.wait(now) {
+            return Ok(Charge::Throttled { retry_after });
+        }
+        let (address, account) = tokio::try_join!(
+            self.charge_from(address, &limits.address, now),
+            self.charge_from(account, &limits.account, now),
+        )?;
+        let remembered = remembered.record;
+        match (address, account) {
+            (Charge::Allowed(address), Charge::Allowed(account)) => {
+                Ok(Charge::Allowed(SignIn { account, address, known, remembered }))
+            }
+            (Charge::Throttled { retry_after }, Charge::Allowed(account)) => {
+                // Others from this address came first: that is nothing the account's owner should wait for.
+                self.refund(account, now).await?;
+                Ok(Charge::Throttled { retry_after })
+            }
+            (_, Charge::Throttled { retry_after }) => Ok(Charge::Throttled { retry_after }),
+        }
+    }
+
+    /// The sign-in succeeded: its account's failures are forgotten, its address gets its attempt back, and counts as the owner's.
+    pub(crate) async fn settle(&self, sign_in: SignIn, now: Timestamp) -> Result<(), StoreError> {
+        let SignIn { account, address, known, remembered } = sign_in;
+        tokio::try_join!(
+            self.forget(account, now),
+            self.refund(address, now),
+            self.remember(known, remembered, now),
+        )
+        .map(drop)
+    }
+
+    /// Counts an attempt at an account alone: by somebody who is signed in.
+    pub(crate) async fn charge_account(
+        &self,
+        login: &str,
+        addr: IpAddr,
+        limit: &Limit,
+        now: Timestamp,
+    ) -> Result<Charge, StoreError> {
+        let [known, from_known, account] = self.get_all(account_keys(login, addr), now).await?;
+        let account = if known.record.is_some() { from_known } else { account };
+        self.charge_from(account, limit, now).await
+    }
+
     /// Counts an attempt, or says how long to wait.
     pub(crate) async fn charge(&self, id: &str, limit: &Limit, now: Timestamp) -> Result<Charge, StoreError> {
+        let [place] = self.get_all([key(id)], now).await?;
+        self.charge_from(place, limit, now).await
+    }
+
+    /// Forgets all attempts.
+    pub(crate) async fn forget(&self, Counted(record): Counted, now: Timestamp) -> Result<(), StoreError> {
+        self.records.take(&record.key, now).await.map(drop)
+    }
+
+    async fn get_all<const N: usize>(
+        &self,
+        keys: [RecordKey; N],
+        now: Timestamp,
+    ) -> Result<[Place; N], StoreError> {
+        let mut found = self.records.get_all(&keys, now).await?.into_iter();
+        Ok(keys.map(|key| Place { key, record: found.next().flatten() }))
+    }
+
+    /// Counts an attempt on what was read; on what is there now, when others came first.
+    async fn charge_from(
+        &self,
+        mut place: Place,
+        limit: &Limit,
+        now: Timestamp,
+    ) -> Result<Charge, StoreError> {
         for _ in 0..MAX_CONFLICTS {
-            let record = self.records.get(&key(id), now).await?;
-            let count = record.as_ref().map(count).unwrap_or_default();
-            let blocked_until = Timestamp::from_millis(count.blocked_until);
-            if now < blocked_until {
-                return Ok(Charge::Throttled { retry_after: blocked_until.since(now) });
+            if let Some(retry_after) = place.wait(now) {
+                return Ok(Charge::Throttled { retry_after });
             }
-            let count = count.attempted(limit, now);
-            let ends = record.as_ref().and_then(|record| record.expires).unwrap_or(now + limit.window);
+            let count = place.count().attempted(limit, now);
+            let ends = place.record.as_ref().and_then(|record| record.expires).unwrap_or(now + limit.window);
             let ends = ends.max(Timestamp::from_millis(count.blocked_until) + limit.window);
-            if self.write(id, record, count, ends, now).await? {
-                return Ok(Charge::Allowed);
+            let Place { key, record } = place;
+            if let Some(written) = self.write(key.clone(), record, count, ends, now).await? {
+                return Ok(Charge::Allowed(Counted(written)));
             }
+            let record = self.records.get(&key, now).await?;
+            place = Place { key, record };
         }
         Ok(Charge::Throttled { retry_after: Duration::from_secs(1) })
     }
 
     /// Takes one attempt back: it succeeded, and whoever came right is not made to wait.
-    pub(crate) async fn refund(&self, id: &str, now: Timestamp) -> Result<(), StoreError> {
+    async fn refund(&self, Counted(record): Counted, now: Timestamp) -> Result<(), StoreError> {
+        let mut record = Some(record);
         for _ in 0..MAX_CONFLICTS {
-            let record = self.records.get(&key(id), now).await?;
-            let Some((record, ends)) = record.and_then(|record| record.expires.map(|ends| (record, ends)))
+            let Some((old, ends)) = record.and_then(|record| record.expires.map(|ends| (record, ends)))
             else {
-                return Ok(());
+                break;
             };
-            let count = Count { attempts: count(&record).attempts.saturating_sub(1), blocked_until: 0 };
-            if self.write(id, Some(record), count, ends, now).await? {
+            let (key, attempts) = (old.key.clone(), count(&old).attempts.saturating_sub(1));
+            let count = Count { attempts, blocked_until: 0 };
+            if self.write(key.clone(), Some(old), count, ends, now).await?.is_some() {
                 break;
             }
+            record = self.records.get(&key, now).await?;
         }
         Ok(())
     }
 
-    /// The key to count attempts at an account under: its own for an address the owner has signed in from.
-    pub(crate) async fn account_key(
-        &self,
-        login: &str,
-        addr: IpAddr,
-        now: Timestamp,
-    ) -> Result<String, StoreError> {
-        let known = known_key(login, addr);
-        let found = self.records.get(&key(&known), now).await?;
-        Ok(if found.is_some() { format!("from-{known}") } else { account_key(login) })
-    }
-
     /// The owner has signed in from here.
-    pub(crate) async fn remember(&self, login: &str, addr: IpAddr, now: Timestamp) -> Result<(), StoreError> {
-        let known = known_key(login, addr);
-        let old = self.records.get(&key(&known), now).await?;
+    async fn remember(
+        &self,
+        known: RecordKey,
+        old: Option<Record>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let half = now + KNOWN_FOR / 2;
         if old.as_ref().and_then(|old| old.expires).is_some_and(|expires| expires > half) {
             return Ok(());
         }
         // Of two sign-ins at once one notes it.
-        self.write(&known, old, Count::default(), now + KNOWN_FOR, now).await.map(drop)
+        self.write(known, old, Count::default(), now + KNOWN_FOR, now).await.map(drop)
     }
 
-    /// Forgets all attempts.
-    pub(crate) async fn forget(&self, id: &str, now: Timestamp) -> Result<(), StoreError> {
-        self.records.take(&key(id), now).await.map(drop)
-    }
-
+    /// Writes a count over what was read; the record as it is then, unless somebody else came first.
     async fn write(
         &self,
-        id: &str,
+        key: RecordKey,
         old: Option<Record>,
         count: Count,
         expires: Timestamp,
         now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        let record = Record {
-            key: key(id),
-            owner: None,
-            body: serde_json::to_string(&count)
-                .map_err(|error| StoreError::new("count an attempt", error))?,
-            expires: Some(expires),
-            version: old.as_ref().map_or(0, |old| old.version),
-        };
-        Ok(match old {
+    ) -> Result<Option<Record>, StoreError> {
+        let body =
+            serde_json::to_string(&count).map_err(|error| StoreError::new("count an attempt", error))?;
+        let version = old.as_ref().map_or(0, |old| old.version);
+        let record = Record { key, owner: None, body, expires: Some(expires), version };
+        let done = match old {
             Some(_) => self.records.replace(&record, now).await? == Replaced::Done,
             None => self.records.insert(&record, now).await? == Inserted::Done,
-        })
+        };
+        Ok(done.then_some(Record { version: version + 1, ..record }))
+    }
+}
+
+/// Where something is counted, and the count that was read there.
+struct Place {
+    key: RecordKey,
+    record: Option<Record>,
+}
+
+impl Place {
+    fn count(&self) -> Count {
+        self.record.as_ref().map(count).unwrap_or_default()
+    }
+
+    /// How long to wait, if the next attempt has to.
+    fn wait(&self, now: Timestamp) -> Option<Duration> {
+        let blocked_until = Timestamp::from_millis(self.count().blocked_until);
+        (now < blocked_until).then(|| blocked_until.since(now))
     }
 }
 
@@ -199,9 +303,13 @@ pub(crate) fn account_key(login: &str) -> String {
     format!("account:{}", hex(&Sha256::digest(spelling.as_bytes())[..16]))
 }
 
-/// The key that says whether the owner of an account has signed in from an address.
-fn known_key(login: &str, addr: IpAddr) -> String {
-    format!("{}:{}", account_key(login), address_key("known", addr))
+/// The keys of an account: of the note that its owner has signed in from this address, of the count for such an address, and of the
+/// count for all others.
+fn account_keys(login: &str, addr: IpAddr) -> [RecordKey; 3] {
+    let account = account_key(login);
+    let known = format!("{account}:{}", address_key("known", addr));
+    let from_known = format!("from-{known}");
+    [key(&known), key(&from_known), key(&account)]
 }
 
 /// The key of a client's address. A household has a whole IPv6 /64, and would else have as many attempts as addresses.
@@ -216,144 +324,4 @@ pub(crate) fn address_key(purpose: &str, addr: IpAddr) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::MemoryRecords;
-
-    const NOW: Timestamp = Timestamp::from_millis(1_000_000);
-
-    fn limit() -> Limit {
-        Limit {
-            free: 3,
-            window: Duration::from_secs(60),
-            first_wait: Duration::from_secs(10),
-            max_wait: Duration::from_secs(25),
-        }
-    }
-
-    fn seconds(seconds: u64) -> Duration {
-        Duration::from_secs(seconds)
-    }
-
-    #[tokio::test]
-    async fn waits_grow_up_to_the_longest_and_end_by_themselves() {
-        let throttle = Throttle::new(Arc::new(MemoryRecords::new()));
-        let charge = async |now| throttle.charge("x", &limit(), now).await.unwrap();
-        for _ in 0..3 {
-            assert_eq!(charge(NOW).await, Charge::Allowed);
-        }
-        assert_eq!(charge(NOW).await, Charge::Throttled { retry_after: seconds(10) });
-        assert_eq!(charge(NOW + seconds(9)).await, Charge::Throttled { retry_after: seconds(1) });
-        assert_eq!(charge(NOW + seconds(10)).await, Charge::Allowed);
-        assert_eq!(charge(NOW + seconds(10)).await, Charge::Throttled { retry_after: seconds(20) });
-        assert_eq!(charge(NOW + seconds(30)).await, Charge::Allowed);
-        assert_eq!(charge(NOW + seconds(30)).await, Charge::Throttled { retry_after: seconds(25) });
-        let quiet = NOW + seconds(30 + 25 + 60);
-        for _ in 0..3 {
-            assert_eq!(charge(quiet).await, Charge::Allowed, "counting began anew");
-        }
-    }
-
-    #[tokio::test]
-    async fn parallel_attempts_cannot_slip_through() {
-        let throttle = Throttle::new(Arc::new(MemoryRecords::new()));
-        let attempts = (0..24).map(|_| {
-            let throttle = throttle.clone();
-            tokio::spawn(async move { throttle.charge("x", &limit(), NOW).await.unwrap() })
-        });
-        let mut allowed = 0;
-        for attempt in attempts.collect::<Vec<_>>() {
-            allowed += u32::from(attempt.await.unwrap() == Charge::Allowed);
-        }
-        assert_eq!(allowed, 3);
-    }
-
-    #[tokio::test]
-    async fn success_gives_back_or_forgets() {
-        let throttle = Throttle::new(Arc::new(MemoryRecords::new()));
-        for _ in 0..9 {
-            assert_eq!(throttle.charge("x", &limit(), NOW).await.unwrap(), Charge::Allowed);
-            throttle.refund("x", NOW).await.unwrap();
-        }
-        for _ in 0..3 {
-            throttle.charge("x", &limit(), NOW).await.unwrap();
-        }
-        throttle.forget("x", NOW).await.unwrap();
-        assert_eq!(throttle.charge("x", &limit(), NOW).await.unwrap(), Charge::Allowed);
-    }
-
-    #[tokio::test]
-    async fn successes_cost_nothing_however_many_come_at_once() {
-        let throttle = Throttle::new(Arc::new(MemoryRecords::new()));
-        for _ in 0..2 {
-            throttle.charge("x", &limit(), NOW).await.unwrap();
-        }
-        for _ in 0..20 {
-            assert_eq!(
-                throttle.charge("x", &limit(), NOW).await.unwrap(),
-                Charge::Allowed,
-                "two failures, then only successes"
-            );
-            throttle.refund("x", NOW).await.unwrap();
-        }
-        let wide = Limit { free: 1000, ..limit() };
-        let sign_ins = (0..100).map(|_| {
-            let throttle = throttle.clone();
-            tokio::spawn(async move {
-                let charge = throttle.charge("y", &wide, NOW).await.unwrap();
-                throttle.refund("y", NOW).await.unwrap();
-                charge
-            })
-        });
-        for sign_in in sign_ins.collect::<Vec<_>>() {
-            assert_eq!(sign_in.await.unwrap(), Charge::Allowed);
-        }
-        let left = throttle.records.get(&key("y"), NOW).await.unwrap().map(|record| count(&record).attempts);
-        assert_eq!(left, Some(0));
-    }
-
-    #[tokio::test]
-    async fn counting_begins_anew_even_where_somebody_always_signs_in() {
-        let throttle = Throttle::new(Arc::new(MemoryRecords::new()));
-        for minute in 0..60 {
-            let now = NOW + seconds(minute * 20);
-            let charge = throttle.charge("x", &limit(), now).await.unwrap();
-            assert_eq!(charge, Charge::Allowed, "one failure in each window of a minute never adds up");
-            if minute % 3 != 0 {
-                throttle.refund("x", now).await.unwrap();
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn the_owner_is_not_locked_out_by_guesses_from_elsewhere() {
-        let throttle = Throttle::new(Arc::new(MemoryRecords::new()));
-        let (home, elsewhere) = ([192, 0, 2, 1].into(), [198, 51, 100, 1].into());
-        throttle.remember("ann@example.com", home, NOW).await.unwrap();
-        let guess = async |addr| {
-            let key = throttle.account_key("ann@example.com", addr, NOW).await.unwrap();
-            throttle.charge(&key, &limit(), NOW).await.unwrap()
-        };
-        while guess(elsewhere).await == Charge::Allowed {}
-        for _ in 0..3 {
-            assert_eq!(guess(home).await, Charge::Allowed);
-        }
-        assert_ne!(guess(home).await, Charge::Allowed, "but not without end either");
-        let later = NOW + KNOWN_FOR;
-        let key = throttle.account_key("ann@example.com", home, later).await.unwrap();
-        assert_eq!(key, account_key("ann@example.com"), "forgotten after a while");
-    }
-
-    #[test]
-    fn keys_hold_no_address_of_a_person_and_one_key_per_network() {
-        for spelling in [" Ann@Example.com", "\u{ff41}nn@example.com", "ANN@EXAMPLE.COM\t"] {
-            assert_eq!(account_key(spelling), account_key("ann@example.com"), "{spelling:?}");
-        }
-        assert!(!account_key("ann@example.com").contains("ann"));
-        let key = |addr: &str| address_key("login", addr.parse().unwrap());
-        assert_eq!(key("2001:db8:1:2:3::4"), key("2001:db8:1:2:ffff::"));
-        assert_ne!(key("2001:db8:1:2::"), key("2001:db8:1:3::"));
-        assert_eq!(key("::ffff:192.0.2.1"), key("192.0.2.1"));
-        assert_ne!(key("192.0.2.1"), key("192.0.2.2"));
-    }
-}
+mod tests;

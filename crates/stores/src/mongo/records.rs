@@ -14,7 +14,7 @@ use crate::native::limit_of;
 use super::{Mongo, date, is_duplicate, time};
 
 /// A record as it is stored.
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 struct Row {
     #[serde(rename = "_id")]
     key: Key,
@@ -24,8 +24,9 @@ struct Row {
     version: i64,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 struct Key {
+    kind: String,
     id: String,
 }
 
@@ -56,6 +57,24 @@ impl RecordStore for Mongo {
         let found =
             self.run("get a record", self.records().find_one(live(doc! { "_id": id(key) }, now))).await?;
         Ok(found.map(|row| record(key.kind, row)))
+    }
+
+    async fn get_all(&self, keys: &[RecordKey], now: Timestamp) -> Result<Vec<Option<Record>>, StoreError> {
+        let doing = "get records";
+        let ids: Vec<Document> = keys.iter().map(id).collect();
+        let records = self.records();
+        let asked = records.find(live(doc! { "_id": { "$in": ids } }, now));
+        let mut rows = self.run(doing, asked).await?;
+        let mut found = vec![None; keys.len()];
+        while self.run(doing, rows.advance()).await? {
+            let row = rows.deserialize_current().map_err(|error| StoreError::new(doing, error))?;
+            for (key, place) in keys.iter().zip(&mut found) {
+                if key.id == row.key.id && key.kind == row.key.kind {
+                    *place = Some(record(key.kind, row.clone()));
+                }
+            }
+        }
+        Ok(found)
     }
 
     async fn replace(&self, record: &Record, now: Timestamp) -> Result<Replaced, StoreError> {

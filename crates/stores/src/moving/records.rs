@@ -35,6 +35,15 @@ impl RecordStore for MovingRecords {
         }
     }
 
+    async fn get_all(&self, keys: &[RecordKey], now: Timestamp) -> Result<Vec<Option<Record>>, StoreError> {
+        let new = self.new.get_all(keys, now).await?;
+        if new.iter().all(Option::is_some) {
+            return Ok(new);
+        }
+        let old = self.old.get_all(keys, now).await?;
+        Ok(new.into_iter().zip(old).map(|(new, old)| new.or(old)).collect())
+    }
+
     async fn replace(&self, record: &Record, now: Timestamp) -> Result<Replaced, StoreError> {
         if self.new.get(&record.key, now).await?.is_some() {
             return self.new.replace(record, now).await;

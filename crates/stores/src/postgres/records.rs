@@ -15,6 +15,10 @@ const INSERT: &str = "insert into records as old (kind, id, owner, body, expires
         owner = excluded.owner, body = excluded.body, expires = excluded.expires, version = 1
     where old.expires <= $6 returning 1";
 const GET: &str = "select id, owner, body, expires, version from records where kind = $1 and id = $2 and (expires is null or expires > $3)";
+const GET_ALL: &str = "select asked.at, records.id, owner, body, expires, version
+    from unnest($1::text[], $2::text[]) with ordinality asked (kind, id, at)
+    join records on records.kind = asked.kind and records.id = asked.id
+    where expires is null or expires > $3";
 const REPLACE: &str = "update records set owner = $3, body = $4, expires = $5, version = version + 1
     where kind = $1 and id = $2 and version = $7 and (expires is null or expires > $6) returning 1";
 const TAKE: &str = "delete from records where kind = $1 and id = $2 and (expires is null or expires > $3) returning id, owner, body, expires, version";
@@ -41,6 +45,19 @@ impl RecordStore for Postgres {
     async fn get(&self, key: &RecordKey, now: Timestamp) -> Result<Option<Record>, StoreError> {
         let rows = self.query("get a record", GET, &[&key.kind, &key.id, &now.as_millis()]).await?;
         rows.first().map(|row| record(key.kind, row)).transpose()
+    }
+
+    async fn get_all(&self, keys: &[RecordKey], now: Timestamp) -> Result<Vec<Option<Record>>, StoreError> {
+        let doing = "get records";
+        let (kinds, ids): (Vec<&str>, Vec<&str>) = keys.iter().map(|key| (key.kind, key.id.as_str())).unzip();
+        let mut found = vec![None; keys.len()];
+        for row in self.query(doing, GET_ALL, &[&kinds, &ids, &now.as_millis()]).await? {
+            let at = usize::try_from(column::<i64>(&row, doing, "at")? - 1).unwrap_or(usize::MAX);
+            if let (Some(key), Some(place)) = (keys.get(at), found.get_mut(at)) {
+                *place = Some(record(key.kind, &row)?);
+            }
+        }
+        Ok(found)
     }
 
     async fn replace(&self, record: &Record, now: Timestamp) -> Result<Replaced, StoreError> {

@@ -47,6 +47,20 @@ impl RecordStore for Sqlite {
         .await
     }
 
+    async fn get_all(&self, keys: &[RecordKey], now: Timestamp) -> Result<Vec<Option<Record>>, StoreError> {
+        let keys = keys.to_vec();
+        self.read("get records", move |connection| {
+            let sql = format!("select {COLUMNS} from records where kind = ? and id = ? and {LIVE}");
+            let mut select = connection.prepare_cached(&sql)?;
+            let one = |key: &RecordKey| {
+                let values = params![key.kind, key.id, now.as_millis()];
+                select.query_row(values, |row| record(key.kind, row)).optional()
+            };
+            keys.iter().map(one).collect()
+        })
+        .await
+    }
+
     async fn replace(&self, record: &Record, now: Timestamp) -> Result<Replaced, StoreError> {
         let record = record.clone();
         self.write("replace a record", move |connection| {

@@ -13,7 +13,28 @@ use std::{
 /// Counts the turns of all connections to one server: each time a client speaks after the server has.
 pub struct Proxy {
     pub port: u16,
-    turns: Arc<AtomicUsize>,
+    counts: Arc<Counts>,
+}
+
+#[derive(Default)]
+struct Counts {
+    turns: AtomicUsize,
+    /// Turns that began while no other one was going on.
+    waits: AtomicUsize,
+    going_on: AtomicUsize,
+}
+
+impl Counts {
+    fn asked(&self) {
+        self.turns.fetch_add(1, Ordering::SeqCst);
+        if self.going_on.fetch_add(1, Ordering::SeqCst) == 0 {
+            self.waits.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn answered(&self) {
+        self.going_on.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Proxy {
@@ -21,32 +42,44 @@ impl Proxy {
     pub fn to(server: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let turns = Arc::new(AtomicUsize::new(0));
-        let counted = turns.clone();
+        let counts = Arc::new(Counts::default());
+        let counted = counts.clone();
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 let Ok(server) = TcpStream::connect(("127.0.0.1", server)) else { continue };
                 client.set_nodelay(true).unwrap();
                 server.set_nodelay(true).unwrap();
-                let (turns, answered) = (counted.clone(), Arc::new(AtomicBool::new(true)));
+                let (asks, answers) = (counted.clone(), counted.clone());
+                let answered = Arc::new(AtomicBool::new(true));
                 let (from, to, seen) =
                     (client.try_clone().unwrap(), server.try_clone().unwrap(), answered.clone());
                 thread::spawn(move || {
                     copy(from, to, || {
                         if seen.swap(false, Ordering::SeqCst) {
-                            turns.fetch_add(1, Ordering::SeqCst);
+                            asks.asked();
                         }
                     });
                 });
-                thread::spawn(move || copy(server, client, || answered.store(true, Ordering::SeqCst)));
+                thread::spawn(move || {
+                    copy(server, client, || {
+                        if !answered.swap(true, Ordering::SeqCst) {
+                            answers.answered();
+                        }
+                    });
+                });
             }
         });
-        Self { port, turns }
+        Self { port, counts }
     }
 
     /// The turns since the last question.
     pub fn taken(&self) -> usize {
-        self.turns.swap(0, Ordering::SeqCst)
+        self.taken_and_waits().0
+    }
+
+    /// The same, and how many of them one after the other.
+    pub fn taken_and_waits(&self) -> (usize, usize) {
+        (self.counts.turns.swap(0, Ordering::SeqCst), self.counts.waits.swap(0, Ordering::SeqCst))
     }
 }
 
