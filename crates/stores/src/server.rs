@@ -30,6 +30,16 @@ pub enum ConnectError {
         /// One that is right.
         example: &'static str,
     },
+    /// The name service does not say where the servers are.
+    #[error(
+        "the name service does not know the hosts of the {kind} URL: {source}; check its host name, or name the hosts with mongodb://"
+    )]
+    NoHosts {
+        /// Which kind of database.
+        kind: &'static str,
+        /// Why.
+        source: Box<dyn Error + Send + Sync>,
+    },
     /// Nobody answers, or not to us.
     #[error(
         "cannot connect to {kind}: {source}; check that the server runs and that address, user and password are right"

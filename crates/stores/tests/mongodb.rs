@@ -65,3 +65,29 @@ async fn what_cannot_be_reached_or_read_is_said_without_the_password() {
         assert!(sentence.contains(expected) && !sentence.contains("hunter2"), "{sentence}");
     }
 }
+
+/// Where the servers are, only the name service knows; what can be known without it is.
+#[tokio::test]
+async fn srv_urls_are_understood_up_to_their_name() {
+    let url =
+        "mongodb+srv://margaret:hunter2@cluster.invalid/app?retryWrites=true&w=majority&authSource=admin";
+    let parsed = ::mongodb::options::ConnectionString::parse(url).unwrap();
+    let ::mongodb::options::HostInfo::DnsRecord(name) = parsed.host_info else {
+        panic!("no name to look up")
+    };
+    assert_eq!((name.as_str(), parsed.default_database.as_deref()), ("cluster.invalid", Some("app")));
+    assert_eq!(parsed.retry_writes, Some(true));
+    let options = ServerOptions { timeout: Duration::from_millis(500), ..ServerOptions::default() };
+    for (url, expected) in [
+        (url, "the name service does not know the hosts of the MongoDB URL"),
+        ("mongodb+srv://margaret:hunter2@a.invalid:27017/x", "the MongoDB URL cannot be used"),
+        ("mongodb+srv://margaret:hunter2@a.b.invalid,b.b.invalid/x", "the MongoDB URL cannot be used"),
+    ] {
+        let error = Mongo::connect(url, &options).await.err().unwrap();
+        let sentence = error.to_string();
+        assert!(sentence.contains(expected), "{sentence}");
+        for secret in ["hunter2", "margaret"] {
+            assert!(!sentence.contains(secret) && !format!("{error:?}").contains(secret), "{error:?}");
+        }
+    }
+}

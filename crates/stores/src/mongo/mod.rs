@@ -53,11 +53,7 @@ impl Mongo {
         database: Option<&str>,
         usual: &str,
     ) -> Result<Self, ConnectError> {
-        let mut config = ClientOptions::parse(url).await.map_err(|error| ConnectError::Url {
-            kind: KIND,
-            reason: reason(&error),
-            example: EXAMPLE,
-        })?;
+        let mut config = parsed(url, options.timeout).await?;
         config.app_name.get_or_insert_with(|| "hallpass".to_owned());
         config.max_pool_size.get_or_insert(u32::try_from(options.connections).unwrap_or(u32::MAX));
         config.server_selection_timeout.get_or_insert(options.timeout);
@@ -190,9 +186,23 @@ impl Mongo {
     }
 }
 
+/// What a URL says. For `mongodb+srv://` the name service says the rest, in this time.
+async fn parsed(url: &str, patience: Duration) -> Result<ClientOptions, ConnectError> {
+    let unknown =
+        |source: Box<dyn std::error::Error + Send + Sync>| ConnectError::NoHosts { kind: KIND, source };
+    match timeout(patience, ClientOptions::parse(url)).await {
+        Ok(Ok(config)) => Ok(config),
+        Ok(Err(error)) if matches!(&*error.kind, ErrorKind::DnsResolve { .. }) => {
+            Err(unknown(reason(&error).into()))
+        }
+        Ok(Err(error)) => Err(ConnectError::Url { kind: KIND, reason: reason(&error), example: EXAMPLE }),
+        Err(_) => Err(unknown(format!("no answer within {patience:?}").into())),
+    }
+}
+
 /// What the driver says, without the URL it may repeat.
 pub(crate) fn reason(error: &Error) -> String {
-    let text = error.to_string();
+    let text = error.kind.to_string();
     let text =
         if text.contains('@') { "the server cannot be reached with this URL".to_owned() } else { text };
     error.source().map_or_else(|| text.clone(), |source| format!("{text}: {source}"))
