@@ -57,19 +57,18 @@ impl Auth {
             return Ok(PasswordChanged::WrongPassword);
         }
         inner.throttle.forget(counted, now).await?;
-        if let Err(problem) =
-            self.options().password.check(new.expose(), &user.email, user.name.as_deref(), false)
-        {
+        if let Err(problem) = self.check_password(&new, &user.email, user.name.as_deref()) {
             return Ok(PasswordChanged::Refused(problem));
         }
-        let to = inner.hashing.hash(new).await?;
-        let change = Change::Password { from: user.password.clone(), to: Some(to) };
+        let to = Some(inner.hashing.hash_after(new, user.password.clone()).await?);
+        let change = Change::Password { from: user.password.clone(), to: to.clone() };
         if inner.users.change(&user.id, &change).await? != UserChanged::Done {
             return Ok(PasswordChanged::WrongPassword);
         }
         // From here on all sessions of the former epoch are void, whatever happens; deleting them only tidies up. This one gets the
-        // new epoch; that is one further unless somebody changed the account at this very moment: then it is void too.
-        let user = &User { session_epoch: user.session_epoch + 1, ..user.clone() };
+        // new epoch, as it is unless somebody changed the account at this very moment: then it is void too.
+        let session_epoch = inner.users.epoch_after(user, to.as_ref());
+        let user = &User { session_epoch, password: to, ..user.clone() };
         self.establish_again(session, user, origin)?;
         session.store().delete_of_user(user.id.as_str(), session.id().as_ref(), now).await?;
         tracing::info!(event = "password_changed", user = %user.id, client = %origin.addr);
@@ -97,8 +96,10 @@ impl Auth {
             Ok(name) => name,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        self.inner().users.change(&user.id, &Change::Name(name.clone())).await?;
-        Ok(Ok(name))
+        match self.inner().users.change(&user.id, &Change::Name(name.clone())).await? {
+            UserChanged::NoPlace => Ok(Err(Refusal::NoNames)),
+            _ => Ok(Ok(name)),
+        }
     }
 
     /// The user's sessions, the most recently used first.

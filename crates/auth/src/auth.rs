@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    Argon2Params, Argon2ParamsError, HashPool, HashPoolOptions, LoginKey, PasswordPolicy, RecordStore,
-    ThrottleOptions, UserStore, throttle::Throttle,
+    Argon2Params, Argon2ParamsError, Conventions, HashPool, HashPoolOptions, LoginKey, PasswordPolicy,
+    RecordStore, ThrottleOptions, UserStore, throttle::Throttle,
 };
 
 /// How authentication behaves. Write `AuthOptions { sign_in_path: .., ..Default::default() }`.
@@ -49,6 +49,7 @@ pub(crate) struct Inner {
     pub(crate) records: Arc<dyn RecordStore>,
     pub(crate) hashing: HashPool,
     pub(crate) throttle: Throttle,
+    pub(crate) conventions: Conventions,
     pub(crate) options: AuthOptions,
 }
 
@@ -62,9 +63,10 @@ impl Auth {
         if options.argon2 != Argon2Params::insecure_for_tests() {
             options.argon2.check()?;
         }
-        let hashing = HashPool::new(options.argon2, options.hashing);
+        let conventions = users.conventions();
+        let hashing = HashPool::with_format(options.argon2, conventions.passwords, options.hashing);
         let throttle = Throttle::new(records.clone());
-        Ok(Self(Arc::new(Inner { users, records, hashing, throttle, options })))
+        Ok(Self(Arc::new(Inner { users, records, hashing, throttle, conventions, options })))
     }
 
     pub(crate) fn inner(&self) -> &Inner {
@@ -74,6 +76,11 @@ impl Auth {
     /// The options it was made with.
     pub fn options(&self) -> &AuthOptions {
         &self.0.options
+    }
+
+    /// How the accounts are kept.
+    pub fn conventions(&self) -> &Conventions {
+        &self.0.conventions
     }
 
     /// The users.

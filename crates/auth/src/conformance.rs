@@ -1,15 +1,15 @@
-//! The suites every [`UserStore`] and [`RecordStore`] must pass: the sentences of [`users`](crate::users) and
+//! The suites every [`UserStore`](crate::UserStore) and [`RecordStore`] must pass: the sentences of [`users`](crate::users) and
 //! [`records`](crate::records) as questions. The database may hold other things; times are given, so nothing waits.
+
+mod users;
 
 use std::{sync::Arc, time::Duration};
 
 use hallpass_session::{Timestamp, random};
 use tokio::{sync::Barrier, task::JoinSet};
 
-use crate::{
-    Change, Email, Inserted, PasswordHash, Record, RecordKey, RecordStore, Replaced, User, UserChanged,
-    UserCreated, UserId, UserStore,
-};
+pub use self::users::{CREATED, DISABLING, EPOCHS, OWN_IDS, ROLE_LISTS, ROLES, users, users_without};
+use crate::{Inserted, Record, RecordKey, RecordStore, Replaced, UserId};
 
 /// How many callers there are at once.
 const CALLERS: usize = 32;
@@ -36,131 +36,6 @@ where
         });
     }
     callers.join_all().await
-}
-
-/// Checks the whole contract of a user store; panics at the first promise that is broken.
-pub async fn users(store: Arc<dyn UserStore>) {
-    users_round_trip(&store).await;
-    users_are_unique(&store).await;
-    users_change_by_name(&store).await;
-    users_can_be_paged(&store).await;
-}
-
-fn user() -> User {
-    let email = Email::parse(&format!("{}@example.com", fresh())).expect("an address");
-    User {
-        name: Some("Ann \u{1d11e} <b>".to_owned()),
-        password: Some(PasswordHash::new("$argon2id$one")),
-        roles: vec!["admin".to_owned(), "a,\"b\"".to_owned()],
-        ..User::new(email, NOW)
-    }
-}
-
-async fn create(store: &Arc<dyn UserStore>, user: &User) {
-    assert_eq!(store.create(user).await.expect("create"), UserCreated::Done);
-}
-
-async fn find(store: &Arc<dyn UserStore>, user: &User) -> Option<User> {
-    store.find(&user.id).await.expect("find")
-}
-
-async fn users_round_trip(store: &Arc<dyn UserStore>) {
-    let bare = User { name: None, password: None, roles: vec![], disabled: true, ..user() };
-    for user in [user(), bare] {
-        assert_eq!(find(store, &user).await, None);
-        create(store, &user).await;
-        assert_eq!(find(store, &user).await.as_ref(), Some(&user), "found by id");
-        let by_email = store.find_by_email(&user.email).await.expect("find_by_email");
-        assert_eq!(by_email.as_ref(), Some(&user), "found by address");
-        assert!(store.delete(&user.id).await.expect("delete"));
-        assert!(!store.delete(&user.id).await.expect("delete"));
-        assert_eq!(store.find_by_email(&user.email).await.expect("find_by_email"), None);
-    }
-}
-
-async fn users_are_unique(store: &Arc<dyn UserStore>) {
-    let first = user();
-    create(store, &first).await;
-    for twin in [User { id: UserId::generate(), ..first.clone() }, User { id: first.id.clone(), ..user() }] {
-        assert_eq!(store.create(&twin).await.expect("create"), UserCreated::Taken);
-    }
-    assert_eq!(find(store, &first).await, Some(first), "a refused create changed the user");
-
-    let wanted = user();
-    let answers = at_once(|_| {
-        let (store, user) = (store.clone(), User { id: UserId::generate(), ..wanted.clone() });
-        async move { store.create(&user).await.expect("create") }
-    })
-    .await;
-    assert_eq!(
-        answers.iter().filter(|answer| **answer == UserCreated::Done).count(),
-        1,
-        "one address, one user"
-    );
-}
-
-async fn users_change_by_name(store: &Arc<dyn UserStore>) {
-    let mut user = user();
-    create(store, &user).await;
-    let change = async |change: Change| store.change(&user.id, &change).await.expect("change");
-    let (one, two) = (PasswordHash::new("$argon2id$one"), PasswordHash::new("$argon2id$two"));
-    let set = |from: &PasswordHash, to: &PasswordHash| Change::Password {
-        from: Some(from.clone()),
-        to: Some(to.clone()),
-    };
-    assert_eq!(change(set(&two, &one)).await, UserChanged::Refused);
-    assert_eq!(change(Change::Rehash { from: two.clone(), to: one.clone() }).await, UserChanged::Refused);
-    assert_eq!(change(Change::Rehash { from: one.clone(), to: two.clone() }).await, UserChanged::Done);
-    let rehashed = find(store, &user).await.expect("the user");
-    assert_eq!(
-        rehashed,
-        User { password: Some(two.clone()), ..user.clone() },
-        "a rehash changes nothing else"
-    );
-    assert_eq!(change(set(&two, &one)).await, UserChanged::Done);
-    assert_eq!(change(Change::Name(None)).await, UserChanged::Done);
-    assert_eq!(change(Change::Roles(vec!["editor".to_owned()])).await, UserChanged::Done);
-    assert_eq!(change(Change::Disabled(true)).await, UserChanged::Done);
-    let removal = Change::Password { from: Some(one), to: None };
-    assert_eq!(change(removal).await, UserChanged::Done);
-    let nobody = store.change(&UserId::generate(), &Change::Name(None)).await.expect("change");
-    assert_eq!(nobody, UserChanged::Gone);
-    user.name = None;
-    user.roles = vec!["editor".to_owned()];
-    (user.disabled, user.password, user.session_epoch) = (true, None, user.session_epoch + 3);
-    assert_eq!(find(store, &user).await, Some(user.clone()));
-    one_password_wins(store).await;
-}
-
-async fn one_password_wins(store: &Arc<dyn UserStore>) {
-    let user = user();
-    create(store, &user).await;
-    let answers = at_once(|number| {
-        let to = Some(PasswordHash::new(&format!("$argon2id${number}")));
-        let change = Change::Password { from: user.password.clone(), to };
-        let (store, id) = (store.clone(), user.id.clone());
-        async move { store.change(&id, &change).await.expect("change") }
-    })
-    .await;
-    assert_eq!(answers.iter().filter(|answer| **answer == UserChanged::Done).count(), 1);
-}
-
-async fn users_can_be_paged(store: &Arc<dyn UserStore>) {
-    let mut expected = Vec::new();
-    for _ in 0..5 {
-        let user = user();
-        create(store, &user).await;
-        expected.push(user.email);
-    }
-    let (mut seen, mut after) = (Vec::new(), None);
-    loop {
-        let page = store.list(after.as_ref(), 2).await.expect("list");
-        assert!(page.len() <= 2);
-        let Some(last) = page.last() else { break };
-        after = Some(last.email.clone());
-        seen.extend(page.into_iter().map(|user| user.email));
-    }
-    assert!(seen.is_sorted() && expected.iter().all(|email| seen.contains(email)));
 }
 
 /// Checks the whole contract of a record store; panics at the first promise that is broken.

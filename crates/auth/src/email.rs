@@ -9,6 +9,7 @@ const MAX_LENGTH: usize = 254;
 
 /// An e-mail address, normalised once: without surrounding blanks, NFKC, lower case. Two spellings of one
 /// address are equal, so uniqueness is equality. Whether mail arrives there, only mail can tell.
+/// In a table that another application made, it is what that has as the login, spelled as it stands there.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Email(Box<str>);
 
@@ -35,6 +36,11 @@ impl Email {
             return Err(InvalidEmail);
         }
         Ok(Self(email.into()))
+    }
+
+    /// A login as it stands in a table that another application made; it may be no address.
+    pub fn verbatim(login: &str) -> Self {
+        Self(login.into())
     }
 
     /// The normalised address.

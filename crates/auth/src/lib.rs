@@ -23,6 +23,7 @@ mod admin;
 mod auth;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod conventions;
 mod csrf;
 mod email;
 mod error;
@@ -42,6 +43,7 @@ mod web;
 
 pub use account::{OwnSession, PasswordChanged};
 pub use auth::{Auth, AuthOptions};
+pub use conventions::{Case, Conventions, LoginKind, Logins};
 pub use csrf::{CSRF_FIELD, CSRF_HEADER, csrf_token, verify_csrf};
 pub use email::{Email, InvalidEmail};
 pub use error::Error;
@@ -49,8 +51,8 @@ pub use login::{Attempt, LoginOutcome, Origin};
 pub use login_key::LoginKey;
 pub use memory::{MemoryRecords, MemoryUsers};
 pub use password::{
-    Argon2Params, Argon2ParamsError, HashPool, HashPoolOptions, Hasher, PasswordPolicy, PasswordProblem,
-    Verdict,
+    Argon2Params, Argon2ParamsError, HashPool, HashPoolOptions, Hasher, PasswordFormat, PasswordPolicy,
+    PasswordProblem, Verdict,
 };
 /// The kinds of records there are, for moving them to another store.
 pub const RECORD_KINDS: &[&str] = &[throttle::KIND];

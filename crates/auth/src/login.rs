@@ -5,7 +5,7 @@ use std::{net::IpAddr, time::Duration};
 use hallpass_session::{Secret, Session};
 
 use crate::{
-    Auth, Change, Email, Error, User, UserChanged, Verdict,
+    Auth, Change, Error, User, UserChanged, Verdict,
     csrf::renew_csrf,
     stamp::{STAMP, Stamp},
     throttle::Charge,
@@ -74,10 +74,7 @@ impl Auth {
 
     /// The user whose password this is. Hashes exactly once, whether there is such a user or not.
     async fn verified(&self, email: &str, password: Secret<String>) -> Result<Option<User>, Error> {
-        let user = match Email::parse(email) {
-            Ok(email) => self.inner().users.find_by_email(&email).await?,
-            Err(_) => None,
-        };
+        let user = self.user_by_email(email).await?;
         let hash = user.as_ref().and_then(|user| user.password.clone());
         let verdict = self.inner().hashing.verify(password.clone(), hash).await?;
         let Some(mut user) = user.filter(|_| verdict != Verdict::Wrong) else { return Ok(None) };
@@ -115,7 +112,7 @@ impl Auth {
 
     /// What stands in a session that has just been authenticated.
     pub(crate) fn mark(&self, session: &Session, user: &User, origin: &Origin) -> Result<(), Error> {
-        self.options().login_key.set(session, &user.id)?;
+        self.options().login_key.set(session, &user.id, self.conventions().numeric_ids)?;
         STAMP.insert(session, &Stamp { epoch: user.session_epoch })?;
         renew_csrf(session)?;
         let label = serde_json::json!({ "addr": origin.addr, "agent": origin.user_agent });

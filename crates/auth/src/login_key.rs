@@ -45,12 +45,15 @@ impl LoginKey {
     }
 
     /// Writes who is signed in, beside [`Session::establish`].
-    pub(crate) fn set(&self, session: &Session, user: &UserId) -> Result<(), ValueError> {
+    pub(crate) fn set(&self, session: &Session, user: &UserId, numeric: bool) -> Result<(), ValueError> {
+        // JavaScript knows integers up to 2^53 - 1; drivers give larger ones as texts, and so do we.
+        let number = user.as_str().parse::<i64>().ok().filter(|id| id.unsigned_abs() < 1 << 53);
+        let id = number.filter(|_| numeric).map_or_else(|| Value::from(user.as_str()), Value::from);
         if !self.nested {
-            return session.insert(&self.key, user);
+            return session.insert(&self.key, &id);
         }
         let mut members = session.get::<Map<String, Value>>(&self.key).ok().flatten().unwrap_or_default();
-        members.insert("user".to_owned(), user.as_str().into());
+        members.insert("user".to_owned(), id);
         session.insert(&self.key, &members)
     }
 }

@@ -46,7 +46,7 @@ impl UserStore for MemoryUsers {
             return Ok(UserCreated::Taken);
         }
         users.insert(user.id.clone(), user.clone());
-        Ok(UserCreated::Done)
+        Ok(UserCreated::Done(user.id.clone()))
     }
 
     async fn change(&self, id: &UserId, change: &Change) -> Result<UserChanged, StoreError> {

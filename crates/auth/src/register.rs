@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use hallpass_session::{Secret, Session, Timestamp};
 
 use crate::{
-    Auth, Email, Error, Origin, PasswordProblem, User, UserCreated,
+    Auth, Case, Email, Error, LoginKind, Origin, PasswordProblem, User, UserCreated,
     throttle::{Charge, address_key},
 };
 
@@ -28,8 +28,12 @@ pub struct Registration {
 pub enum Refusal {
     /// Not an e-mail address.
     Email,
+    /// Not a user name.
+    UserName,
     /// The name is too long or holds control characters.
     Name,
+    /// The accounts have no place for a name.
+    NoNames,
     /// The password is not accepted.
     Password(PasswordProblem),
 }
@@ -40,6 +44,10 @@ impl fmt::Display for Refusal {
             Self::Email => f.write_str(
                 "This does not look like an e-mail address. It should read like name@example.com.",
             ),
+            Self::UserName => f.write_str(
+                "This user name cannot be used. Use letters, digits and signs without blanks between them.",
+            ),
+            Self::NoNames => f.write_str("Names are not kept here. Leave this empty."),
             Self::Name => {
                 write!(f, "This name cannot be used. Use at most {MAX_NAME_LENGTH} characters, on one line.")
             }
@@ -57,6 +65,8 @@ pub enum RegisterOutcome {
     Taken,
     /// Something has to be changed.
     Refused(Refusal),
+    /// The existing table takes no new accounts, or not like this. For the operator: why, and what to do.
+    Closed(String),
     /// Too many registrations from this address.
     Throttled {
         /// When the next one is allowed.
@@ -80,9 +90,13 @@ impl Auth {
             return Ok(RegisterOutcome::Throttled { retry_after });
         }
         let outcome = self.create_user(registration, Vec::new(), session.now()).await?;
-        if let RegisterOutcome::Registered(user) = &outcome {
-            self.establish(session, user, origin)?;
-            tracing::info!(event = "registered", user = %user.id, client = %origin.addr);
+        match &outcome {
+            RegisterOutcome::Registered(user) => {
+                self.establish(session, user, origin)?;
+                tracing::info!(event = "registered", user = %user.id, client = %origin.addr);
+            }
+            RegisterOutcome::Closed(reason) => tracing::error!(event = "register_closed", reason),
+            _ => {}
         }
         Ok(outcome)
     }
@@ -95,22 +109,52 @@ impl Auth {
         now: Timestamp,
     ) -> Result<RegisterOutcome, Error> {
         let Registration { email, password, name } = registration;
-        let Ok(email) = Email::parse(&email) else { return Ok(RegisterOutcome::Refused(Refusal::Email)) };
-        let Ok(name) = clean_name(name.as_deref()) else {
-            return Ok(RegisterOutcome::Refused(Refusal::Name));
+        let (email, name) = match self.new_names(&email, name.as_deref()) {
+            Ok(names) => names,
+            Err(refusal) => return Ok(RegisterOutcome::Refused(refusal)),
         };
-        let policy = &self.options().password;
-        if let Err(problem) = policy.check(password.expose(), &email, name.as_deref(), false) {
+        if let Err(problem) = self.check_password(&password, &email, name.as_deref()) {
             return Ok(RegisterOutcome::Refused(Refusal::Password(problem)));
+        }
+        if self.conventions().logins.case == Case::Exact
+            && self.inner().users.find_by_email(&email).await?.is_some()
+        {
+            // The index takes another spelling of the same address for somebody else.
+            return Ok(RegisterOutcome::Taken);
         }
         let mut user = User::new(email, now);
         user.password = Some(self.inner().hashing.hash(password).await?);
+        user.session_epoch = self.inner().users.epoch_at_first(&user);
         user.name = name;
         user.roles = roles;
         Ok(match self.inner().users.create(&user).await? {
-            UserCreated::Done => RegisterOutcome::Registered(user),
+            UserCreated::Done(id) => RegisterOutcome::Registered(User { id, ..user }),
             UserCreated::Taken => RegisterOutcome::Taken,
+            UserCreated::Closed(reason) => RegisterOutcome::Closed(reason),
         })
+    }
+
+    /// The login and the name of a new account.
+    fn new_names(&self, login: &str, name: Option<&str>) -> Result<(Email, Option<String>), Refusal> {
+        let conventions = self.conventions();
+        let unfit = match conventions.logins.kind {
+            LoginKind::Email => Refusal::Email,
+            LoginKind::UserName => Refusal::UserName,
+        };
+        let login = conventions.logins.new_login(login).map_err(|_| unfit)?;
+        let name = clean_name(name)?;
+        if name.is_some() && !conventions.names { Err(Refusal::NoNames) } else { Ok((login, name)) }
+    }
+
+    /// Whether somebody may have this password.
+    pub(crate) fn check_password(
+        &self,
+        password: &Secret<String>,
+        email: &Email,
+        name: Option<&str>,
+    ) -> Result<(), PasswordProblem> {
+        self.options().password.check(password.expose(), email, name, false)?;
+        self.conventions().passwords.check(password.expose())
     }
 }
 

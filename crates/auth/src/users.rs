@@ -6,7 +6,7 @@
 use async_trait::async_trait;
 use hallpass_session::StoreError;
 
-use crate::{Email, PasswordHash, User, UserId};
+use crate::{Conventions, Email, PasswordHash, User, UserId};
 
 /// One change of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,12 +35,14 @@ pub enum Change {
 }
 
 /// The answer of [`UserStore::create`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UserCreated {
-    /// The account exists now.
-    Done,
+    /// The account exists now, under this id: the user's own, unless the database gives ids.
+    Done(UserId),
     /// The address or the id has an account already; nothing was changed.
     Taken,
+    /// An existing table takes no such account: nothing there keeps logins unique, say. For the operator: why, and what to do.
+    Closed(String),
 }
 
 /// The answer of [`UserStore::change`].
@@ -52,6 +54,8 @@ pub enum UserChanged {
     Refused,
     /// There is no such user.
     Gone,
+    /// An existing table has no place for it; nothing was changed.
+    NoPlace,
 }
 
 /// Keeps accounts. The [module documentation](self) states what every implementation promises.
@@ -74,4 +78,20 @@ pub trait UserStore: Send + Sync + 'static {
 
     /// A page of all users in the order of their addresses: those after `after`, at most `limit`.
     async fn list(&self, after: Option<&Email>, limit: usize) -> Result<Vec<User>, StoreError>;
+
+    /// How accounts are kept here. Default: as in our own layouts.
+    fn conventions(&self) -> Conventions {
+        Conventions::default()
+    }
+
+    /// The [`session_epoch`](User::session_epoch) that this user will have once it is [created](Self::create).
+    fn epoch_at_first(&self, user: &User) -> u64 {
+        user.session_epoch
+    }
+
+    /// The [`session_epoch`](User::session_epoch) of this user after [`Change::Password`] to `to`, if nothing else changes it.
+    fn epoch_after(&self, user: &User, to: Option<&PasswordHash>) -> u64 {
+        let _ = to;
+        user.session_epoch + 1
+    }
 }

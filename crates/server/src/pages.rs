@@ -6,7 +6,7 @@ use std::{
 };
 
 use axum::response::{Html, IntoResponse, Response};
-use hallpass_auth::{CSRF_FIELD, csrf_token};
+use hallpass_auth::{CSRF_FIELD, LoginKind, PasswordFormat, csrf_token};
 use hallpass_session::{Session, hex};
 use http::StatusCode;
 use minijinja::{Environment, Value, context};
@@ -25,6 +25,9 @@ const TEMPLATES: &[(&str, &str)] = &[
 
 /// Where files lie that are the same for everybody.
 pub(crate) const ASSETS: &str = "/assets/";
+
+/// No password of more characters fits into the 72 bytes of bcrypt.
+const BCRYPT_LENGTH: usize = 72;
 
 const STYLE: &str = include_str!("../templates/style.css");
 
@@ -65,7 +68,7 @@ impl Pages {
         templates.add_global("service", config.service_name.clone());
         templates.add_global("registration_open", config.registration_open);
         templates.add_global("min_length", config.auth.password.min_length);
-        templates.add_global("max_length", config.auth.password.max_length);
+        add_users(&mut templates, config);
         Ok(Self { templates, style, style_name, csrf_token: config.csrf_token })
     }
 
@@ -110,6 +113,19 @@ fn broken() -> ApiError {
         "internal",
         "Something went wrong here; it has been logged",
     )
+}
+
+/// What the forms ask for depends on what accounts have.
+fn add_users(templates: &mut Environment<'static>, config: &Config) {
+    let map = config.stores.users.as_ref().map(|users| &users.map);
+    let user_names = map.is_some_and(|map| map.logins.kind == LoginKind::UserName);
+    let most = match map.map(|map| map.passwords) {
+        Some(PasswordFormat::Bcrypt { .. }) => config.auth.password.max_length.min(BCRYPT_LENGTH),
+        _ => config.auth.password.max_length,
+    };
+    templates.add_global("user_names", user_names);
+    templates.add_global("names", map.is_none_or(|map| map.name.is_some()));
+    templates.add_global("max_length", most);
 }
 
 /// The operator's file if there is one, else ours.

@@ -151,6 +151,52 @@ fn combinations_that_cannot_work_are_refused() {
         ),
         ("database = \"mysql://x\"", "is of no kind this program knows; write sqlite:PATH"),
         ("database = \"redis://x\"", "Redis keeps sessions, not accounts"),
+        ("[users]\nlogin = \"username\"", "users.login: does nothing without users.collection"),
+        (
+            "[users]\ntable = \"a\"\ncollection = \"b\"",
+            "users.table: is a table, users.collection one of MongoDB",
+        ),
+        ("[users]\ncollection = \"a\"", "users.collection: sqlite:hallpass.db has tables; write users.table"),
+        ("database = \"mongodb://x\"\n[users]\ntable = \"a\"", "users.table: MongoDB has collections"),
+        ("[users]\ntable = \"a\"", "users.table: the application's file is no place for our own tables"),
+        (
+            "[users]\ntable = \"a\"\nurl = \"sqlite:hallpass.db\"",
+            "users.url: the application's file is no place",
+        ),
+        (
+            "database = \"postgres://x\"\n[users]\ntable = \"users\"",
+            "Hallpass makes a table \"users\" of its own here",
+        ),
+        ("[users]\ntable = \"a\"\nurl = \"redis://x\"", "users.url: Redis keeps no accounts"),
+        ("[users]\ntable = \"a\"\nurl = \"sqlite:app.db\"\nschema = \"b\"", "users.schema: only PostgreSQL"),
+        (
+            "[users]\ntable = \"a\"\nurl = \"sqlite:app.db\"\nids = \"uuid\"",
+            "users.ids: only MongoDB needs it",
+        ),
+        (
+            "[users]\ntable = \"a\"\nurl = \"sqlite:app.db\"\nrole = \"r\"\nroles = \"s\"",
+            "users.role: and users.roles cannot both",
+        ),
+        (
+            "[users]\ntable = \"a\"\nurl = \"sqlite:app.db\"\nenabled = \"r\"\ndisabled = \"s\"",
+            "users.enabled: and users.disabled",
+        ),
+        (
+            "[users]\ntable = \"a\"\nurl = \"sqlite:app.db\"\npassword_format = \"argon2id\"",
+            "name a field for the session epoch",
+        ),
+        (
+            "[users]\ntable = \"a\"\nurl = \"sqlite:app.db\"\nbcrypt_cost = 3",
+            "bcrypt costs from 4 to 31, not 3",
+        ),
+        (
+            "[users]\ntable = \"a\"\nurl = \"sqlite:app.db\"\nname = \"email\"",
+            "\"email\" cannot be the login and the name at once",
+        ),
+        (
+            "[moving]\nfrom = \"sqlite:old.db\"\n[users]\ntable = \"a\"\nurl = \"sqlite:app.db\"",
+            "moving.from: would bring accounts into another application's table",
+        ),
         ("[store]\nconnections = 0", "store.connections: must be from 1 to 1000"),
         ("database = \"sqlite::memory:\"", "is no path to a file; write sqlite:PATH"),
     ] {

@@ -6,10 +6,12 @@
 //! | `mongodb` | `Mongo`: everything in MongoDB |
 //! | `postgres` | `Postgres`: everything in PostgreSQL |
 //! | `redis` | `Redis`: sessions in Redis or Valkey |
-//! | `auth` | users and records beside sessions; without it, sessions alone |
+//! | `auth` | users and records beside sessions; without it, sessions alone. With it also accounts in tables that another application made: `MongoUsers`, `PostgresUsers`, `SqliteUsers` |
 
 #[cfg(any(feature = "mongodb", feature = "postgres", feature = "redis"))]
 mod connect;
+#[cfg(feature = "auth")]
+mod existing;
 #[cfg(feature = "mongodb")]
 mod mongo;
 #[cfg(feature = "auth")]
@@ -37,6 +39,14 @@ pub use connect::{Connect, ConnectOptions};
 pub use connect::{ConnectPg, ConnectPgOptions};
 #[cfg(feature = "redis")]
 pub use connect::{ConnectRedis, ConnectRedisOptions};
+#[cfg(all(feature = "auth", feature = "mongodb"))]
+pub use existing::MongoUsers;
+#[cfg(all(feature = "auth", feature = "postgres"))]
+pub use existing::PostgresUsers;
+#[cfg(all(feature = "auth", feature = "sqlite"))]
+pub use existing::SqliteUsers;
+#[cfg(feature = "auth")]
+pub use existing::{Flag, Ids, Roles, UserMap, UserMapError, UsersError, open_users};
 #[cfg(feature = "mongodb")]
 pub use mongo::Mongo;
 #[cfg(feature = "auth")]

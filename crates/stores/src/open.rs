@@ -91,6 +91,9 @@ pub enum StoresError {
     /// The server cannot be used.
     #[error(transparent)]
     Connect(#[from] crate::ConnectError),
+    /// The existing accounts cannot be used.
+    #[error(transparent)]
+    Users(#[from] crate::UsersError),
 }
 
 impl Stores {

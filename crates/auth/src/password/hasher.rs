@@ -7,7 +7,7 @@ use argon2::{
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use hallpass_session::random;
 
-use super::policy::normalise;
+use super::{PasswordFormat, format, policy::normalise};
 use crate::PasswordHash;
 
 /// The cost of argon2id. The default is OWASP's first choice for servers: 19 MiB, two passes, one lane.
@@ -69,16 +69,22 @@ pub enum Verdict {
     Wrong,
 }
 
-/// Hashes with argon2id; verifies argon2 and bcrypt.
+/// Hashes with argon2id, or with bcrypt where another application must be able to verify; verifies argon2 and bcrypt.
 #[derive(Clone, Debug)]
 pub struct Hasher {
     params: Argon2Params,
+    format: PasswordFormat,
 }
 
 impl Hasher {
     /// A hasher with these parameters.
     pub const fn new(params: Argon2Params) -> Self {
-        Self { params }
+        Self { params, format: PasswordFormat::Argon2id }
+    }
+
+    /// A hasher that makes hashes of this format.
+    pub const fn with_format(params: Argon2Params, format: PasswordFormat) -> Self {
+        Self { params, format }
     }
 
     fn argon2(&self) -> Argon2<'static> {
@@ -92,6 +98,17 @@ impl Hasher {
     /// # Panics
     /// When memory for the hash cannot be had.
     pub fn hash(&self, password: &str) -> PasswordHash {
+        self.hash_after(password, None)
+    }
+
+    /// The same, at no lower a cost than that of the former hash.
+    ///
+    /// # Panics
+    /// When memory for the hash cannot be had.
+    pub fn hash_after(&self, password: &str, former: Option<&PasswordHash>) -> PasswordHash {
+        if let PasswordFormat::Bcrypt { cost } = self.format {
+            return format::bcrypt(password, cost.max(former.and_then(format::bcrypt_cost).unwrap_or(cost)));
+        }
         let password = normalise(password);
         let hash: phc::PasswordHash = self
             .argon2()
@@ -102,6 +119,9 @@ impl Hasher {
 
     /// A hash that no password has and that costs as much to verify as any.
     pub(super) fn nobody(&self) -> PasswordHash {
+        if let PasswordFormat::Bcrypt { cost } = self.format {
+            return format::bcrypt_of_nobody(cost);
+        }
         let Argon2Params { memory_kib, iterations, parallelism } = self.params;
         let (salt, hash) = (STANDARD_NO_PAD.encode(random::<16>()), STANDARD_NO_PAD.encode(random::<32>()));
         PasswordHash::new(&format!(
@@ -115,14 +135,23 @@ impl Hasher {
         if is_bcrypt(text) {
             // bcryptjs looks at the first 72 bytes of what was typed; so must we, and without normalising it.
             let right = bcrypt::verify(password, &modern_bcrypt(text)).unwrap_or(false);
-            return if right { Verdict::Outdated } else { Verdict::Wrong };
+            return match self.format {
+                _ if !right => Verdict::Wrong,
+                PasswordFormat::Argon2id => Verdict::Outdated,
+                PasswordFormat::Bcrypt { .. } => Verdict::Right,
+            };
         }
         let Ok(parsed) = phc::PasswordHash::new(text) else { return unknown(hash) };
         let password = normalise(password);
         if Argon2::default().verify_password(password.as_bytes(), &parsed).is_err() {
             return Verdict::Wrong;
         }
-        if self.is_current(&parsed) { Verdict::Right } else { Verdict::Outdated }
+        let current = match self.format {
+            PasswordFormat::Argon2id => self.is_current(&parsed),
+            // What bcrypt would cut off stays as it is: a hash of the rest is no better one.
+            PasswordFormat::Bcrypt { .. } => self.format.check(&password).is_err(),
+        };
+        if current { Verdict::Right } else { Verdict::Outdated }
     }
 
     fn is_current(&self, hash: &phc::PasswordHash) -> bool {

@@ -47,6 +47,14 @@ pub enum PasswordProblem {
         /// The most accepted.
         max: usize,
     },
+    /// Too many bytes for bcrypt, which would ignore the rest.
+    #[error(
+        "This password is too long. Use at most {max} characters, and fewer if they are accented, emoji or of other scripts."
+    )]
+    TooManyBytes {
+        /// The most accepted.
+        max: usize,
+    },
     /// On the list of common passwords.
     #[error(
         "This password is one of the first that attackers try. Choose something less common; a few random words work well."

@@ -9,7 +9,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Argon2Params, Hasher, Verdict};
+use super::{Argon2Params, Hasher, PasswordFormat, Verdict};
 use crate::{Error, PasswordHash};
 
 /// How much hashing may happen at once. Memory in use is at most `threads` times the memory of one hash.
@@ -50,7 +50,15 @@ impl HashPool {
     /// # Panics
     /// Never in practice: when the operating system has no randomness.
     pub fn new(params: Argon2Params, options: HashPoolOptions) -> Self {
-        let hasher = Hasher::new(params);
+        Self::with_format(params, PasswordFormat::default(), options)
+    }
+
+    /// The same in a format; the cost of argon2id counts only there.
+    ///
+    /// # Panics
+    /// As [`new`](Self::new).
+    pub fn with_format(params: Argon2Params, format: PasswordFormat, options: HashPoolOptions) -> Self {
+        let hasher = Hasher::with_format(params, format);
         Self {
             nobody: hasher.nobody(),
             hasher,
@@ -62,7 +70,16 @@ impl HashPool {
 
     /// Hashes a new password.
     pub async fn hash(&self, password: Secret<String>) -> Result<PasswordHash, Error> {
-        self.run(move |pool| pool.hasher.hash(password.expose())).await
+        self.hash_after(password, None).await
+    }
+
+    /// Hashes a new password, at no lower a cost than the former one's.
+    pub async fn hash_after(
+        &self,
+        password: Secret<String>,
+        former: Option<PasswordHash>,
+    ) -> Result<PasswordHash, Error> {
+        self.run(move |pool| pool.hasher.hash_after(password.expose(), former.as_ref())).await
     }
 
     /// Compares a password with a user's hash. Without one the same work is done and the answer is no, so that the time it

@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, IsTerminal};
 
 use clap::Subcommand;
-use hallpass_auth::{Refusal, RegisterOutcome, Registration, User};
+use hallpass_auth::{Refusal, RegisterOutcome, Registration, User, UserChanged};
 use hallpass_session::Secret;
 use serde_json::{Value, json};
 
@@ -63,9 +63,11 @@ pub(super) async fn run(output: &Output, desk: &Desk, command: Command) -> Resul
 /// The account with this address, or exit code 3.
 pub(super) async fn find(desk: &Desk, email: &str) -> Result<User, Failure> {
     let user = desk.auth.user_by_email(email).await.map_err(Failure::failed)?;
-    let missing =
-        || Failure::new(Exit::NotFound, "not_found", format!("there is no account with the address {email}"));
-    user.ok_or_else(missing)
+    user.ok_or_else(|| missing(email))
+}
+
+fn missing(email: &str) -> Failure {
+    Failure::new(Exit::NotFound, "not_found", format!("there is no account with the address {email}"))
 }
 
 async fn create(
@@ -89,6 +91,7 @@ async fn create(
             format!("there is an account with the address {email} already"),
         )),
         RegisterOutcome::Refused(refusal) => Err(refused(refusal)),
+        RegisterOutcome::Closed(reason) => Err(Failure::new(Exit::Refused, "registration_closed", reason)),
         RegisterOutcome::Throttled { .. } => {
             Err(Failure::new(Exit::Refused, "too_many_attempts", "too many attempts"))
         }
@@ -98,7 +101,8 @@ async fn create(
 fn refused(refusal: Refusal) -> Failure {
     let code = match refusal {
         Refusal::Email => "invalid_email",
-        Refusal::Name => "invalid_name",
+        Refusal::UserName => "invalid_username",
+        Refusal::Name | Refusal::NoNames => "invalid_name",
         Refusal::Password(_) => "invalid_password",
     };
     Failure::new(Exit::Refused, code, refusal.to_string())
@@ -149,7 +153,15 @@ fn row(user: &User) -> Vec<Value> {
 async fn set_disabled(output: &Output, desk: &Desk, email: &str, disabled: bool) -> Result<(), Failure> {
     let user = find(desk, email).await?;
     let changed = desk.auth.set_disabled(&user, disabled, &*desk.stores.sessions, desk.now).await;
-    changed.map_err(Failure::failed)?;
+    match changed.map_err(Failure::failed)? {
+        UserChanged::Done => {}
+        UserChanged::NoPlace => {
+            let advice =
+                "the existing accounts have no flag for it; name one in users.disabled or users.enabled";
+            return Err(Failure::new(Exit::Refused, "no_place", advice));
+        }
+        UserChanged::Refused | UserChanged::Gone => return Err(missing(email)),
+    }
     let sentence = if disabled {
         format!("Disabled {}; its sessions have ended", user.email)
     } else {

@@ -5,6 +5,7 @@ mod connect;
 mod gather;
 pub(crate) mod schema;
 mod stores;
+mod users;
 
 use std::{
     fmt,

@@ -5,10 +5,14 @@ use std::time::Duration;
 use hallpass_session::CookieOptions;
 use hallpass_stores::{
     Layout, OpenOptions, ServerOptions, StoreUrl, StoreUrlError, Stores, StoresError, TransformId,
-    open_sessions,
+    open_sessions, open_users,
 };
 
-use super::{connect, gather::Values};
+use super::{
+    connect,
+    gather::Values,
+    users::{self, ExistingUsers},
+};
 
 /// What one server can serve.
 const MOST_CONNECTIONS: u64 = 1000;
@@ -20,6 +24,8 @@ pub struct StoresConfig {
     pub database: StoreUrl,
     /// Sessions, if they are not in the database.
     pub sessions: Option<StoreUrl>,
+    /// Accounts, if another application made them.
+    pub users: Option<ExistingUsers>,
     /// How.
     pub options: OpenOptions,
     /// Where things come from that are not there yet.
@@ -50,7 +56,10 @@ impl StoresConfig {
     /// The stores that everything moves to, without those it comes from.
     pub async fn open_target(&self, make: bool) -> Result<Stores, StoresError> {
         let options = OpenOptions { make, ..self.options.clone() };
-        Stores::open_with(&self.database, self.sessions.as_ref(), &options).await
+        let stores = Stores::open_with(&self.database, self.sessions.as_ref(), &options).await?;
+        let Some(ExistingUsers { url, map }) = &self.users else { return Ok(stores) };
+        let users = open_users(url.as_ref().unwrap_or(&self.database), map, &options).await?;
+        Ok(Stores { users, ..stores })
     }
 
     /// Where sessions are.
@@ -130,9 +139,12 @@ pub(super) fn check(values: &mut Values, cookie: &CookieOptions) -> Option<Store
     let sessions_only = values.flag_of("moving.sessions_only");
     let layout = layout(values, "moving.layout");
     let moving = optional_url(values, "moving.from").map(|url| Source { url, layout, sessions_only });
-    let config = StoresConfig { database: database?, sessions, options, moving };
+    let users_url = optional_url(values, "users.url");
+    let users = users::check(values, users_url);
+    let config = StoresConfig { database: database?, sessions, users, options, moving };
     check_layouts(values, &config);
     check_moving(values, &config);
+    users::check_stores(values, &config);
     Some(config)
 }
 

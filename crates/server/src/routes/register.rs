@@ -84,6 +84,8 @@ async fn attempt(app: &App, session: &Session, asker: Asker, fields: &Fields) ->
             "There is an account with this address already.",
         )),
         RegisterOutcome::Refused(refusal) => Err(refused(refusal)),
+        // Why is in the log; it is not for visitors.
+        RegisterOutcome::Closed(_) => Err(closed()),
         RegisterOutcome::Throttled { retry_after } => Err(ApiError::throttled(retry_after)),
     }
 }
@@ -92,7 +94,8 @@ async fn attempt(app: &App, session: &Session, asker: Asker, fields: &Fields) ->
 pub(super) fn refused(refusal: Refusal) -> ApiError {
     let code = match refusal {
         Refusal::Email => "invalid_email",
-        Refusal::Name => "invalid_name",
+        Refusal::UserName => "invalid_username",
+        Refusal::Name | Refusal::NoNames => "invalid_name",
         Refusal::Password(_) => "invalid_password",
     };
     ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, code, refusal.to_string())

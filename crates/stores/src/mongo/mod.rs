@@ -209,7 +209,7 @@ pub(crate) fn reason(error: &Error) -> String {
 }
 
 /// Whether a unique index refused the document.
-fn is_duplicate(error: &Error) -> bool {
+pub(crate) fn is_duplicate(error: &Error) -> bool {
     const DUPLICATE_KEY: i32 = 11000;
     match &*error.kind {
         ErrorKind::Write(WriteFailure::WriteError(error)) => error.code == DUPLICATE_KEY,

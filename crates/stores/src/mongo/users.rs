@@ -51,7 +51,7 @@ impl UserStore for Mongo {
         let created = self.run("create a user", async {
             match users.insert_one(row).await {
                 Err(error) if is_duplicate(&error) => Ok(UserCreated::Taken),
-                created => created.map(|_| UserCreated::Done),
+                created => created.map(|_| UserCreated::Done(user.id.clone())),
             }
         });
         created.await

@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
-use hallpass_auth::{Change, Email, User, UserChanged, UserCreated, UserId, UserStore};
+use hallpass_auth::{
+    Change, Conventions, Email, PasswordHash, User, UserChanged, UserCreated, UserId, UserStore,
+};
 use hallpass_session::{Clock, StoreError, SystemClock};
 
 use super::Ended;
@@ -80,5 +82,17 @@ impl UserStore for MovingUsers {
         let by_email = |user: User| (user.email.as_str().to_owned(), user);
         let both: BTreeMap<String, User> = old.into_iter().chain(new).map(by_email).collect();
         Ok(both.into_values().take(limit).collect())
+    }
+
+    fn conventions(&self) -> Conventions {
+        self.new.conventions()
+    }
+
+    fn epoch_at_first(&self, user: &User) -> u64 {
+        self.new.epoch_at_first(user)
+    }
+
+    fn epoch_after(&self, user: &User, to: Option<&PasswordHash>) -> u64 {
+        self.new.epoch_after(user, to)
     }
 }

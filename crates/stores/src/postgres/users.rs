@@ -65,7 +65,7 @@ impl UserStore for Postgres {
             &user.session_epoch.cast_signed(),
         ];
         let created = self.query("create a user", CREATE, values).await?;
-        Ok(if created.is_empty() { UserCreated::Taken } else { UserCreated::Done })
+        Ok(if created.is_empty() { UserCreated::Taken } else { UserCreated::Done(user.id.clone()) })
     }
 
     async fn change(&self, id: &UserId, change: &Change) -> Result<UserChanged, StoreError> {

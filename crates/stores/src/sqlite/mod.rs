@@ -146,8 +146,23 @@ impl Sqlite {
         Ok(Self { workers: Arc::new(workers) })
     }
 
+    /// Opens a file that another application made: nothing in it is made or changed, not even its journal.
+    #[cfg(feature = "auth")]
+    pub(crate) fn reach(path: &Path, options: &SqliteOptions) -> Result<Self, OpenError> {
+        if !path.exists() {
+            return Err(OpenError::Missing { path: path.to_owned() });
+        }
+        let failed = |source: rusqlite::Error| OpenError::Database { path: path.to_owned(), source };
+        let writer = attach(path, options).map_err(failed)?;
+        let readers = (0..options.readers.max(1)).map(|_| attach(path, options));
+        let readers = readers.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+        let workers = Workers::start(writer, readers, options)
+            .map_err(|source| OpenError::File { path: path.to_owned(), source })?;
+        Ok(Self { workers: Arc::new(workers) })
+    }
+
     /// Runs `work` on a reading thread.
-    async fn read<T: Send + 'static>(
+    pub(crate) async fn read<T: Send + 'static>(
         &self,
         doing: &'static str,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -156,7 +171,7 @@ impl Sqlite {
     }
 
     /// Runs `work` on the writing thread; its answer comes when it is on disk.
-    async fn write<T: Send + 'static>(
+    pub(crate) async fn write<T: Send + 'static>(
         &self,
         doing: &'static str,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -175,12 +190,18 @@ fn create_private(path: &Path) -> io::Result<()> {
 }
 
 fn connect(path: &Path, options: &SqliteOptions) -> rusqlite::Result<Connection> {
+    let connection = attach(path, options)?;
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
+    Ok(connection)
+}
+
+/// A connection that leaves the file's own settings alone.
+fn attach(path: &Path, options: &SqliteOptions) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(options.timeout)?;
-    connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "full")?;
-    connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
     connection.pragma_update(None, "temp_store", "memory")?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)

@@ -45,7 +45,7 @@ impl UserStore for Sqlite {
                 user.created.as_millis(),
                 user.session_epoch.cast_signed(),
             ])?;
-            Ok(if inserted == 1 { UserCreated::Done } else { UserCreated::Taken })
+            Ok(if inserted == 1 { UserCreated::Done(user.id) } else { UserCreated::Taken })
         })
         .await
     }

@@ -1,0 +1,119 @@
+//! [`Conventions`]: how the accounts of a store are kept. Our own layouts have one way; an existing table has its application's.
+
+use crate::{Email, InvalidEmail, PasswordFormat};
+
+/// The longest login, in bytes.
+const MAX_LENGTH: usize = 254;
+
+/// How the accounts of a store are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conventions {
+    /// What people sign in with.
+    pub logins: Logins,
+    /// The format of new password hashes.
+    pub passwords: PasswordFormat,
+    /// Ids are numbers, and stand as numbers in the session's data too, where an Express app may compare them.
+    pub numeric_ids: bool,
+    /// There is a place for the person's name.
+    pub names: bool,
+}
+
+impl Default for Conventions {
+    /// Those of our own layouts.
+    fn default() -> Self {
+        let logins = Logins { kind: LoginKind::Email, case: Case::Lower };
+        Self { logins, passwords: PasswordFormat::default(), numeric_ids: false, names: true }
+    }
+}
+
+/// What people sign in with. [`User::email`](crate::User::email) holds it, whatever it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Logins {
+    /// What it is.
+    pub kind: LoginKind,
+    /// Whether `Ann` and `ann` are two people.
+    pub case: Case,
+}
+
+/// What a login is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoginKind {
+    /// An e-mail address.
+    Email,
+    /// A name the person has chosen.
+    UserName,
+}
+
+/// How capital letters count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Case {
+    /// Everything is stored in lower case (mongoose's `lowercase: true`), and so is what is typed.
+    Lower,
+    /// Stored as typed. Who types another spelling than the stored one is also looked for in lower case.
+    Exact,
+    /// Stored as typed, and the database compares without regard to case: `citext`, `collate nocase`, an index over `lower(…)`.
+    Insensitive,
+}
+
+impl Logins {
+    /// What is looked for when somebody signs in as `typed`; `None` when nobody can have such a login.
+    pub fn typed(&self, typed: &str) -> Option<Email> {
+        match (self.kind, self.case) {
+            (LoginKind::Email, Case::Lower) => Email::parse(typed).ok(),
+            (LoginKind::UserName, Case::Lower) => verbatim(&typed.to_lowercase()),
+            (_, Case::Exact | Case::Insensitive) => verbatim(typed),
+        }
+    }
+
+    /// The login of a new account.
+    pub fn new_login(&self, typed: &str) -> Result<Email, InvalidEmail> {
+        if self.kind == LoginKind::Email {
+            let parsed = Email::parse(typed)?;
+            return if self.case == Case::Lower { Ok(parsed) } else { Ok(Email::verbatim(typed.trim())) };
+        }
+        let login = self.typed(typed).ok_or(InvalidEmail)?;
+        if login.as_str().chars().any(char::is_whitespace) { Err(InvalidEmail) } else { Ok(login) }
+    }
+}
+
+/// What is typed, without the blanks around it.
+fn verbatim(typed: &str) -> Option<Email> {
+    let typed = typed.trim();
+    let possible = !typed.is_empty() && typed.len() <= MAX_LENGTH && !typed.chars().any(char::is_control);
+    possible.then(|| Email::verbatim(typed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(kind: LoginKind, case: Case, typed: &str) -> (Option<String>, Option<String>) {
+        let logins = Logins { kind, case };
+        let text = |email: Email| email.as_str().to_owned();
+        (logins.typed(typed).map(text), logins.new_login(typed).ok().map(text))
+    }
+
+    #[test]
+    fn capital_letters_count_as_the_existing_data_has_it() {
+        let some = |text: &str| Some(text.to_owned());
+        let typed = " Ann@Example.com ";
+        assert_eq!(
+            of(LoginKind::Email, Case::Lower, typed),
+            (some("ann@example.com"), some("ann@example.com"))
+        );
+        for case in [Case::Exact, Case::Insensitive] {
+            assert_eq!(of(LoginKind::Email, case, typed), (some("Ann@Example.com"), some("Ann@Example.com")));
+        }
+        assert_eq!(of(LoginKind::UserName, Case::Lower, " Ann "), (some("ann"), some("ann")));
+        assert_eq!(of(LoginKind::UserName, Case::Exact, " Ann "), (some("Ann"), some("Ann")));
+    }
+
+    #[test]
+    fn who_is_there_already_may_have_a_login_that_no_new_account_gets() {
+        assert_eq!(of(LoginKind::Email, Case::Exact, "admin"), (Some("admin".to_owned()), None));
+        assert_eq!(of(LoginKind::UserName, Case::Exact, "Ann Lee"), (Some("Ann Lee".to_owned()), None));
+        for nobody in ["", "  ", "a\nb", &"x".repeat(255)] {
+            assert_eq!(of(LoginKind::UserName, Case::Exact, nobody), (None, None), "{nobody:?}");
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! [`UserMap`]: which field of an existing table is what.
+
+use hallpass_auth::{Case, Conventions, LoginKind, Logins, PasswordFormat};
+
+/// Where the accounts of another application are, and which field is what. In MongoDB a field may stand inside another:
+/// `local.password`. Write `UserMap { login: .., ..Default::default() }`; the defaults are those of mongoose and bcryptjs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserMap {
+    /// The collection or table. Default: `users`.
+    pub table: String,
+    /// The schema in PostgreSQL. Default: none, the search path decides.
+    pub schema: Option<String>,
+    /// The column of ids in SQL tables; MongoDB's is `_id`. Default: `id`.
+    pub id: String,
+    /// What ids are in MongoDB; in SQL the column's type says it. Default: `ObjectId`s.
+    pub ids: Ids,
+    /// What people sign in with: e-mail address or user name. Default: `email`.
+    pub login: String,
+    /// Which of the two, and how capital letters count. Default: addresses, spelled exactly as they were typed.
+    pub logins: Logins,
+    /// The password hash. Default: `password`.
+    pub password: String,
+    /// The format of new hashes: what the other application can verify. Default: bcrypt as bcryptjs makes it.
+    pub passwords: PasswordFormat,
+    /// What to call the person. Default: `name`.
+    pub name: Option<String>,
+    /// The person's roles. Default: none.
+    pub roles: Option<Roles>,
+    /// What keeps an account from signing in. Default: none.
+    pub flag: Option<Flag>,
+    /// When the account was made. Default: none; in MongoDB an `ObjectId` says it.
+    pub created: Option<String>,
+    /// When it was changed, set with each change. Default: none.
+    pub updated: Option<String>,
+    /// A number (64 bits) for nobody but us: see [`session_epoch`](hallpass_auth::User::session_epoch). Default: none.
+    pub session_epoch: Option<String>,
+}
+
+/// What the ids of a collection are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ids {
+    /// `ObjectId`
+    ObjectId,
+    /// Texts.
+    Text,
+    /// Whole numbers. Somebody else gives them, so there are no new accounts.
+    Number,
+    /// UUIDs as binary data (subtype 4).
+    Uuid,
+}
+
+/// Where roles stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Roles {
+    /// In a field that holds one.
+    One(String),
+    /// In a field that holds a list: an array, in SQLite JSON.
+    List(String),
+}
+
+/// A field that says whether somebody may sign in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Flag {
+    /// Who has it set may not: `disabled`, `banned`.
+    Disabled(String),
+    /// Who has it set to false may not: `active`.
+    Enabled(String),
+}
+
+/// The map makes no sense.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UserMapError {
+    /// A name that no field has.
+    #[error("{name:?} is no name of a field or table")]
+    Name {
+        /// Which.
+        name: String,
+    },
+    /// One field for two things, or one within the other.
+    #[error("{name:?} cannot be {one} and {two} at once")]
+    Twice {
+        /// Which.
+        name: String,
+        /// What it is.
+        one: &'static str,
+        /// What else it is.
+        two: &'static str,
+    },
+    /// Sessions would end when a hash is replaced.
+    #[error(
+        "new hashes in argon2id replace the old ones at sign-in, which would end the person's other sessions: name a field for the session epoch, or stay with bcrypt"
+    )]
+    NoEpoch,
+    /// bcrypt has no such cost.
+    #[error("bcrypt costs from 4 to 31, not {cost}")]
+    Cost {
+        /// What was asked for.
+        cost: u32,
+    },
+}
+
+impl Default for UserMap {
+    fn default() -> Self {
+        Self {
+            table: "users".to_owned(),
+            schema: None,
+            id: "id".to_owned(),
+            ids: Ids::ObjectId,
+            login: "email".to_owned(),
+            logins: Logins { kind: LoginKind::Email, case: Case::Exact },
+            password: "password".to_owned(),
+            passwords: PasswordFormat::BCRYPTJS,
+            name: Some("name".to_owned()),
+            roles: None,
+            flag: None,
+            created: None,
+            updated: None,
+            session_epoch: None,
+        }
+    }
+}
+
+impl UserMap {
+    /// Whether the map can be one.
+    pub fn check(&self) -> Result<(), UserMapError> {
+        let fields = self.fields();
+        let names = fields.iter().map(|(_, name)| *name).chain([&*self.table]).chain(self.schema.as_deref());
+        let odd = |name: &str| {
+            let part = |part: &str| part.is_empty() || part.starts_with('$');
+            name.split('.').any(part) || name.contains(['\0', '"'])
+        };
+        if let Some(name) = names.into_iter().find(|name| odd(name)) {
+            return Err(UserMapError::Name { name: name.to_owned() });
+        }
+        for (number, (two, name)) in fields.iter().enumerate() {
+            if let Some((one, _)) = fields[..number].iter().find(|(_, other)| overlap(name, other)) {
+                return Err(UserMapError::Twice { name: (*name).to_owned(), one, two });
+            }
+        }
+        match self.passwords {
+            PasswordFormat::Argon2id if self.session_epoch.is_none() => Err(UserMapError::NoEpoch),
+            PasswordFormat::Bcrypt { cost } if !(4..=31).contains(&cost) => Err(UserMapError::Cost { cost }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Every field with what it is.
+    pub(super) fn fields(&self) -> Vec<(&'static str, &str)> {
+        let roles = self.roles.as_ref().map(|(Roles::One(name) | Roles::List(name))| name);
+        let flag = self.flag.as_ref().map(|(Flag::Disabled(name) | Flag::Enabled(name))| name);
+        let optional = [
+            ("the name", self.name.as_ref()),
+            ("the roles", roles),
+            ("the flag", flag),
+            ("the time it was made", self.created.as_ref()),
+            ("the time it was changed", self.updated.as_ref()),
+            ("the session epoch", self.session_epoch.as_ref()),
+        ];
+        let required =
+            [("the id", &*self.id), ("the login", &*self.login), ("the password", &*self.password)];
+        let optional = optional.into_iter().filter_map(|(what, name)| Some((what, name?.as_str())));
+        required.into_iter().chain(optional).collect()
+    }
+
+    pub(super) fn conventions(&self, numeric_ids: bool) -> Conventions {
+        Conventions {
+            logins: self.logins,
+            passwords: self.passwords,
+            numeric_ids,
+            names: self.name.is_some(),
+        }
+    }
+
+    /// Why the table cannot keep these roles; `None` when it can.
+    pub(super) fn refuses(&self, roles: &[String]) -> Option<String> {
+        match (&self.roles, roles.len()) {
+            (Some(Roles::List(_)), _) | (Some(Roles::One(_)), 0..=1) | (None, 0) => None,
+            (Some(Roles::One(name)), _) => Some(format!("{name} holds one role only")),
+            (None, _) => Some("no field for roles is mapped".to_owned()),
+        }
+    }
+}
+
+/// Whether two fields are one, or one stands inside the other.
+fn overlap(one: &str, other: &str) -> bool {
+    let inside =
+        |inner: &str, outer: &str| inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('.'));
+    one == other || inside(one, other) || inside(other, one)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_map_that_makes_no_sense_is_refused_with_the_reason() {
+        let map = UserMap::default;
+        let sentence = |map: UserMap| map.check().unwrap_err().to_string();
+        assert_eq!(map().check(), Ok(()));
+        assert!(sentence(UserMap { table: String::new(), ..map() }).contains("no name"));
+        assert!(sentence(UserMap { password: "$x".to_owned(), ..map() }).contains("no name"));
+        let twice = sentence(UserMap { name: Some("email".to_owned()), ..map() });
+        assert_eq!(twice, "\"email\" cannot be the login and the name at once");
+        let inside = UserMap { password: "auth".to_owned(), name: Some("auth.name".to_owned()), ..map() };
+        assert!(sentence(inside).contains("the password and the name"));
+        let argon2 = UserMap { passwords: PasswordFormat::Argon2id, ..map() };
+        assert!(sentence(argon2.clone()).contains("session epoch"));
+        assert_eq!(UserMap { session_epoch: Some("epoch".to_owned()), ..argon2 }.check(), Ok(()));
+        assert!(
+            sentence(UserMap { passwords: PasswordFormat::Bcrypt { cost: 3 }, ..map() }).contains("4 to 31")
+        );
+    }
+
+    #[test]
+    fn roles_without_a_place_are_refused() {
+        let roles = ["a".to_owned(), "b".to_owned()];
+        let of = |roles| UserMap { roles, ..UserMap::default() };
+        assert!(of(None).refuses(&roles).is_some() && of(None).refuses(&[]).is_none());
+        let one = of(Some(Roles::One("role".to_owned())));
+        assert!(one.refuses(&roles).is_some() && one.refuses(&roles[..1]).is_none());
+        assert!(of(Some(Roles::List("roles".to_owned()))).refuses(&roles).is_none());
+    }
+}

@@ -1,0 +1,210 @@
+//! [`MongoUsers`]: accounts that mongoose or somebody else keeps in MongoDB.
+
+mod document;
+mod index;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use async_trait::async_trait;
+use hallpass_auth::{
+    Case, Change, Conventions, Email, PasswordHash, User, UserChanged, UserCreated, UserId, UserStore,
+};
+use hallpass_session::StoreError;
+use mongodb::{
+    Collection,
+    action::{Action, Find},
+    bson::{Bson, Document, doc},
+    options::Collation,
+};
+
+use self::document::Documents;
+use super::{Ids, UserMap, UsersError, epoch};
+use crate::{
+    ServerOptions,
+    mongo::{Mongo, is_duplicate, reason},
+    native::limit_of,
+};
+
+/// Accounts in a collection that another application made. Clones share its connections.
+///
+/// Kept as they are: every field that is not mapped. Set: the one field that changes. New accounts need a unique index on the login:
+/// without one, they are refused with a sentence that says how to make it.
+#[derive(Clone)]
+pub struct MongoUsers {
+    mongo: Mongo,
+    users: Collection<Document>,
+    documents: Arc<Documents>,
+    /// How the database compares logins, if without regard to case.
+    collation: Option<Collation>,
+    /// Logins were seen to be unique.
+    unique: Arc<AtomicBool>,
+}
+
+impl MongoUsers {
+    /// Connects and looks at the collection. URLs as in [`Mongo::connect`]; the database is the URL's, else `test`, as with mongoose.
+    pub async fn connect(url: &str, map: &UserMap, options: &ServerOptions) -> Result<Self, UsersError> {
+        map.check()?;
+        let mongo = Mongo::reach(url, options, None, "test").await?;
+        let mut users = Self {
+            users: mongo.database().collection(&map.table),
+            mongo,
+            documents: Arc::new(Documents { map: map.clone() }),
+            collation: None,
+            unique: Arc::default(),
+        };
+        let indexes = users
+            .indexes()
+            .await
+            .map_err(|error| UsersError::Table { table: map.table.clone(), reason: reason(&error) })?;
+        if map.logins.case == Case::Insensitive {
+            users.collation = Some(index::collation(&indexes, &map.login));
+        }
+        if let Some(reason) = users
+            .closed()
+            .await
+            .map_err(|error| UsersError::Table { table: map.table.clone(), reason: error.to_string() })?
+        {
+            tracing::warn!(event = "register_closed", reason);
+        }
+        Ok(users)
+    }
+
+    fn map(&self) -> &UserMap {
+        &self.documents.map
+    }
+
+    /// Why no accounts can be made; `None` when they can.
+    async fn closed(&self) -> Result<Option<String>, StoreError> {
+        let map = self.map();
+        if map.ids == Ids::Number {
+            return Ok(Some(format!(
+                "no new accounts: somebody else gives the numbers that are ids in {}",
+                map.table
+            )));
+        }
+        if self.unique.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let indexes = self.mongo.run("look at the indexes of the users", self.indexes()).await?;
+        if index::is_unique(&indexes, map) {
+            self.unique.store(true, Ordering::Relaxed);
+            return Ok(None);
+        }
+        Ok(Some(super::no_unique_index(&map.table, &map.login, &index::cure(map))))
+    }
+
+    async fn one(&self, doing: &'static str, filter: Document) -> Result<Vec<User>, StoreError> {
+        let find = self.users.find(filter).projection(self.documents.projection()).limit(2);
+        self.all(doing, find.optional(self.collation.clone(), Find::collation)).await
+    }
+
+    async fn all(
+        &self,
+        doing: &'static str,
+        find: impl IntoFuture<Output = Result<mongodb::Cursor<Document>, mongodb::error::Error>>,
+    ) -> Result<Vec<User>, StoreError> {
+        let mut found = self.mongo.run(doing, find).await?;
+        let mut users = Vec::new();
+        while self.mongo.run(doing, found.advance()).await? {
+            let document = found.deserialize_current().map_err(|error| StoreError::new(doing, error))?;
+            users.push(self.documents.user(&document)?);
+        }
+        Ok(users)
+    }
+
+    /// What a refused insert means: the login is taken, or another unique index has no room for accounts that lack its field.
+    async fn duplicate(&self, user: &User, error: &str) -> Result<UserCreated, StoreError> {
+        let index =
+            error.split("index: ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap_or("another");
+        if index == "_id_" || self.find_by_email(&user.email).await?.is_some() {
+            return Ok(UserCreated::Taken);
+        }
+        Ok(UserCreated::Closed(format!(
+            "no new accounts: the unique index {index} of {} takes no second account without that field; make it sparse",
+            self.map().table
+        )))
+    }
+}
+
+#[async_trait]
+impl UserStore for MongoUsers {
+    async fn find(&self, id: &UserId) -> Result<Option<User>, StoreError> {
+        let Some(id) = self.documents.id(id) else { return Ok(None) };
+        let find = self.users.find(doc! { "_id": id }).projection(self.documents.projection());
+        Ok(self.all("find a user", find).await?.pop())
+    }
+
+    async fn find_by_email(&self, email: &Email) -> Result<Option<User>, StoreError> {
+        let login = email.as_str();
+        let lower = login.to_lowercase();
+        let either = self.map().logins.case == Case::Exact && lower != login;
+        let wanted = if either { doc! { "$in": [login, lower] }.into() } else { Bson::from(login) };
+        let mut found = self.one("find a user", doc! { &self.map().login: wanted }).await?;
+        // The spelling that was typed comes first.
+        found.sort_by_key(|user| user.email != *email);
+        Ok(found.into_iter().next())
+    }
+
+    async fn create(&self, user: &User) -> Result<UserCreated, StoreError> {
+        if let Some(reason) = self.map().refuses(&user.roles) {
+            return Ok(UserCreated::Closed(format!("no account with these roles: {reason}")));
+        }
+        if let Some(reason) = self.closed().await? {
+            return Ok(UserCreated::Closed(reason));
+        }
+        let (id, document) = self.documents.new_document(user);
+        let insert = async {
+            match self.users.insert_one(document).await {
+                Err(error) if is_duplicate(&error) => Ok(Err(error.to_string())),
+                answer => answer.map(|_| Ok(())),
+            }
+        };
+        match self.mongo.run("create a user", insert).await? {
+            Ok(()) => Ok(UserCreated::Done(id)),
+            Err(error) => self.duplicate(user, &error).await,
+        }
+    }
+
+    async fn change(&self, id: &UserId, change: &Change) -> Result<UserChanged, StoreError> {
+        let Some(id) = self.documents.id(id) else { return Ok(UserChanged::Gone) };
+        let Some((mut filter, update)) = self.documents.update(change) else {
+            return Ok(UserChanged::NoPlace);
+        };
+        filter.insert("_id", id.clone());
+        let changed = self.mongo.run("change a user", self.users.update_one(filter, update)).await?;
+        if changed.matched_count == 1 {
+            return Ok(UserChanged::Done);
+        }
+        let find = self.users.find_one(doc! { "_id": id }).projection(doc! { "_id": 1 });
+        let found = self.mongo.run("change a user", find).await?;
+        Ok(if found.is_some() { UserChanged::Refused } else { UserChanged::Gone })
+    }
+
+    async fn delete(&self, id: &UserId) -> Result<bool, StoreError> {
+        let Some(id) = self.documents.id(id) else { return Ok(false) };
+        let deleted = self.mongo.run("delete a user", self.users.delete_one(doc! { "_id": id })).await?;
+        Ok(deleted.deleted_count == 1)
+    }
+
+    async fn list(&self, after: Option<&Email>, limit: usize) -> Result<Vec<User>, StoreError> {
+        let login = &self.map().login;
+        let after = doc! { login: { "$gt": after.map_or("", Email::as_str), "$type": "string" } };
+        let find = self.users.find(after).sort(doc! { login: 1 }).limit(limit_of(limit));
+        self.all("list the users", find.projection(self.documents.projection())).await
+    }
+
+    fn conventions(&self) -> Conventions {
+        self.map().conventions(self.map().ids == Ids::Number)
+    }
+
+    fn epoch_at_first(&self, user: &User) -> u64 {
+        epoch::epoch(0, user.password.as_ref())
+    }
+
+    fn epoch_after(&self, user: &User, to: Option<&PasswordHash>) -> u64 {
+        epoch::after(user, to)
+    }
+}

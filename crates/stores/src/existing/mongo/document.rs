@@ -1,0 +1,233 @@
+//! Documents of another application, through its map.
+
+use hallpass_auth::{Change, Email, PasswordHash, User, UserId};
+use hallpass_session::{StoreError, Timestamp, random};
+use mongodb::bson::{Binary, Bson, DateTime, Document, doc, oid::ObjectId, spec::BinarySubtype};
+
+use super::super::{Flag, Ids, Roles, UserMap, epoch, uuid};
+use crate::mongo::{date, time};
+
+pub(super) struct Documents {
+    pub(super) map: UserMap,
+}
+
+impl Documents {
+    /// The fields that are read.
+    pub(super) fn projection(&self) -> Document {
+        let fields = self.map.fields().into_iter().filter(|(what, _)| *what != "the id");
+        fields.map(|(_, name)| (name.to_owned(), Bson::Int32(1))).collect()
+    }
+
+    /// How an id stands in the database; `None` when no id there reads so.
+    pub(super) fn id(&self, id: &UserId) -> Option<Bson> {
+        let text = id.as_str();
+        let found = match self.map.ids {
+            Ids::ObjectId => Bson::ObjectId(ObjectId::parse_str(text).ok()?),
+            Ids::Text => Bson::String(text.to_owned()),
+            Ids::Number => Bson::Int64(text.parse().ok()?),
+            Ids::Uuid => binary(uuid::parse(text)?),
+        };
+        // One account has one id: no second spelling of it.
+        (self.text(&found).as_deref() == Some(text)).then_some(found)
+    }
+
+    fn text(&self, id: &Bson) -> Option<String> {
+        match (self.map.ids, id) {
+            (Ids::ObjectId, Bson::ObjectId(id)) => Some(id.to_hex()),
+            (Ids::Text, Bson::String(id)) => Some(id.clone()),
+            (Ids::Number, _) => whole(id).map(|id| id.to_string()),
+            (Ids::Uuid, Bson::Binary(Binary { subtype: BinarySubtype::Uuid, bytes })) => {
+                bytes.as_slice().try_into().ok().map(uuid::show)
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn user(&self, document: &Document) -> Result<User, StoreError> {
+        let map = &self.map;
+        let id = document.get("_id").unwrap_or(&Bson::Null);
+        let text = self.text(id).ok_or_else(|| {
+            let found = id.element_type();
+            StoreError::new("read a user", format!("an _id is {found:?}, but the map says {:?}", map.ids))
+        })?;
+        let text_at = |path: &str| get(document, path).and_then(Bson::as_str).filter(|text| !text.is_empty());
+        let optional = |path: Option<&String>| path.and_then(|path| get(document, path));
+        let password = text_at(&map.password).map(PasswordHash::new);
+        let column = optional(map.session_epoch.as_ref()).and_then(whole).unwrap_or(0);
+        Ok(User {
+            id: UserId::new(&text),
+            email: Email::verbatim(text_at(&map.login).unwrap_or_default()),
+            name: map.name.as_deref().and_then(text_at).map(str::to_owned),
+            session_epoch: epoch::epoch(column, password.as_ref()),
+            password,
+            roles: self.roles(document),
+            disabled: self.disabled(document),
+            created: optional(map.created.as_ref()).and_then(moment).unwrap_or_else(|| made(id)),
+        })
+    }
+
+    fn roles(&self, document: &Document) -> Vec<String> {
+        let Some(Roles::One(path) | Roles::List(path)) = &self.map.roles else { return Vec::new() };
+        match get(document, path) {
+            Some(Bson::Array(roles)) => roles.iter().filter_map(Bson::as_str).map(str::to_owned).collect(),
+            Some(Bson::String(role)) => vec![role.clone()],
+            _ => Vec::new(),
+        }
+    }
+
+    fn disabled(&self, document: &Document) -> bool {
+        match &self.map.flag {
+            Some(Flag::Disabled(path)) => get(document, path).is_some_and(truthy),
+            Some(Flag::Enabled(path)) => get(document, path).is_some_and(|flag| !truthy(flag)),
+            None => false,
+        }
+    }
+
+    fn flag(&self, disabled: bool) -> Option<(&str, bool)> {
+        match self.map.flag.as_ref()? {
+            Flag::Disabled(path) => Some((path, disabled)),
+            Flag::Enabled(path) => Some((path, !disabled)),
+        }
+    }
+
+    fn roles_value(&self, roles: &[String]) -> Option<(&str, Bson)> {
+        match self.map.roles.as_ref()? {
+            Roles::One(path) => Some((path, roles.first().cloned().into())),
+            Roles::List(path) => Some((path, roles.to_vec().into())),
+        }
+    }
+
+    /// The document of a new account, in the order mongoose gives fields, and its id.
+    pub(super) fn new_document(&self, user: &User) -> (UserId, Document) {
+        let (map, id) = (&self.map, self.new_id(user));
+        let text = self.text(&id).unwrap_or_default();
+        let mut document = doc! { "_id": id };
+        set(&mut document, &map.login, user.email.as_str().into());
+        if let Some(password) = &user.password {
+            set(&mut document, &map.password, password.expose().into());
+        }
+        if let (Some(path), Some(name)) = (&map.name, &user.name) {
+            set(&mut document, path, name.into());
+        }
+        if let Some((path, roles)) = self.roles_value(&user.roles).filter(|_| !user.roles.is_empty()) {
+            set(&mut document, path, roles);
+        }
+        if let Some((path, flag)) = self.flag(user.disabled) {
+            set(&mut document, path, flag.into());
+        }
+        for path in [&map.created, &map.updated].into_iter().flatten() {
+            set(&mut document, path, date(user.created).into());
+        }
+        // As mongoose begins to count: without it, some of its changes of arrays would fail.
+        document.insert("__v", 0_i32);
+        (UserId::new(&text), document)
+    }
+
+    fn new_id(&self, user: &User) -> Bson {
+        match self.map.ids {
+            Ids::ObjectId => {
+                let seconds = u32::try_from(user.created.as_millis() / 1000).unwrap_or_default();
+                let mut bytes = [0; 12];
+                bytes[..4].copy_from_slice(&seconds.to_be_bytes());
+                bytes[4..].copy_from_slice(&random::<8>());
+                Bson::ObjectId(ObjectId::from_bytes(bytes))
+            }
+            Ids::Text | Ids::Number => Bson::String(user.id.as_str().to_owned()),
+            Ids::Uuid => binary(uuid::fresh()),
+        }
+    }
+
+    /// What a change demands and what it sets; `None` when there is no place for it.
+    pub(super) fn update(&self, change: &Change) -> Option<(Document, Document)> {
+        let map = &self.map;
+        let (mut filter, mut update) = (doc! {}, doc! {});
+        let hash = |hash: Option<&PasswordHash>| Bson::from(hash.map(PasswordHash::expose));
+        match change {
+            Change::Password { from, to } => {
+                filter.insert(&map.password, hash(from.as_ref()));
+                update.insert("$set", doc! { &map.password: hash(to.as_ref()) });
+            }
+            Change::Rehash { from, to } => {
+                let column = map.session_epoch.as_ref()?;
+                filter.insert(&map.password, hash(Some(from)));
+                update.insert("$set", doc! { &map.password: hash(Some(to)) });
+                update.insert("$inc", doc! { column: epoch::make_up(from, to) });
+            }
+            Change::Name(name) => {
+                update.insert("$set", doc! { map.name.as_ref()?: name.as_deref() });
+            }
+            Change::Roles(roles) => {
+                let (path, roles) = self.roles_value(roles).filter(|_| map.refuses(roles).is_none())?;
+                update.insert("$set", doc! { path: roles });
+            }
+            Change::Disabled(disabled) => {
+                let (path, flag) = self.flag(*disabled)?;
+                update.insert("$set", doc! { path: flag });
+                if let (Some(column), true) = (&map.session_epoch, *disabled) {
+                    update.insert("$inc", doc! { column: 1_i64 });
+                }
+            }
+        }
+        if let Some(path) = &map.updated {
+            update.insert("$currentDate", doc! { path: true });
+        }
+        Some((filter, update))
+    }
+}
+
+/// The value at a path such as `local.password`.
+fn get<'a>(document: &'a Document, path: &str) -> Option<&'a Bson> {
+    match path.split_once('.') {
+        None => document.get(path),
+        Some((first, rest)) => get(document.get_document(first).ok()?, rest),
+    }
+}
+
+fn set(document: &mut Document, path: &str, value: Bson) {
+    let Some((first, rest)) = path.split_once('.') else {
+        document.insert(path, value);
+        return;
+    };
+    let mut inner = document.get_document(first).cloned().unwrap_or_default();
+    set(&mut inner, rest, value);
+    document.insert(first, inner);
+}
+
+fn whole(number: &Bson) -> Option<i64> {
+    match number {
+        Bson::Int32(number) => Some((*number).into()),
+        Bson::Int64(number) => Some(*number),
+        // As JavaScript writes what it counts.
+        Bson::Double(number) if number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0 => {
+            format!("{number:.0}").parse().ok()
+        }
+        _ => None,
+    }
+}
+
+fn truthy(flag: &Bson) -> bool {
+    match flag {
+        Bson::Boolean(flag) => *flag,
+        Bson::Null | Bson::Undefined => false,
+        other => whole(other) != Some(0),
+    }
+}
+
+fn moment(value: &Bson) -> Option<Timestamp> {
+    match value {
+        Bson::DateTime(moment) => Some(time(*moment)),
+        // Date.now()
+        number => whole(number).map(Timestamp::from_millis),
+    }
+}
+
+/// When an id was made, as far as it tells.
+fn made(id: &Bson) -> Timestamp {
+    id.as_object_id().map_or(Timestamp::from_millis(0), |id| {
+        time(DateTime::from_millis(id.timestamp().timestamp_millis()))
+    })
+}
+
+fn binary(bytes: [u8; 16]) -> Bson {
+    Bson::Binary(Binary { subtype: BinarySubtype::Uuid, bytes: bytes.to_vec() })
+}

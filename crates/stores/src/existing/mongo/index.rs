@@ -1,0 +1,71 @@
+//! Whether the database keeps logins unique.
+
+use hallpass_auth::Case;
+use mongodb::{
+    IndexModel,
+    bson::doc,
+    error::{Error, ErrorKind},
+    options::{Collation, CollationStrength},
+};
+
+use super::{MongoUsers, UserMap};
+
+/// There is no such collection yet.
+const NAMESPACE_NOT_FOUND: i32 = 26;
+
+impl MongoUsers {
+    pub(super) async fn indexes(&self) -> Result<Vec<IndexModel>, Error> {
+        let mut indexes = match self.users.list_indexes().await {
+            Err(error) => match &*error.kind {
+                ErrorKind::Command(command) if command.code == NAMESPACE_NOT_FOUND => return Ok(Vec::new()),
+                _ => return Err(error),
+            },
+            Ok(indexes) => indexes,
+        };
+        let mut found = Vec::new();
+        while indexes.advance().await? {
+            found.push(indexes.deserialize_current()?);
+        }
+        Ok(found)
+    }
+}
+
+/// Whether one of these keeps logins unique, as the map compares them.
+pub(super) fn is_unique(indexes: &[IndexModel], map: &UserMap) -> bool {
+    let unique = |index: &&IndexModel| {
+        let options = index.options.as_ref();
+        let whole = options.is_none_or(|options| options.partial_filter_expression.is_none());
+        of_login(index, &map.login) && whole && options.and_then(|options| options.unique) == Some(true)
+    };
+    let blind = map.logins.case == Case::Insensitive;
+    indexes.iter().filter(unique).any(|index| !blind || ignores_case(index))
+}
+
+/// How the database is asked to compare: as an index does, if one ignores case.
+pub(super) fn collation(indexes: &[IndexModel], login: &str) -> Collation {
+    let fitting = indexes.iter().find(|index| of_login(index, login) && ignores_case(index));
+    let found = fitting.and_then(|index| index.options.as_ref()?.collation.clone());
+    found.unwrap_or_else(|| {
+        Collation::builder().locale("en".to_owned()).strength(CollationStrength::Secondary).build()
+    })
+}
+
+fn of_login(index: &IndexModel, login: &str) -> bool {
+    index.keys.len() == 1
+        && index.keys.get(login).is_some_and(|order| *order == 1.into() || *order == (-1).into())
+}
+
+fn ignores_case(index: &IndexModel) -> bool {
+    let strength = index.options.as_ref().and_then(|options| options.collation.as_ref()?.strength);
+    matches!(strength, Some(CollationStrength::Primary | CollationStrength::Secondary))
+}
+
+/// What makes logins unique.
+pub(super) fn cure(map: &UserMap) -> String {
+    let keys = doc! { &map.login: 1 };
+    let collation = match map.logins.case {
+        Case::Insensitive => ", collation: { locale: \"en\", strength: 2 }",
+        Case::Lower | Case::Exact => "",
+    };
+    format!("db.{}.createIndex({keys}, {{ unique: true{collation} }})", map.table)
+}

@@ -1,0 +1,254 @@
+//! [`PostgresUsers`]: accounts in a table that another application made in PostgreSQL.
+
+mod statements;
+mod table;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use async_trait::async_trait;
+use hallpass_auth::{
+    Change, Conventions, Email, PasswordHash, User, UserChanged, UserCreated, UserId, UserStore,
+};
+use hallpass_session::{StoreError, Timestamp};
+use tokio_postgres::{
+    Row,
+    error::{DbError, SqlState},
+};
+
+use self::{statements::Statements, table::Table};
+use super::{UserMap, UsersError, epoch};
+use crate::{
+    ConnectError, ServerOptions,
+    native::limit_of,
+    postgres::{Postgres, Values, column},
+};
+
+/// Accounts in a table that another application made. Clones share its connections.
+///
+/// Kept as they are: every column that is not mapped. Set: the one column that changes. Ids are left to the database where the column has
+/// a default. New accounts need a unique index on the login, and a default for each column that must not be null and is not mapped:
+/// else they are refused with a sentence that says what to do.
+#[derive(Clone)]
+pub struct PostgresUsers {
+    postgres: Postgres,
+    shape: Arc<Shape>,
+    /// Logins were seen to be unique.
+    unique: Arc<AtomicBool>,
+}
+
+struct Shape {
+    map: UserMap,
+    table: Table,
+    sql: Statements,
+}
+
+impl PostgresUsers {
+    /// Connects and looks at the table. URLs as in [`Postgres::connect`].
+    pub async fn connect(url: &str, map: &UserMap, options: &ServerOptions) -> Result<Self, UsersError> {
+        map.check()?;
+        let postgres = Postgres::reach(url, options, None)?;
+        drop(postgres.client().await?);
+        let table = Table::read(&postgres, map).await?;
+        let sql = Statements::new(map, &table);
+        let shape = Arc::new(Shape { map: map.clone(), table, sql });
+        let users = Self { postgres, shape, unique: Arc::default() };
+        let unreadable =
+            |error: StoreError| UsersError::Table { table: map.table.clone(), reason: error.to_string() };
+        if let Some(reason) = users.closed().await.map_err(unreadable)? {
+            tracing::warn!(event = "register_closed", reason);
+        }
+        Ok(users)
+    }
+
+    /// Why no accounts can be made; `None` when they can.
+    async fn closed(&self) -> Result<Option<String>, StoreError> {
+        let Shape { map, table, .. } = &*self.shape;
+        if let Some(reason) = table.refuses_new(map) {
+            return Ok(Some(reason));
+        }
+        if self.unique.load(Ordering::Relaxed) || table.is_unique(&self.postgres, map).await? {
+            self.unique.store(true, Ordering::Relaxed);
+            return Ok(None);
+        }
+        let key = table.unique_key(map);
+        let cure = format!("create unique index concurrently on {} ({key})", table.name);
+        Ok(Some(super::no_unique_index(&map.table, &map.login, &cure)))
+    }
+
+    async fn one(
+        &self,
+        doing: &'static str,
+        sql: &str,
+        values: Values<'_>,
+    ) -> Result<Option<User>, StoreError> {
+        self.postgres.query(doing, sql, values).await?.first().map(user).transpose()
+    }
+
+    async fn apply(&self, sql: Option<&String>, values: Values<'_>) -> Result<UserChanged, StoreError> {
+        let doing = "change a user";
+        let Some(sql) = sql else { return Ok(UserChanged::NoPlace) };
+        let rows = self.postgres.query(doing, sql, values).await?;
+        let row = rows.first().ok_or_else(|| StoreError::new(doing, "the database gave no answer"))?;
+        Ok(match (column(row, doing, "done")?, column(row, doing, "found")?) {
+            (true, _) => UserChanged::Done,
+            (false, true) => UserChanged::Refused,
+            (false, false) => UserChanged::Gone,
+        })
+    }
+
+    /// What a refused insert means: the login is taken, or something else is unique that a new account lacks.
+    async fn duplicate(&self, user: &User, error: StoreError) -> Result<UserCreated, StoreError> {
+        let Some(constraint) = violated(&error) else { return Err(error) };
+        let twin = self.find_by_email(&user.email).await?.is_some() || self.find(&user.id).await?.is_some();
+        if twin {
+            return Ok(UserCreated::Taken);
+        }
+        let table = &self.shape.map.table;
+        Ok(UserCreated::Closed(format!(
+            "no new accounts: {constraint} of {table} takes no second such account"
+        )))
+    }
+}
+
+/// The unique constraint that an insert has violated.
+fn violated(error: &StoreError) -> Option<String> {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        match error.downcast_ref::<DbError>() {
+            Some(error) if *error.code() == SqlState::UNIQUE_VIOLATION => {
+                return Some(error.constraint().unwrap_or("a unique index").to_owned());
+            }
+            _ => cause = error.source(),
+        }
+    }
+    None
+}
+
+#[async_trait]
+impl UserStore for PostgresUsers {
+    async fn find(&self, id: &UserId) -> Result<Option<User>, StoreError> {
+        if !self.shape.table.is_id(id) {
+            return Ok(None);
+        }
+        self.one("find a user", &self.shape.sql.find, &[&id.as_str()]).await
+    }
+
+    async fn find_by_email(&self, email: &Email) -> Result<Option<User>, StoreError> {
+        self.one(
+            "find a user",
+            &self.shape.sql.find_by_login,
+            &[&email.as_str(), &email.as_str().to_lowercase()],
+        )
+        .await
+    }
+
+    async fn create(&self, user: &User) -> Result<UserCreated, StoreError> {
+        if let Some(reason) = self.shape.map.refuses(&user.roles) {
+            return Ok(UserCreated::Closed(format!("no account with these roles: {reason}")));
+        }
+        if let Some(reason) = self.closed().await? {
+            return Ok(UserCreated::Closed(reason));
+        }
+        let doing = "create a user";
+        let id = self.shape.table.new_id(user);
+        let created = user.created.as_millis();
+        let password = user.password.as_ref().map(PasswordHash::expose);
+        let name = self.shape.table.name_value(&self.shape.map, user.name.as_deref());
+        let values: Values<'_> =
+            &[&id, &user.email.as_str(), &password, &name, &user.roles, &user.disabled, &created];
+        let sql = &self.shape.sql;
+        let sql = if user.roles.is_empty() { &sql.create } else { &sql.create_with_roles };
+        match self.postgres.query(doing, sql, values).await {
+            Ok(rows) => {
+                let row =
+                    rows.first().ok_or_else(|| StoreError::new(doing, "the database gave no answer"))?;
+                Ok(UserCreated::Done(UserId::new(column(row, doing, "id")?)))
+            }
+            Err(error) => self.duplicate(user, error).await,
+        }
+    }
+
+    async fn change(&self, id: &UserId, change: &Change) -> Result<UserChanged, StoreError> {
+        let Shape { map, table, sql } = &*self.shape;
+        if !table.is_id(id) {
+            return Ok(UserChanged::Gone);
+        }
+        let id = &id.as_str();
+        match change {
+            Change::Password { from, to } => {
+                let (from, to) =
+                    (from.as_ref().map(PasswordHash::expose), to.as_ref().map(PasswordHash::expose));
+                self.apply(Some(&sql.password), &[id, &from, &to]).await
+            }
+            Change::Rehash { from, to } => {
+                let values: Values<'_> = &[id, &from.expose(), &to.expose(), &epoch::make_up(from, to)];
+                self.apply(sql.rehash.as_ref(), values).await
+            }
+            Change::Name(name) => {
+                self.apply(sql.rename.as_ref(), &[id, &table.name_value(map, name.as_deref())]).await
+            }
+            Change::Roles(roles) => {
+                let sql = sql.roles.as_ref().filter(|_| map.refuses(roles).is_none());
+                self.apply(sql, &[id, roles]).await
+            }
+            Change::Disabled(disabled) => self.apply(sql.disable.as_ref(), &[id, disabled]).await,
+        }
+    }
+
+    async fn delete(&self, id: &UserId) -> Result<bool, StoreError> {
+        if !self.shape.table.is_id(id) {
+            return Ok(false);
+        }
+        let deleted = self.postgres.query("delete a user", &self.shape.sql.delete, &[&id.as_str()]).await?;
+        Ok(!deleted.is_empty())
+    }
+
+    async fn list(&self, after: Option<&Email>, limit: usize) -> Result<Vec<User>, StoreError> {
+        let values: Values<'_> = &[&after.map_or("", Email::as_str), &limit_of(limit)];
+        self.postgres.query("list the users", &self.shape.sql.list, values).await?.iter().map(user).collect()
+    }
+
+    fn conventions(&self) -> Conventions {
+        self.shape.map.conventions(self.shape.table.numeric_ids())
+    }
+
+    fn epoch_at_first(&self, user: &User) -> u64 {
+        epoch::epoch(0, user.password.as_ref())
+    }
+
+    fn epoch_after(&self, user: &User, to: Option<&PasswordHash>) -> u64 {
+        epoch::after(user, to)
+    }
+}
+
+fn user(row: &Row) -> Result<User, StoreError> {
+    let doing = "read a user";
+    let text =
+        |name| column::<Option<String>>(row, doing, name).map(|text| text.filter(|text| !text.is_empty()));
+    let password = text("password")?.as_deref().map(PasswordHash::new);
+    Ok(User {
+        id: UserId::new(column(row, doing, "id")?),
+        email: Email::verbatim(&text("login")?.unwrap_or_default()),
+        name: text("name")?,
+        session_epoch: epoch::epoch(column(row, doing, "epoch")?, password.as_ref()),
+        password,
+        roles: column(row, doing, "roles")?,
+        disabled: column(row, doing, "disabled")?,
+        created: Timestamp::from_millis(column(row, doing, "created")?),
+    })
+}
+
+/// The table cannot be what the map says.
+fn unfit(map: &UserMap, reason: String) -> UsersError {
+    UsersError::Table { table: map.table.clone(), reason }
+}
+
+/// What the catalog cannot tell.
+fn unknown(error: &StoreError) -> UsersError {
+    let source = std::error::Error::source(error).map(ToString::to_string);
+    let source = source.unwrap_or_else(|| error.to_string()).into();
+    UsersError::Connect(ConnectError::Prepare { kind: crate::postgres::KIND, source })
+}

@@ -1,0 +1,222 @@
+//! The statements for a table, written once.
+
+use hallpass_auth::Case;
+
+use super::table::{Table, quoted};
+use crate::existing::{Flag, Roles, UserMap};
+
+pub(super) struct Statements {
+    pub(super) find: String,
+    pub(super) find_by_login: String,
+    pub(super) list: String,
+    pub(super) create: String,
+    pub(super) create_with_roles: String,
+    pub(super) delete: String,
+    pub(super) password: String,
+    pub(super) rehash: Option<String>,
+    pub(super) rename: Option<String>,
+    pub(super) roles: Option<String>,
+    pub(super) disable: Option<String>,
+}
+
+impl Statements {
+    pub(super) fn new(map: &UserMap, table: &Table) -> Self {
+        let (name, login) = (&table.name, quoted(&map.login));
+        let select = format!("select {} from {name}", columns(map, table));
+        let id = format!("{} = {}", quoted(&map.id), cast(table, &map.id, "$1"));
+        let typed = |number| cast(table, &map.login, number);
+        let wanted = match map.logins.case {
+            Case::Lower => format!("{login} = {} and $2::text is not null", typed("$1")),
+            Case::Insensitive if !table.is_citext(map) => {
+                format!("lower({login}) = lower($1::text) and $2::text is not null")
+            }
+            Case::Exact | Case::Insensitive => format!("{login} in ({}, {})", typed("$1"), typed("$2")),
+        };
+        let password = quoted(&map.password);
+        let change = |set: String| change(map, table, &set, &id);
+        let epoch = map.session_epoch.as_deref().map(quoted);
+        let moved = |by: &str| epoch.as_ref().map(|epoch| format!("{epoch} = coalesce({epoch}, 0) + {by}"));
+        let with = |set: String, more: Option<String>| {
+            more.map_or_else(|| set.clone(), |more| format!("{set}, {more}"))
+        };
+        let is = |number: &str| format!("{password}::text is not distinct from {number}::text");
+        let set = format!("{password} = {}", cast(table, &map.password, "$3"));
+        Self {
+            find: format!("{select} where {id}"),
+            find_by_login: format!(
+                "{select} where {wanted} order by {login}::text = $1::text desc, 1 limit 1"
+            ),
+            list: format!(
+                "{select} where {login}::text collate \"C\" > $1::text order by {login}::text collate \"C\" limit $2"
+            ),
+            create: create(map, table, false),
+            create_with_roles: create(map, table, true),
+            delete: format!("delete from {name} where {id} returning 1"),
+            password: guarded(map, table, &set, &id, &is("$2")),
+            rehash: moved("$4::bigint")
+                .map(|moved| guarded(map, table, &format!("{set}, {moved}"), &id, &is("$2"))),
+            rename: map
+                .name
+                .as_deref()
+                .map(|column| change(format!("{} = {}", quoted(column), cast(table, column, "$2")))),
+            roles: map.roles.as_ref().map(|roles| change(set_roles(table, roles, "$2"))),
+            disable: map.flag.as_ref().map(|flag| {
+                change(with(set_flag(table, flag, "$2"), moved("case when $2::boolean then 1 else 0 end")))
+            }),
+        }
+    }
+}
+
+/// A text as the column takes it.
+fn cast(table: &Table, column: &str, value: &str) -> String {
+    format!("{value}::text::{}", table.column(column).kind)
+}
+
+/// What is read, under our names.
+fn columns(map: &UserMap, table: &Table) -> String {
+    let text = |column: &str| format!("{}::text", quoted(column));
+    let name = map.name.as_deref().map_or_else(|| "null::text".to_owned(), text);
+    let flag = |column: &str, otherwise: &str| {
+        let is_true = if table.column(column).is_whole() { "::bigint <> 0" } else { "" };
+        format!("coalesce({}{is_true}, {otherwise})", quoted(column))
+    };
+    let disabled = match &map.flag {
+        None => "false".to_owned(),
+        Some(Flag::Disabled(column)) => flag(column, "false"),
+        Some(Flag::Enabled(column)) => format!("not {}", flag(column, "true")),
+    };
+    let created = map.created.as_deref().map_or_else(
+        || "0".to_owned(),
+        |column| {
+            let quoted = quoted(column);
+            if table.column(column).is_moment() {
+                format!("extract(epoch from {quoted}) * 1000")
+            } else {
+                quoted
+            }
+        },
+    );
+    let epoch = map.session_epoch.as_deref().map_or_else(|| "0".to_owned(), quoted);
+    format!(
+        "{} as id, {} as login, {} as password, {name} as name, {} as roles, {disabled} as disabled, \
+         coalesce({created}, 0)::bigint as created, coalesce({epoch}, 0)::bigint as epoch",
+        text(&map.id),
+        text(&map.login),
+        text(&map.password),
+        read_roles(map, table),
+    )
+}
+
+fn read_roles(map: &UserMap, table: &Table) -> String {
+    let Some(Roles::One(name) | Roles::List(name)) = &map.roles else { return "'{}'::text[]".to_owned() };
+    let (column, quoted) = (table.column(name), quoted(name));
+    match &map.roles {
+        Some(Roles::List(_)) if column.is_json() => {
+            format!("array(select {}_array_elements_text({quoted}))", column.kind)
+        }
+        Some(Roles::List(_)) => format!("coalesce({quoted}::text[], '{{}}')"),
+        _ => format!("array_remove(array[{quoted}::text], null)"),
+    }
+}
+
+fn set_roles(table: &Table, roles: &Roles, value: &str) -> String {
+    let (Roles::One(name) | Roles::List(name)) = roles;
+    format!("{} = {}", quoted(name), roles_value(table, roles, value))
+}
+
+fn roles_value(table: &Table, roles: &Roles, value: &str) -> String {
+    let (Roles::One(name) | Roles::List(name)) = roles;
+    let column = table.column(name);
+    match roles {
+        Roles::List(_) if column.is_json() => format!("to_jsonb({value}::text[])::{}", column.kind),
+        Roles::List(_) => format!("{value}::text[]::{}", column.kind),
+        Roles::One(_) => format!("({value}::text[])[1]::{}", column.kind),
+    }
+}
+
+fn set_flag(table: &Table, flag: &Flag, value: &str) -> String {
+    let (Flag::Disabled(name) | Flag::Enabled(name)) = flag;
+    format!("{} = {}", quoted(name), flag_value(table, flag, value))
+}
+
+fn flag_value(table: &Table, flag: &Flag, value: &str) -> String {
+    let (name, not) = match flag {
+        Flag::Disabled(name) => (name, ""),
+        Flag::Enabled(name) => (name, "not "),
+    };
+    let column = table.column(name);
+    // Numbers have no cast from truth except through integer.
+    let whole = if column.is_whole() { "::integer" } else { "" };
+    format!("({not}{value}::boolean){whole}")
+}
+
+fn moment(table: &Table, column: &str, millis: &str) -> String {
+    let column = table.column(column);
+    if column.is_moment() {
+        format!("to_timestamp({millis}::bigint / 1000.0)::{}", column.kind)
+    } else {
+        format!("{millis}::bigint")
+    }
+}
+
+fn now(table: &Table, column: &str) -> String {
+    if table.column(column).is_moment() {
+        "current_timestamp".to_owned()
+    } else {
+        "(extract(epoch from current_timestamp) * 1000)::bigint".to_owned()
+    }
+}
+
+/// Takes id, login, password, name, roles, disabled, created; the first part gives types to those of them that this table has no use for.
+fn create(map: &UserMap, table: &Table, with_roles: bool) -> String {
+    let mut values: Vec<(&str, String)> = Vec::new();
+    if !table.gives_ids() {
+        values.push((&map.id, cast(table, &map.id, "$1")));
+    }
+    values.push((&map.login, cast(table, &map.login, "$2")));
+    values.push((&map.password, cast(table, &map.password, "$3")));
+    if let Some(name) = &map.name {
+        values.push((name, cast(table, name, "$4")));
+    }
+    if let Some(roles) = &map.roles {
+        let (Roles::One(name) | Roles::List(name)) = roles;
+        // Who is given no role gets the table's own default.
+        if with_roles || !table.gives(name) {
+            values.push((name, roles_value(table, roles, "$5")));
+        }
+    }
+    if let Some(flag) = &map.flag {
+        let (Flag::Disabled(name) | Flag::Enabled(name)) = flag;
+        values.push((name, flag_value(table, flag, "$6")));
+    }
+    for name in [&map.created, &map.updated].into_iter().flatten() {
+        values.push((name, moment(table, name, "$7")));
+    }
+    let columns: Vec<String> = values.iter().map(|(name, _)| quoted(name)).collect();
+    let expressions: Vec<&str> = values.iter().map(|(_, value)| &**value).collect();
+    format!(
+        "with given as (select $1::text, $2::text, $3::text, $4::text, $5::text[], $6::boolean, $7::bigint) \
+         insert into {} ({}) values ({}) returning {}::text as id",
+        table.name,
+        columns.join(", "),
+        expressions.join(", "),
+        quoted(&map.id)
+    )
+}
+
+/// A change, and whether there is such a user when it was not made.
+fn change(map: &UserMap, table: &Table, set: &str, id: &str) -> String {
+    guarded(map, table, set, id, "true")
+}
+
+/// The same, if something holds.
+fn guarded(map: &UserMap, table: &Table, set: &str, id: &str, condition: &str) -> String {
+    let updated =
+        map.updated.as_deref().map(|column| format!(", {} = {}", quoted(column), now(table, column)));
+    format!(
+        "with done as (update {0} set {set}{1} where {id} and {condition} returning 1) \
+         select exists (select from done) as done, exists (select from {0} where {id}) as found",
+        table.name,
+        updated.unwrap_or_default()
+    )
+}

@@ -1,0 +1,245 @@
+//! What the catalog of PostgreSQL says about the table.
+
+use hallpass_auth::{Case, PasswordFormat, User, UserId};
+use hallpass_session::StoreError;
+
+use super::{unfit, unknown};
+use crate::{
+    existing::{Roles, UserMap, UsersError, uuid},
+    postgres::{Postgres, column},
+};
+
+const COLUMNS: &str = "select a.attname::text as name, format_type(a.atttypid, null) as kind, \
+    format_type(a.atttypid, a.atttypmod) as exact, a.attnotnull as required, \
+    a.atthasdef or a.attidentity <> '' as given \
+    from pg_attribute a where a.attrelid = to_regclass($1::text) and a.attnum > 0 and not a.attisdropped";
+
+/// The keys of the unique indexes that hold for all rows and have one column.
+const UNIQUE: &str = "select pg_get_indexdef(indexrelid, 1, true) as key from pg_index \
+    where indrelid = to_regclass($1::text) and indisunique and indisvalid and indpred is null and indnkeyatts = 1";
+
+/// bcrypt's hashes have so many characters, argon2id's may need as many.
+const BCRYPT_LENGTH: usize = 60;
+const ARGON2_LENGTH: usize = 128;
+
+pub(super) struct Table {
+    /// With its schema, quoted.
+    pub(super) name: String,
+    columns: Vec<Column>,
+    id: String,
+}
+
+pub(super) struct Column {
+    name: String,
+    /// As a cast takes it.
+    pub(super) kind: String,
+    exact: String,
+    required: bool,
+    /// The database gives a value.
+    given: bool,
+}
+
+/// A cast to `character` would cut everything but the first.
+fn castable(kind: &str) -> String {
+    if kind == "character" { "bpchar".to_owned() } else { kind.to_owned() }
+}
+
+pub(super) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+impl Table {
+    pub(super) async fn read(postgres: &Postgres, map: &UserMap) -> Result<Self, UsersError> {
+        let schema = map.schema.as_deref().map(|schema| format!("{}.", quoted(schema)));
+        let name = format!("{}{}", schema.unwrap_or_default(), quoted(&map.table));
+        let doing = "look at the table of users";
+        let rows = postgres.query(doing, COLUMNS, &[&name]).await.map_err(|error| unknown(&error))?;
+        let columns = rows.iter().map(|row| {
+            Ok(Column {
+                name: column(row, doing, "name")?,
+                kind: castable(column(row, doing, "kind")?),
+                exact: column(row, doing, "exact")?,
+                required: column(row, doing, "required")?,
+                given: column(row, doing, "given")?,
+            })
+        });
+        let columns: Vec<Column> =
+            columns.collect::<Result<_, StoreError>>().map_err(|error| unknown(&error))?;
+        let table = Self { name, columns, id: map.id.clone() };
+        table.check(map)?;
+        Ok(table)
+    }
+
+    fn check(&self, map: &UserMap) -> Result<(), UsersError> {
+        if self.columns.is_empty() {
+            return Err(unfit(map, format!("there is no table {}", self.name)));
+        }
+        for (what, name) in map.fields() {
+            let Some(column) = self.columns.iter().find(|column| column.name == name) else {
+                return Err(unfit(map, format!("it has no column {name:?} for {what}")));
+            };
+            let fits = match what {
+                "the id" => column.is_whole() || column.is_text() || column.kind == "uuid",
+                "the password" | "the name" | "the login" => column.is_text(),
+                "the roles" => column.can_be(map.roles.as_ref()),
+                "the flag" => column.kind == "boolean" || column.is_whole(),
+                "the session epoch" => column.kind == "bigint",
+                _ => column.is_moment() || column.kind == "bigint",
+            };
+            if !fits {
+                return Err(unfit(
+                    map,
+                    format!("the column {name:?} is {}, which cannot be {what}", column.exact),
+                ));
+            }
+        }
+        self.check_length(map)
+    }
+
+    /// A hash that is cut off is none.
+    fn check_length(&self, map: &UserMap) -> Result<(), UsersError> {
+        let needed = match map.passwords {
+            PasswordFormat::Argon2id => ARGON2_LENGTH,
+            PasswordFormat::Bcrypt { .. } => BCRYPT_LENGTH,
+        };
+        let exact = &self.column(&map.password).exact;
+        let length =
+            exact.split_once('(').and_then(|(_, rest)| rest.trim_end_matches(')').parse::<usize>().ok());
+        match length.filter(|length| *length < needed) {
+            Some(_) => {
+                let reason =
+                    format!("the column {:?} is {exact}, but hashes need {needed} characters", map.password);
+                Err(unfit(map, reason))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// A column that is there.
+    pub(super) fn column(&self, name: &str) -> &Column {
+        let found = self.columns.iter().find(|column| column.name == name);
+        found.unwrap_or(&self.columns[0])
+    }
+
+    /// Why no accounts can be made here; `None` if nothing but logins may stand in the way.
+    pub(super) fn refuses_new(&self, map: &UserMap) -> Option<String> {
+        let id = self.column(&map.id);
+        if id.is_whole() && !id.given {
+            return Some(format!(
+                "no new accounts: nothing gives the numbers in {:?}; make it an identity column",
+                map.id
+            ));
+        }
+        let mapped = map.fields();
+        let is_mapped = |column: &&Column| mapped.iter().any(|(_, name)| *name == column.name);
+        let lacking =
+            self.columns.iter().filter(|column| column.required && !column.given && !is_mapped(column));
+        let lacking: Vec<&str> = lacking.map(|column| &*column.name).collect();
+        let lack = !lacking.is_empty();
+        lack.then(|| {
+            format!(
+                "no new accounts: nobody knows what to put into {}; give it a default",
+                lacking.join(", ")
+            )
+        })
+    }
+
+    pub(super) async fn is_unique(&self, postgres: &Postgres, map: &UserMap) -> Result<bool, StoreError> {
+        let doing = "look at the indexes of the users";
+        let rows = postgres.query(doing, UNIQUE, &[&self.name]).await?;
+        let keys = rows.iter().map(|row| column::<&str>(row, doing, "key"));
+        let keys: Vec<&str> = keys.collect::<Result<_, _>>()?;
+        let plain = |key: &str| key == map.login || key == quoted(&map.login);
+        let lower = |key: &str| {
+            let inner = key.strip_prefix("lower(").and_then(|rest| rest.strip_suffix(')'));
+            inner.is_some_and(|inner| plain(inner.trim_end_matches("::text").trim_matches(['(', ')'])))
+        };
+        let blind = map.logins.case == Case::Insensitive && !self.is_citext(map);
+        Ok(keys.into_iter().any(|key| lower(key) || (plain(key) && !blind)))
+    }
+
+    /// What a unique index is to be made over.
+    pub(super) fn unique_key(&self, map: &UserMap) -> String {
+        let login = quoted(&map.login);
+        if map.logins.case == Case::Insensitive && !self.is_citext(map) {
+            format!("lower({login})")
+        } else {
+            login
+        }
+    }
+
+    pub(super) fn is_citext(&self, map: &UserMap) -> bool {
+        self.column(&map.login).is_citext()
+    }
+
+    /// Whether some account could have this id: it must read as the database would show it, so that one account has one id.
+    pub(super) fn is_id(&self, id: &UserId) -> bool {
+        let (text, column) = (id.as_str(), self.column(&self.id));
+        match &*column.kind {
+            "uuid" => uuid::parse(text).is_some(),
+            _ if column.is_whole() => text.parse::<i64>().is_ok_and(|number| number.to_string() == text),
+            _ => !text.contains('\0'),
+        }
+    }
+
+    /// As node-postgres gives them: `bigint` as text.
+    pub(super) fn numeric_ids(&self) -> bool {
+        matches!(&*self.column(&self.id).kind, "integer" | "smallint")
+    }
+
+    /// Whether the database gives ids.
+    pub(super) fn gives_ids(&self) -> bool {
+        self.column(&self.id).given
+    }
+
+    /// The id of a new account, where the program gives it.
+    pub(super) fn new_id(&self, user: &User) -> String {
+        if self.column(&self.id).kind == "uuid" {
+            uuid::show(uuid::fresh())
+        } else {
+            user.id.as_str().to_owned()
+        }
+    }
+
+    /// No name is an empty one where there must be one.
+    pub(super) fn name_value<'a>(&self, map: &UserMap, name: Option<&'a str>) -> Option<&'a str> {
+        let required = map.name.as_deref().is_some_and(|column| self.column(column).required);
+        name.or(required.then_some(""))
+    }
+
+    /// Whether the database gives this column a value.
+    pub(super) fn gives(&self, name: &str) -> bool {
+        self.column(name).given
+    }
+}
+
+impl Column {
+    fn is_text(&self) -> bool {
+        matches!(&*self.kind, "text" | "character varying" | "bpchar") || self.is_citext()
+    }
+
+    fn is_citext(&self) -> bool {
+        self.kind.rsplit('.').next() == Some("citext")
+    }
+
+    pub(super) fn is_whole(&self) -> bool {
+        matches!(&*self.kind, "smallint" | "integer" | "bigint")
+    }
+
+    pub(super) fn is_moment(&self) -> bool {
+        self.kind.starts_with("timestamp") || self.kind == "date"
+    }
+
+    pub(super) fn is_json(&self) -> bool {
+        matches!(&*self.kind, "json" | "jsonb")
+    }
+
+    /// One role may be a text or one of an enumeration.
+    fn can_be(&self, roles: Option<&Roles>) -> bool {
+        let list = self.kind.ends_with("[]") || self.is_json();
+        match roles {
+            Some(Roles::List(_)) => list,
+            _ => !list && !self.is_whole(),
+        }
+    }
+}

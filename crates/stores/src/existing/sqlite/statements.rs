@@ -1,0 +1,164 @@
+//! The statements for a table, written once.
+
+use hallpass_auth::Case;
+use serde_json::Value;
+
+use super::table::{Table, quoted};
+use crate::existing::{Flag, Roles, UserMap};
+
+pub(super) struct Statements {
+    pub(super) find: String,
+    pub(super) find_by_login: String,
+    pub(super) list: String,
+    pub(super) create: String,
+    pub(super) create_with_roles: String,
+    pub(super) delete: String,
+    pub(super) password: String,
+    pub(super) rehash: Option<String>,
+    pub(super) rename: Option<String>,
+    pub(super) roles: Option<String>,
+    pub(super) disable: Option<String>,
+    role_lists: bool,
+}
+
+impl Statements {
+    pub(super) fn new(map: &UserMap, table: &Table) -> Self {
+        let (name, login) = (quoted(&map.table), quoted(&map.login));
+        let select = format!("select {} from {name}", columns(map, table));
+        let id = format!("{} = ?1", quoted(&map.id));
+        // Else the column's own.
+        let collation = if map.logins.case == Case::Insensitive { " collate nocase" } else { "" };
+        let password = quoted(&map.password);
+        let updated =
+            map.updated.as_deref().map(|column| format!(", {} = {}", quoted(column), now(table, column)));
+        let updated = updated.unwrap_or_default();
+        let change = |set: String| format!("update {name} set {set}{updated} where {id}");
+        let epoch = map.session_epoch.as_deref().map(quoted);
+        let moved = |by: &str| epoch.as_ref().map(|epoch| format!(", {epoch} = coalesce({epoch}, 0) + {by}"));
+        let new_password =
+            |more: &str| change(format!("{password} = ?3{more}")) + &format!(" and {password} is ?2");
+        Self {
+            find: format!("{select} where {id}"),
+            // The spelling that was typed comes first.
+            find_by_login: format!(
+                "{select} where {login} = ?1{collation} or {login} = ?2{collation} order by {login} = ?1 collate binary desc limit 1"
+            ),
+            list: format!(
+                "{select} where {login} > ?1 collate binary order by {login} collate binary limit ?2"
+            ),
+            create: create(map, table, false),
+            create_with_roles: create(map, table, true),
+            delete: format!("delete from {name} where {id}"),
+            password: new_password(""),
+            rehash: moved("?4").map(|moved| new_password(&moved)),
+            rename: map.name.as_deref().map(|column| change(format!("{} = ?2", quoted(column)))),
+            roles: map
+                .roles
+                .as_ref()
+                .map(|(Roles::One(column) | Roles::List(column))| change(format!("{} = ?2", quoted(column)))),
+            disable: map.flag.as_ref().map(|flag| {
+                let (column, value) = set_flag(flag, "?2");
+                change(format!("{} = {value}{}", quoted(column), moved("?2").unwrap_or_default()))
+            }),
+            role_lists: matches!(map.roles, Some(Roles::List(_))),
+        }
+    }
+
+    /// Roles as the column keeps them: a list as JSON, one as text.
+    pub(super) fn roles_value(&self, roles: &[String]) -> Option<String> {
+        if self.role_lists { Some(Value::from(roles).to_string()) } else { roles.first().cloned() }
+    }
+}
+
+/// What is read, under our names.
+fn columns(map: &UserMap, table: &Table) -> String {
+    let text = |column: &str| format!("cast({} as text)", quoted(column));
+    let name = map.name.as_deref().map_or_else(|| "null".to_owned(), text);
+    let flag = |column: &str, otherwise| format!("coalesce({} <> 0, {otherwise})", quoted(column));
+    let disabled = match &map.flag {
+        None => "0".to_owned(),
+        Some(Flag::Disabled(column)) => flag(column, 0),
+        Some(Flag::Enabled(column)) => format!("not {}", flag(column, 1)),
+    };
+    let roles = match &map.roles {
+        None => "'[]'".to_owned(),
+        Some(Roles::List(column)) => format!("coalesce({}, '[]')", quoted(column)),
+        Some(Roles::One(column)) => {
+            format!("case when {0} is null then '[]' else json_array(cast({0} as text)) end", quoted(column))
+        }
+    };
+    let created = map.created.as_deref().map_or_else(|| "0".to_owned(), |column| read_moment(table, column));
+    let epoch = map.session_epoch.as_deref().map_or_else(|| "0".to_owned(), quoted);
+    format!(
+        "{} as id, {} as login, {} as password, {name} as name, {roles} as roles, {disabled} as disabled, \
+         coalesce({created}, 0) as created, coalesce({epoch}, 0) as epoch",
+        text(&map.id),
+        text(&map.login),
+        text(&map.password),
+    )
+}
+
+/// Milliseconds; seconds are told from them by their size, texts are dates as SQLite reads them.
+fn read_moment(table: &Table, column: &str) -> String {
+    let quoted = quoted(column);
+    if table.is_whole(column) {
+        return format!("case when abs({quoted}) < 100000000000 then {quoted} * 1000 else {quoted} end");
+    }
+    format!("cast(round((julianday({quoted}) - 2440587.5) * 86400000) as integer)")
+}
+
+fn moment(table: &Table, column: &str, millis: &str) -> String {
+    if table.is_whole(column) {
+        return millis.to_owned();
+    }
+    format!("strftime('%Y-%m-%d %H:%M:%f', {millis} / 1000.0, 'unixepoch')")
+}
+
+fn now(table: &Table, column: &str) -> &'static str {
+    if table.is_whole(column) {
+        "cast(round((julianday('now') - 2440587.5) * 86400000) as integer)"
+    } else {
+        "strftime('%Y-%m-%d %H:%M:%f', 'now')"
+    }
+}
+
+fn set_flag<'a>(flag: &'a Flag, value: &str) -> (&'a str, String) {
+    match flag {
+        Flag::Disabled(column) => (column, value.to_owned()),
+        Flag::Enabled(column) => (column, format!("not {value}")),
+    }
+}
+
+/// Takes id, login, password, name, roles, disabled, created; the condition uses all, because SQLite counts them.
+fn create(map: &UserMap, table: &Table, with_roles: bool) -> String {
+    let mut values: Vec<(&str, String)> = Vec::new();
+    if !table.gives(&map.id) {
+        values.push((&map.id, "?1".to_owned()));
+    }
+    values.push((&map.login, "?2".to_owned()));
+    values.push((&map.password, "?3".to_owned()));
+    if let Some(name) = &map.name {
+        values.push((name, "?4".to_owned()));
+    }
+    if let Some(Roles::One(name) | Roles::List(name)) = &map.roles {
+        // Who is given no role gets the table's own default.
+        if with_roles || !table.gives(name) {
+            values.push((name, "?5".to_owned()));
+        }
+    }
+    if let Some(flag) = &map.flag {
+        values.push(set_flag(flag, "?6"));
+    }
+    for name in [&map.created, &map.updated].into_iter().flatten() {
+        values.push((name, moment(table, name, "?7")));
+    }
+    let columns: Vec<String> = values.iter().map(|(name, _)| quoted(name)).collect();
+    let expressions: Vec<&str> = values.iter().map(|(_, value)| &**value).collect();
+    format!(
+        "insert into {} ({}) select {} where coalesce(?1, ?2, ?3, ?4, ?5, ?6, ?7) is not null returning cast({} as text)",
+        quoted(&map.table),
+        columns.join(", "),
+        expressions.join(", "),
+        quoted(&map.id)
+    )
+}

@@ -1,0 +1,152 @@
+//! What SQLite says about the table.
+
+use std::path::Path;
+
+use hallpass_auth::{Case, UserId};
+use rusqlite::{Connection, OpenFlags};
+
+use crate::{
+    OpenError,
+    existing::{UserMap, UsersError, no_unique_index as lacking},
+};
+
+pub(super) struct Table {
+    columns: Vec<Column>,
+    id: String,
+}
+
+struct Column {
+    name: String,
+    /// As declared; SQLite keeps anything anywhere, but converts to this where it can.
+    kind: String,
+    required: bool,
+    /// The database gives a value.
+    given: bool,
+}
+
+pub(super) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+impl Table {
+    pub(super) fn read(path: &Path, map: &UserMap) -> Result<Self, UsersError> {
+        if !path.exists() {
+            return Err(OpenError::Missing { path: path.to_owned() }.into());
+        }
+        let failed = |source| OpenError::Database { path: path.to_owned(), source };
+        let connection =
+            Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
+        let table = Self { columns: columns(&connection, &map.table).map_err(failed)?, id: map.id.clone() };
+        table.check(map)?;
+        let unique = is_unique(&connection, map).map_err(failed)?;
+        let closed = table.refuses_new(map).or_else(|| (!unique).then(|| no_unique_index(map)));
+        if let Some(reason) = closed {
+            tracing::warn!(event = "register_closed", reason);
+        }
+        Ok(table)
+    }
+
+    fn check(&self, map: &UserMap) -> Result<(), UsersError> {
+        let unfit = |reason| UsersError::Table { table: map.table.clone(), reason };
+        if self.columns.is_empty() {
+            return Err(unfit("there is no such table".to_owned()));
+        }
+        if map.schema.is_some() {
+            return Err(unfit("SQLite has no schemas".to_owned()));
+        }
+        let missing = map.fields().into_iter().find(|(_, name)| self.find(name).is_none());
+        match missing {
+            Some((what, name)) => Err(unfit(format!("it has no column {name:?} for {what}"))),
+            None => Ok(()),
+        }
+    }
+
+    fn find(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|column| column.name.eq_ignore_ascii_case(name))
+    }
+
+    /// Why no accounts can be made here; `None` if nothing but logins may stand in the way.
+    pub(super) fn refuses_new(&self, map: &UserMap) -> Option<String> {
+        if self.is_whole(&map.id) && !self.gives(&map.id) {
+            return Some(format!("no new accounts: nothing gives the numbers in {:?}", map.id));
+        }
+        let mapped = map.fields();
+        let is_mapped =
+            |column: &&Column| mapped.iter().any(|(_, name)| name.eq_ignore_ascii_case(&column.name));
+        let lacking =
+            self.columns.iter().filter(|column| column.required && !column.given && !is_mapped(column));
+        let lacking: Vec<&str> = lacking.map(|column| &*column.name).collect();
+        let lack = !lacking.is_empty();
+        lack.then(|| {
+            format!(
+                "no new accounts: nobody knows what to put into {}; give it a default",
+                lacking.join(", ")
+            )
+        })
+    }
+
+    /// Whether some account could have this id: one account has one spelling of it.
+    pub(super) fn is_id(&self, id: &UserId) -> bool {
+        let text = id.as_str();
+        !self.numeric_ids() || text.parse::<i64>().is_ok_and(|number| number.to_string() == text)
+    }
+
+    pub(super) fn numeric_ids(&self) -> bool {
+        self.is_whole(&self.id)
+    }
+
+    /// Whether the column's affinity is INTEGER (datatype3 §3.1).
+    pub(super) fn is_whole(&self, name: &str) -> bool {
+        self.find(name).is_some_and(|column| column.kind.to_ascii_uppercase().contains("INT"))
+    }
+
+    /// Whether the database gives this column a value.
+    pub(super) fn gives(&self, name: &str) -> bool {
+        self.find(name).is_some_and(|column| column.given)
+    }
+
+    /// No name is an empty one where there must be one.
+    pub(super) fn name_value<'a>(&self, map: &UserMap, name: Option<&'a str>) -> Option<&'a str> {
+        let column = map.name.as_deref().and_then(|name| self.find(name));
+        name.or(column.filter(|column| column.required).map(|_| ""))
+    }
+}
+
+fn columns(connection: &Connection, table: &str) -> rusqlite::Result<Vec<Column>> {
+    let mut select = connection
+        .prepare("select name, type, \"notnull\", dflt_value is not null, pk, (select count(*) from pragma_table_info(?1) where pk > 0) from pragma_table_info(?1)")?;
+    let columns = select.query_map([table], |row| {
+        let (kind, key, keys): (String, i64, i64) = (row.get(1)?, row.get(4)?, row.get(5)?);
+        // `integer primary key` is the row's own number.
+        let row_number = key == 1 && keys == 1 && kind.eq_ignore_ascii_case("integer");
+        let given = row.get::<_, bool>(3)? || row_number;
+        Ok(Column { name: row.get(0)?, kind, required: row.get(2)?, given })
+    })?;
+    columns.collect()
+}
+
+/// Whether a unique index that holds for all rows keeps logins apart, as the map compares them.
+pub(super) fn is_unique(connection: &Connection, map: &UserMap) -> rusqlite::Result<bool> {
+    let sql = "select x.name, x.coll from pragma_index_list(?1) l, pragma_index_xinfo(l.name) x \
+        where l.\"unique\" and not l.partial and x.key \
+        and (select count(*) from pragma_index_xinfo(l.name) k where k.key) = 1";
+    let mut select = connection.prepare(sql)?;
+    let mut rows = select.query([&map.table])?;
+    while let Some(row) = rows.next()? {
+        let (name, collation): (Option<String>, String) = (row.get(0)?, row.get(1)?);
+        let blind = collation.eq_ignore_ascii_case("nocase");
+        let of_login = name.is_some_and(|name| name.eq_ignore_ascii_case(&map.login));
+        if of_login && (blind || map.logins.case != Case::Insensitive) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+pub(super) fn no_unique_index(map: &UserMap) -> String {
+    let collation = if map.logins.case == Case::Insensitive { " collate nocase" } else { "" };
+    let (table, login) = (quoted(&map.table), quoted(&map.login));
+    let name = quoted(&format!("{}_{}", map.table, map.login));
+    let cure = format!("create unique index {name} on {table} ({login}{collation})");
+    lacking(&map.table, &map.login, &cure)
+}
