@@ -5,8 +5,8 @@ use std::time::Duration;
 use hallpass_session::{Listed, Secret, Session, SessionHandle};
 
 use crate::{
-    Auth, Change, Error, Origin, PasswordProblem, Refusal, User, UserChanged, Verdict, register::clean_name,
-    throttle::Charge,
+    Auth, Change, Error, Origin, PasswordHash, PasswordProblem, Refusal, User, UserChanged, Verdict,
+    register::clean_name, stamp::STAMP, throttle::Charge,
 };
 
 /// The answer to a change of password.
@@ -23,6 +23,19 @@ pub enum PasswordChanged {
         /// When the next one is allowed.
         retry_after: Duration,
     },
+}
+
+/// The answer to setting a first password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PasswordSet {
+    /// It is set, and all other sessions have ended.
+    Done,
+    /// There is one already, which must be known to change it.
+    HasOne,
+    /// The new password is not accepted.
+    Refused(PasswordProblem),
+    /// The user must sign in again first.
+    NotFresh,
 }
 
 /// One of a user's sessions.
@@ -65,21 +78,57 @@ impl Auth {
         if inner.users.change(&user.id, &change).await? != UserChanged::Done {
             return Ok(PasswordChanged::WrongPassword);
         }
-        // From here on all sessions of the former epoch are void, whatever happens; deleting them only tidies up. This one gets the
-        // new epoch, as it is unless somebody changed the account at this very moment: then it is void too.
-        let session_epoch = inner.users.epoch_after(user, to.as_ref());
-        let user = &User { session_epoch, password: to, ..user.clone() };
-        self.establish_again(session, user, origin)?;
-        session.store().delete_of_user(user.id.as_str(), session.id().as_ref(), now).await?;
-        tracing::info!(event = "password_changed", user = %user.id, client = %origin.addr);
+        self.after_change(session, user, to, origin).await?;
         Ok(PasswordChanged::Done)
+    }
+
+    /// From here on all sessions of the former epoch are void, whatever happens; deleting them only tidies up. This one gets the
+    /// new epoch, as it is unless somebody changed the account at this very moment: then it is void too.
+    async fn after_change(
+        &self,
+        session: &Session,
+        user: &User,
+        password: Option<PasswordHash>,
+        origin: &Origin,
+    ) -> Result<(), Error> {
+        let session_epoch = self.inner().users.epoch_after(user, password.as_ref());
+        let user = &User { session_epoch, password, ..user.clone() };
+        self.establish_again(session, user, origin)?;
+        session.store().delete_of_user(user.id.as_str(), session.id().as_ref(), session.now()).await?;
+        tracing::info!(event = "password_changed", user = %user.id, client = %origin.addr);
+        Ok(())
+    }
+
+    /// Sets the first password of a user who has none, because a provider vouches for them; they must have proved who they are
+    /// a short while ago. The other sessions end, this one gets a new id.
+    pub async fn set_password(
+        &self,
+        session: &Session,
+        user: &User,
+        new: Secret<String>,
+        origin: &Origin,
+    ) -> Result<PasswordSet, Error> {
+        if !session.is_fresh() {
+            return Ok(PasswordSet::NotFresh);
+        }
+        if let Err(problem) = self.check_password(&new, &user.email, user.name.as_deref()) {
+            return Ok(PasswordSet::Refused(problem));
+        }
+        let to = Some(self.inner().hashing.hash_after(new, None).await?);
+        let change = Change::Password { from: None, to: to.clone() };
+        if self.inner().users.change(&user.id, &change).await? != UserChanged::Done {
+            return Ok(PasswordSet::HasOne);
+        }
+        self.after_change(session, user, to, origin).await?;
+        Ok(PasswordSet::Done)
     }
 
     /// A new id and a fresh proof of identity, still remembered if it was. A logout beside it wins.
     fn establish_again(&self, session: &Session, user: &User, origin: &Origin) -> Result<(), Error> {
         let before = session.lifetime();
+        let via = STAMP.get(session)?.and_then(|stamp| stamp.via);
         session.reauthenticate();
-        self.mark(session, user, origin)?;
+        self.mark(session, user, origin, via)?;
         if before.persistent {
             session.remember_for(before.idle);
         }

@@ -16,6 +16,7 @@
 //!
 //! * [`Auth`] registers, signs in and out, and changes passwords; its answers are enums, not errors.
 //! * [`CurrentUser`] and [`RequireLogin`] answer 401 to scripts and send page loads to the sign-in page.
+//! * `oauth` (feature of that name) lets people sign in with Google, GitHub, or any OpenID provider.
 //! * [`users`] and [`records`] are the contracts of the databases behind it, and [`conformance`] checks them.
 
 mod account;
@@ -30,6 +31,8 @@ mod error;
 mod login;
 mod login_key;
 mod memory;
+#[cfg(feature = "oauth")]
+pub mod oauth;
 mod password;
 pub mod records;
 mod redirect;
@@ -38,10 +41,11 @@ mod stamp;
 mod throttle;
 mod user;
 pub mod users;
+mod verified;
 #[cfg(feature = "axum")]
 mod web;
 
-pub use account::{OwnSession, PasswordChanged};
+pub use account::{OwnSession, PasswordChanged, PasswordSet};
 pub use auth::{Auth, AuthOptions};
 pub use conventions::{Case, Conventions, LoginKind, Logins};
 pub use csrf::{CSRF_FIELD, CSRF_HEADER, csrf_token, verify_csrf};
@@ -55,7 +59,15 @@ pub use password::{
     PasswordProblem, Verdict,
 };
 /// The kinds of records there are, for moving them to another store.
-pub const RECORD_KINDS: &[&str] = &[throttle::KIND];
+pub const RECORD_KINDS: &[&str] = &[
+    throttle::KIND,
+    records::kinds::VERIFIED_EMAIL,
+    records::kinds::OAUTH_ATTEMPT,
+    records::kinds::OAUTH_LINK,
+    records::kinds::OAUTH_LOGOUT,
+    records::kinds::OAUTH_SESSION,
+    records::kinds::OAUTH_TOKENS,
+];
 
 pub use records::{Inserted, Record, RecordKey, RecordStore, Replaced};
 pub use redirect::RedirectPath;

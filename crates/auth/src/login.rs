@@ -7,7 +7,7 @@ use hallpass_session::{Secret, Session};
 use crate::{
     Auth, Change, Error, User, UserChanged, Verdict,
     csrf::renew_csrf,
-    stamp::{STAMP, Stamp},
+    stamp::{STAMP, Stamp, Via},
     throttle::Charge,
 };
 
@@ -102,20 +102,46 @@ impl Auth {
 
     /// The one place that writes who is signed in; always with a new id.
     pub(crate) fn establish(&self, session: &Session, user: &User, origin: &Origin) -> Result<(), Error> {
+        self.open(session, user, origin, None)
+    }
+
+    /// The same for somebody whom a provider has vouched for.
+    #[cfg(feature = "oauth")]
+    pub(crate) fn establish_via(
+        &self,
+        session: &Session,
+        user: &User,
+        origin: &Origin,
+        via: Via,
+    ) -> Result<(), Error> {
+        self.open(session, user, origin, Some(via))
+    }
+
+    fn open(&self, session: &Session, user: &User, origin: &Origin, via: Option<Via>) -> Result<(), Error> {
         if self.options().login_key.user(session)?.is_some_and(|former| former != user.id) {
             // A session that an Express app opened is not listed under its user: its data must not be inherited either.
             session.clear();
         }
         session.establish(user.id.as_str());
-        self.mark(session, user, origin)
+        self.mark(session, user, origin, via)
     }
 
     /// What stands in a session that has just been authenticated.
-    pub(crate) fn mark(&self, session: &Session, user: &User, origin: &Origin) -> Result<(), Error> {
+    pub(crate) fn mark(
+        &self,
+        session: &Session,
+        user: &User,
+        origin: &Origin,
+        via: Option<Via>,
+    ) -> Result<(), Error> {
         self.options().login_key.set(session, &user.id, self.conventions().numeric_ids)?;
-        STAMP.insert(session, &Stamp { epoch: user.session_epoch })?;
+        let mut label = serde_json::json!({ "addr": origin.addr, "agent": origin.user_agent });
+        if let Some(via) = &via {
+            label["via"] = via.link.as_str().into();
+            label["sid"] = via.sid.as_deref().into();
+        }
+        STAMP.insert(session, &Stamp { epoch: user.session_epoch, via })?;
         renew_csrf(session)?;
-        let label = serde_json::json!({ "addr": origin.addr, "agent": origin.user_agent });
         session.set_label(&label.to_string());
         Ok(())
     }

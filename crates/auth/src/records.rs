@@ -18,6 +18,16 @@ pub struct RecordKey {
     pub id: String,
 }
 
+/// The kinds of records there are, whatever features are compiled in: another build may have written them.
+pub(crate) mod kinds {
+    pub(crate) const VERIFIED_EMAIL: &str = "verified_email";
+    pub(crate) const OAUTH_ATTEMPT: &str = "oauth_attempt";
+    pub(crate) const OAUTH_LINK: &str = "oauth_link";
+    pub(crate) const OAUTH_LOGOUT: &str = "oauth_logout";
+    pub(crate) const OAUTH_SESSION: &str = "oauth_session";
+    pub(crate) const OAUTH_TOKENS: &str = "oauth_tokens";
+}
+
 /// A small thing kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {

@@ -67,6 +67,13 @@ pub trait UserStore: Send + Sync + 'static {
     /// The user with this address.
     async fn find_by_email(&self, email: &Email) -> Result<Option<User>, StoreError>;
 
+    /// The user whom the provider of this name (as configured) knows as `subject`, in an application's own table: passport's `googleId`
+    /// and the like. Asked only for people who have no link yet. Without such fields: nobody.
+    async fn find_by_provider(&self, provider: &str, subject: &str) -> Result<Option<User>, StoreError> {
+        let _ = (provider, subject);
+        Ok(None)
+    }
+
     /// Stores a new user, unless the address or the id is taken. Of many at once for one address, one wins.
     async fn create(&self, user: &User) -> Result<UserCreated, StoreError>;
 

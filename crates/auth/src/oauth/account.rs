@@ -1,0 +1,237 @@
+//! Which account somebody from a provider gets.
+//!
+//! Each order of writes, cut short, leaves an account that the next sign-in finds and finishes.
+
+use std::time::Duration;
+
+use hallpass_session::{Session, Timestamp};
+
+use super::{
+    Failure, Outcome, Providers,
+    attempt::hash,
+    failure::{Problem, Stop},
+    finish::Arrival,
+    link,
+};
+use crate::{
+    Change, Email, Record, User, UserChanged, UserCreated, UserId,
+    stamp::Via,
+    throttle::{Charge, address_key},
+};
+
+/// How often it is looked again when somebody else is at work on the same account at the same moment.
+const MAX_TRIES: usize = 8;
+
+/// How long an account may be missing that a link names: its maker is at work.
+const IN_THE_MAKING: Duration = Duration::from_secs(5);
+
+/// How long a session without an absolute timeout can be found by the provider's name for it.
+const LONGEST_SESSION: Duration = Duration::from_secs(400 * 24 * 3600);
+
+/// Who was found or made.
+struct Found {
+    user: User,
+    created: bool,
+    claimed: bool,
+}
+
+impl Found {
+    fn known(user: User) -> Self {
+        Self { user, created: false, claimed: false }
+    }
+}
+
+impl Providers {
+    /// Signs in whoever the provider says it is.
+    pub(super) async fn sign_in(&self, session: &Session, arrival: &Arrival<'_>) -> Result<Outcome, Stop> {
+        let Found { user, created, claimed } = self.account(session, arrival).await?;
+        if user.disabled {
+            return Err(
+                Problem::new(Failure::Disabled, format!("the account {} is disabled", user.id)).into()
+            );
+        }
+        let provider = &arrival.entry.provider;
+        let via = Via {
+            provider: provider.name.clone(),
+            link: arrival.identity.key(),
+            sid: arrival.identity.session.as_deref().map(hash),
+            hint: self.sealed_hint(arrival),
+        };
+        self.0.auth.establish_via(session, &user, arrival.origin, via)?;
+        if provider.remember {
+            session.remember_for(self.0.auth.options().remember_for);
+        }
+        let until = session.lifetime().until.unwrap_or(session.now() + LONGEST_SESSION);
+        self.note_session(arrival, &user.id, until, session.now()).await?;
+        let client = arrival.origin.addr;
+        tracing::info!(event = "login_succeeded", user = %user.id, provider = provider.name, created, claimed, %client);
+        Ok(Outcome::SignedIn { user, created, claimed })
+    }
+
+    async fn account(&self, session: &Session, arrival: &Arrival<'_>) -> Result<Found, Stop> {
+        for _ in 0..MAX_TRIES {
+            if let Some(user) = self.linked(session, arrival).await? {
+                return Ok(Found::known(user));
+            }
+            if let Some(found) = self.unlinked(session, arrival).await? {
+                return Ok(found);
+            }
+        }
+        Err(Problem::new(Failure::Provider, "others were at work on the same account").into())
+    }
+
+    /// The user whom the person's link names.
+    async fn linked(&self, session: &Session, arrival: &Arrival<'_>) -> Result<Option<User>, Stop> {
+        let (key, now) = (link::key(&arrival.identity.key()), session.now());
+        let Some(record) = self.records().get(&key, now).await? else { return Ok(None) };
+        let Some(owner) = record.owner.clone() else { return Ok(None) };
+        if let Some(user) = self.owner(&owner, &record, session).await? {
+            let identity = &arrival.identity;
+            if identity.email_verified && identity.email.as_ref() == Some(&user.email) {
+                self.0.auth.note_verified(&user, now).await?;
+            }
+            return Ok(Some(user));
+        }
+        // The account was deleted, or never made to its end.
+        self.records().take(&key, now).await?;
+        Ok(None)
+    }
+
+    /// The owner of a link, waiting a moment when both are being made right now.
+    async fn owner(&self, id: &UserId, record: &Record, session: &Session) -> Result<Option<User>, Stop> {
+        let young = session.now().since(link::read(record).linked) < IN_THE_MAKING;
+        for _ in 0..if young { 20 } else { 1 } {
+            if let Some(user) = self.users().find(id).await? {
+                return Ok(Some(user));
+            }
+            if young {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+        Ok(None)
+    }
+
+    /// The account of somebody who has no link yet. `None`: look again, somebody else was quicker.
+    async fn unlinked(&self, session: &Session, arrival: &Arrival<'_>) -> Result<Option<Found>, Stop> {
+        let (identity, now) = (&arrival.identity, session.now());
+        let name = &arrival.entry.provider.name;
+        if let Some(user) = self.users().find_by_provider(name, &identity.subject).await? {
+            // An application's own table says so already.
+            let noted = self.note_link(arrival, &user.id, now).await?;
+            return Ok(noted.then(|| Found::known(user)));
+        }
+        let Some(email) = &identity.email else {
+            return Err(Problem::new(Failure::NoEmail, "the provider told no usable address").into());
+        };
+        match self.users().find_by_email(email).await? {
+            Some(user) => self.by_address(session, arrival, user).await,
+            None => self.create(session, arrival, email).await,
+        }
+    }
+
+    /// Somebody comes whose address has an account here.
+    async fn by_address(
+        &self,
+        session: &Session,
+        arrival: &Arrival<'_>,
+        user: User,
+    ) -> Result<Option<Found>, Stop> {
+        let now = session.now();
+        if !arrival.identity.email_verified {
+            let detail = "the provider has not verified the address, and an account has it";
+            return Err(Problem::new(Failure::AddressTaken, detail).into());
+        }
+        if user.disabled {
+            return Ok(Some(Found::known(user)));
+        }
+        if self.0.auth.is_verified(&user, now).await? {
+            let noted = self.note_link(arrival, &user.id, now).await?;
+            return Ok(noted.then(|| Found::known(user)));
+        }
+        self.claim(session, arrival, user).await
+    }
+
+    /// The owner of an address takes over an account that anybody may have made: password, sessions, and everything that could open it
+    /// again, go first.
+    async fn claim(
+        &self,
+        session: &Session,
+        arrival: &Arrival<'_>,
+        user: User,
+    ) -> Result<Option<Found>, Stop> {
+        let now = session.now();
+        let change = Change::Password { from: user.password.clone(), to: None };
+        if self.users().change(&user.id, &change).await? != UserChanged::Done {
+            return Ok(None);
+        }
+        self.records().delete_owned(&user.id, now).await?;
+        session.store().delete_of_user(user.id.as_str(), None, now).await?;
+        if !self.note_link(arrival, &user.id, now).await? {
+            return Ok(None);
+        }
+        if let Some(name) = &arrival.identity.name {
+            self.users().change(&user.id, &Change::Name(Some(name.clone()))).await?;
+        }
+        let Some(user) = self.users().find(&user.id).await? else { return Ok(None) };
+        self.0.auth.note_verified(&user, now).await?;
+        tracing::warn!(event = "account_claimed", user = %user.id, provider = arrival.entry.provider.name);
+        Ok(Some(Found { user, created: false, claimed: true }))
+    }
+
+    /// A new account. The link comes first: of many tabs at once, one makes the account.
+    async fn create(
+        &self,
+        session: &Session,
+        arrival: &Arrival<'_>,
+        email: &Email,
+    ) -> Result<Option<Found>, Stop> {
+        let now = session.now();
+        if !arrival.entry.provider.sign_up {
+            return Err(Problem::new(Failure::SignUpClosed, "no account has this address").into());
+        }
+        let key = address_key("register", arrival.origin.addr);
+        let (throttle, limit) = (&self.0.auth.inner().throttle, &self.0.auth.options().throttle.register);
+        if let Charge::Throttled { .. } = throttle.charge(&key, limit, now).await? {
+            return Err(Problem::new(Failure::Throttled, "too many new accounts from one address").into());
+        }
+        let mut user = User::new(email.clone(), now);
+        user.name.clone_from(&arrival.identity.name);
+        if !self.note_link(arrival, &user.id, now).await? {
+            return Ok(None);
+        }
+        if arrival.identity.email_verified {
+            self.0.auth.note_verified(&user, now).await?;
+        }
+        match self.users().create(&user).await? {
+            UserCreated::Done(id) if id == user.id => {}
+            UserCreated::Done(id) => self.move_notes(arrival, &mut user, id, now).await?,
+            UserCreated::Taken => {
+                self.records().delete_owned(&user.id, now).await?;
+                return Ok(None);
+            }
+            UserCreated::Closed(why) => {
+                self.records().delete_owned(&user.id, now).await?;
+                return Err(Problem::new(Failure::SignUpClosed, why).into());
+            }
+        }
+        tracing::info!(event = "registered", user = %user.id, provider = arrival.entry.provider.name);
+        Ok(Some(Found { user, created: true, claimed: false }))
+    }
+
+    /// The database gave the new account another id: what was noted under ours moves there.
+    async fn move_notes(
+        &self,
+        arrival: &Arrival<'_>,
+        user: &mut User,
+        id: UserId,
+        now: Timestamp,
+    ) -> Result<(), Stop> {
+        self.records().delete_owned(&user.id, now).await?;
+        user.id = id;
+        self.note_link(arrival, &user.id, now).await?;
+        if arrival.identity.email_verified {
+            self.0.auth.note_verified(user, now).await?;
+        }
+        Ok(())
+    }
+}

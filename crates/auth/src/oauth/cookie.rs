@@ -1,0 +1,135 @@
+//! The cookies that bind attempts to a browser: one an attempt, small, `SameSite=Lax` whatever the session's is, and only so many.
+
+use std::fmt::Write;
+
+use hallpass_session::{Timestamp, cookie_pairs};
+use http::{HeaderMap, HeaderValue, header::COOKIE};
+
+use super::attempt::{ATTEMPT_TTL, hash};
+
+/// The most attempts a browser has at a time; the oldest go first. Each cookie has about 90 bytes.
+const MAX_ATTEMPTS: usize = 8;
+
+/// Writes and reads them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cookies {
+    /// Over https only: with the prefix that keeps other hosts of the domain from setting them (RFC 6265bis §4.1.3.2).
+    pub(super) secure: bool,
+}
+
+impl Cookies {
+    fn prefix(self) -> &'static str {
+        if self.secure { "__Host-hallpass-oauth-" } else { "hallpass-oauth-" }
+    }
+
+    /// The name tells which attempt, not its state.
+    fn name(self, state: &str) -> String {
+        format!("{}{}", self.prefix(), &hash(state)[..8])
+    }
+
+    /// Sets the cookie of a new attempt, and drops the oldest ones when there are too many.
+    pub(super) fn begin(
+        self,
+        headers: &HeaderMap,
+        state: &str,
+        secret: &str,
+        now: Timestamp,
+    ) -> Vec<HeaderValue> {
+        let mut present: Vec<(&str, i64)> = self.present(headers).collect();
+        present.sort_by_key(|(_, begun)| *begun);
+        let surplus = (present.len() + 1).saturating_sub(MAX_ATTEMPTS);
+        let dropped = present.iter().take(surplus).filter_map(|(name, _)| self.header(name, "", 0));
+        let value = format!("{}.{secret}", now.as_millis() / 1000);
+        let set = self.header(&self.name(state), &value, ATTEMPT_TTL.as_secs());
+        dropped.chain(set).collect()
+    }
+
+    /// What the browser has for this attempt.
+    pub(super) fn secret<'a>(self, headers: &'a HeaderMap, state: &str) -> Option<&'a str> {
+        let name = self.name(state);
+        let mut values = pairs(headers).filter(|(cookie, _)| *cookie == name).map(|(_, value)| value);
+        values.next()?.split_once('.').map(|(_, secret)| secret)
+    }
+
+    /// Clears the cookie of an attempt.
+    pub(super) fn end(self, state: &str) -> Option<HeaderValue> {
+        self.header(&self.name(state), "", 0)
+    }
+
+    /// The names of the attempts in this browser, and when they began.
+    fn present(self, headers: &HeaderMap) -> impl Iterator<Item = (&str, i64)> {
+        let ours = move |name: &str| {
+            let rest = name.strip_prefix(self.prefix());
+            rest.is_some_and(|rest| rest.len() == 8 && rest.bytes().all(|byte| byte.is_ascii_hexdigit()))
+        };
+        let begun = |value: &str| value.split('.').next().and_then(|time| time.parse().ok()).unwrap_or(0);
+        pairs(headers).filter(move |(name, _)| ours(name)).map(move |(name, value)| (name, begun(value)))
+    }
+
+    fn header(self, name: &str, value: &str, max_age: u64) -> Option<HeaderValue> {
+        let mut cookie = format!("{name}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Lax");
+        if self.secure {
+            write!(cookie, "; Secure").ok()?;
+        }
+        HeaderValue::try_from(cookie).ok()
+    }
+}
+
+fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+    headers.get_all(COOKIE).iter().flat_map(|header| cookie_pairs(header.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(set: &[HeaderValue]) -> HeaderMap {
+        let pair = |cookie: &HeaderValue| cookie.to_str().unwrap().split(';').next().unwrap().to_owned();
+        let mut headers = HeaderMap::new();
+        for cookie in set.iter().filter(|cookie| !cookie.to_str().unwrap().contains("Max-Age=0")) {
+            headers.append(COOKIE, pair(cookie).parse().unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn each_attempt_has_its_own_and_the_oldest_make_room() {
+        let cookies = Cookies { secure: true };
+        let mut browser = HeaderMap::new();
+        for number in 0..12 {
+            let now = Timestamp::from_millis(number * 1000);
+            let set = cookies.begin(&browser, &format!("state {number}"), &format!("secret {number}"), now);
+            let gone: Vec<String> = set
+                .iter()
+                .filter(|cookie| cookie.to_str().unwrap().contains("Max-Age=0"))
+                .map(|cookie| cookie.to_str().unwrap().split('=').next().unwrap().to_owned())
+                .collect();
+            let kept: Vec<_> = browser
+                .get_all(COOKIE)
+                .iter()
+                .filter(|pair| !gone.iter().any(|name| pair.to_str().unwrap().starts_with(name)))
+                .cloned()
+                .collect();
+            browser = sent(&set);
+            for pair in kept {
+                browser.append(COOKIE, pair);
+            }
+        }
+        assert_eq!(browser.get_all(COOKIE).iter().count(), MAX_ATTEMPTS);
+        assert_eq!(cookies.secret(&browser, "state 11"), Some("secret 11"));
+        assert_eq!(cookies.secret(&browser, "state 4"), Some("secret 4"));
+        assert_eq!(cookies.secret(&browser, "state 3"), None);
+    }
+
+    #[test]
+    fn the_cookie_is_lax_http_only_and_the_hosts_own() {
+        let secure = Cookies { secure: true }.begin(&HeaderMap::new(), "s", "x", Timestamp::from_millis(0));
+        let text = secure[0].to_str().unwrap();
+        assert!(text.starts_with("__Host-hallpass-oauth-") && text.len() < 200, "{text}");
+        for part in ["; Path=/", "; HttpOnly", "; SameSite=Lax", "; Secure"] {
+            assert!(text.contains(part), "{text}");
+        }
+        let plain = Cookies { secure: false }.end("s").unwrap();
+        assert!(!plain.to_str().unwrap().contains("Secure"));
+    }
+}

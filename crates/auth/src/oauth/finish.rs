@@ -1,0 +1,215 @@
+//! Somebody comes back from a provider.
+
+use hallpass_session::Session;
+use http::{HeaderMap, HeaderValue};
+use serde_json::Value;
+
+use super::{
+    Callback, Endpoints, Entry, Failure, Providers,
+    attempt::Attempt,
+    failure::{Problem, Stop, printable},
+    profile::{Identity, usable_name},
+    provider::Protocol,
+    token::Tokens,
+};
+use crate::{Error, Origin, RedirectPath, User};
+
+/// The answer to [`Providers::finish`].
+#[derive(Clone, Debug)]
+pub struct Finished {
+    /// What came of it.
+    pub outcome: Outcome,
+    /// Where the person wanted to go, if this browser began the attempt.
+    pub next: Option<RedirectPath>,
+    /// It was about linking an account, not about signing in.
+    pub linking: bool,
+    /// For `Set-Cookie`: the attempt is over.
+    pub cookies: Vec<HeaderValue>,
+}
+
+/// What came of an attempt to sign in, or to link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The session belongs to this user now and will get a new id.
+    SignedIn {
+        /// Who.
+        user: User,
+        /// The account was made just now.
+        created: bool,
+        /// The account existed, but nobody had proved that its address is theirs. Its password, links and sessions are gone: somebody else
+        /// may have made it in wait for the owner.
+        claimed: bool,
+    },
+    /// The provider's account opens the user's account from now on.
+    Linked,
+    /// Nothing of that.
+    Failed(Failure),
+}
+
+/// What is known of somebody who came back.
+pub(super) struct Arrival<'a> {
+    pub(super) entry: &'a Entry,
+    pub(super) identity: Identity,
+    pub(super) tokens: Tokens,
+    pub(super) origin: &'a Origin,
+}
+
+impl Providers {
+    /// Takes what the provider `name` sent back through the browser. `headers` are the request's, with the cookies of
+    /// [`begin`](Self::begin). Whatever is not the one answer to an attempt of this browser changes nothing.
+    pub async fn finish(
+        &self,
+        name: &str,
+        session: &Session,
+        headers: &HeaderMap,
+        callback: &Callback,
+        origin: &Origin,
+    ) -> Result<Finished, Error> {
+        let failed = |failure| Finished {
+            outcome: Outcome::Failed(failure),
+            next: None,
+            linking: false,
+            cookies: Vec::new(),
+        };
+        let Some(entry) = self.entry(name) else { return Ok(failed(Failure::Unexpected)) };
+        let state = &callback.state;
+        let cookie = self.0.cookies.secret(headers, state);
+        let Some(attempt) = Attempt::take(self.records(), state, name, cookie, session.now()).await? else {
+            let detail = match cookie {
+                Some(_) => "the attempt is over: used already, or begun too long ago",
+                None => "this browser began no such attempt, or lost its cookie",
+            };
+            entry.log(&Problem::new(Failure::Unexpected, detail));
+            return Ok(failed(Failure::Unexpected));
+        };
+        let outcome = match self.arrive(entry, &attempt, session, callback, origin).await {
+            Ok(outcome) => outcome,
+            Err(Stop::Problem(problem)) => {
+                entry.log(&problem);
+                Outcome::Failed(problem.failure)
+            }
+            Err(Stop::Broken(error)) => return Err(error),
+        };
+        Ok(Finished {
+            outcome,
+            next: attempt.next.as_deref().and_then(RedirectPath::parse),
+            linking: attempt.link.is_some(),
+            cookies: self.0.cookies.end(state).into_iter().collect(),
+        })
+    }
+
+    async fn arrive(
+        &self,
+        entry: &Entry,
+        attempt: &Attempt,
+        session: &Session,
+        callback: &Callback,
+        origin: &Origin,
+    ) -> Result<Outcome, Stop> {
+        let now = session.now();
+        let endpoints = self.endpoints(entry, now).await?;
+        entry.check_issuer(&endpoints, callback.issuer.as_deref())?;
+        let code = code(callback)?;
+        let tokens = entry.exchange(self.fetch(), &endpoints, code, attempt, now).await?;
+        let mut identity = entry.identity(self.fetch(), &endpoints, &tokens, attempt, now).await?;
+        if identity.name.is_none() {
+            identity.name = callback.user.as_deref().and_then(apples_name);
+        }
+        entry.check_domain(&identity)?;
+        let arrival = Arrival { entry, identity, tokens, origin };
+        let outcome = match &attempt.link {
+            Some(user) => self.link(session, &arrival, user, attempt.epoch).await?,
+            None => self.sign_in(session, &arrival).await?,
+        };
+        self.keep(&arrival, &outcome, now).await?;
+        Ok(outcome)
+    }
+}
+
+impl Entry {
+    /// RFC 9207 §2.4: whose answer this is. Mixed-up answers must not lead to a token endpoint.
+    fn check_issuer(&self, endpoints: &Endpoints, given: Option<&str>) -> Result<(), Problem> {
+        let (wanted, demanded) = match (&self.provider.protocol, &endpoints.metadata) {
+            // Of the many tenants' issuers none is known yet; the ID token will name it.
+            (Protocol::OpenId(openid), _) if openid.tenants => return Ok(()),
+            (Protocol::OpenId(openid), Some(metadata)) => {
+                (&openid.issuer, metadata.authorization_response_iss_parameter_supported)
+            }
+            (Protocol::OpenId(openid), None) => (&openid.issuer, false),
+            (Protocol::OAuth2(oauth), _) => (&oauth.issuer, false),
+        };
+        match given {
+            Some(given) if given == wanted => Ok(()),
+            None if !demanded => Ok(()),
+            Some(given) => {
+                let given = printable(given);
+                Err(Problem::untrusted(format!("the answer is from {given:?}, not from {wanted:?} (iss)")))
+            }
+            None => Err(Problem::untrusted(
+                "the answer does not say who it is from (iss), though this provider always does",
+            )),
+        }
+    }
+
+    fn check_domain(&self, identity: &Identity) -> Result<(), Problem> {
+        let allowed = &self.provider.allowed_domains;
+        let domain = |email: &crate::Email| email.as_str().rsplit('@').next().unwrap_or_default().to_owned();
+        let domain = identity.email.as_ref().filter(|_| identity.email_verified).map(domain);
+        let fits = domain.is_some_and(|domain| allowed.iter().any(|one| one.eq_ignore_ascii_case(&domain)));
+        if allowed.is_empty() || fits {
+            return Ok(());
+        }
+        Err(Problem::new(Failure::DomainRefused, "no verified address of an allowed domain"))
+    }
+}
+
+/// The code; or why there is none (RFC 6749 §4.1.2.1, OpenID Connect Core 1.0 §3.1.2.6).
+fn code(callback: &Callback) -> Result<&str, Problem> {
+    let Some(error) = callback.error.as_deref() else {
+        let code = callback.code.as_deref().filter(|code| !code.is_empty());
+        return code.ok_or_else(|| Problem::untrusted("the answer holds neither a code nor an error"));
+    };
+    let failure = match error {
+        "access_denied"
+        | "user_cancelled_authorize"
+        | "user_cancelled_login"
+        | "consent_required"
+        | "login_required"
+        | "interaction_required" => Failure::Denied,
+        "temporarily_unavailable" | "server_error" => Failure::Unreachable,
+        "unauthorized_client"
+        | "invalid_client"
+        | "invalid_scope"
+        | "invalid_request"
+        | "unsupported_response_type"
+        | "redirect_uri_mismatch"
+        | "application_suspended" => Failure::Misconfigured,
+        _ => Failure::Provider,
+    };
+    let description = callback.description.as_deref().unwrap_or_default();
+    Err(Problem::new(failure, format!("it sent back {}: {}", printable(error), printable(description))))
+}
+
+/// `{"name":{"firstName":…,"lastName":…}}`. It came through the browser, so it names and proves nothing.
+fn apples_name(user: &str) -> Option<String> {
+    let user: Value = serde_json::from_str(user).ok()?;
+    let part = |part: &str| user["name"][part].as_str().map(str::trim).unwrap_or_default();
+    usable_name(format!("{} {}", part("firstName"), part("lastName")).trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn apples_name_is_a_name_or_nothing() {
+        assert_eq!(
+            apples_name(r#"{"name":{"firstName":"Ann","lastName":"Lee"}}"#).as_deref(),
+            Some("Ann Lee")
+        );
+        assert_eq!(apples_name(r#"{"name":{"firstName":"Ann"}}"#).as_deref(), Some("Ann"));
+        for bad in ["", "{}", "[]", r#"{"name":"Ann"}"#, r#"{"name":{"firstName":"a\nb"}}"#] {
+            assert_eq!(apples_name(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! [`Link`]: an account at a provider that opens an account here. Its key is issuer and subject, so one person there is one here.
+
+use hallpass_session::{Session, StoreError, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Failure, Outcome, Providers,
+    failure::{Problem, Stop},
+    finish::Arrival,
+    profile::Identity,
+};
+use crate::{
+    Error, Inserted, Record, RecordKey, User, UserId,
+    records::kinds::{OAUTH_LINK, OAUTH_TOKENS},
+};
+
+/// An account at a provider that opens an account here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Names the link.
+    pub id: String,
+    /// The provider's name; it may no longer be configured.
+    pub provider: String,
+    /// The address that the provider last told.
+    pub email: Option<String>,
+    /// Since when.
+    pub linked: Timestamp,
+}
+
+/// The answer to [`Providers::unlink`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unlinked {
+    /// It no longer opens the account.
+    Done,
+    /// The user has no such link.
+    NotFound,
+    /// It is the last way in: set a password or link another account first.
+    LastWayIn,
+    /// The user must sign in again first.
+    NotFresh,
+}
+
+/// What a record of a link holds.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Body {
+    provider: String,
+    issuer: String,
+    subject: String,
+    email: Option<String>,
+    /// Milliseconds since the epoch.
+    linked: i64,
+}
+
+pub(super) fn key(id: &str) -> RecordKey {
+    RecordKey { kind: OAUTH_LINK, id: id.to_owned() }
+}
+
+fn record(arrival: &Arrival<'_>, owner: &UserId, now: Timestamp) -> Result<Record, StoreError> {
+    let Identity { issuer, subject, email, .. } = &arrival.identity;
+    let body = Body {
+        provider: arrival.entry.provider.name.clone(),
+        issuer: issuer.clone(),
+        subject: subject.clone(),
+        email: email.as_ref().map(|email| email.as_str().to_owned()),
+        linked: now.as_millis(),
+    };
+    Ok(Record {
+        key: key(&arrival.identity.key()),
+        owner: Some(owner.clone()),
+        body: serde_json::to_string(&body).map_err(|error| StoreError::new("note a link", error))?,
+        expires: None,
+        version: 0,
+    })
+}
+
+/// A record as a link; one that nobody can read is shown as of no provider, so that it can be removed.
+pub(super) fn read(record: &Record) -> Link {
+    let body: Option<Body> = serde_json::from_str(&record.body).ok();
+    let (provider, email, linked) =
+        body.map_or_else(Default::default, |body| (body.provider, body.email, body.linked));
+    Link { id: record.key.id.clone(), provider, email, linked: Timestamp::from_millis(linked) }
+}
+
+impl Providers {
+    /// The user's links, in the order of their making.
+    pub async fn links(&self, user: &User, now: Timestamp) -> Result<Vec<Link>, Error> {
+        let records = self.records().list(OAUTH_LINK, &user.id, now).await?;
+        let mut links: Vec<Link> = records.iter().map(read).collect();
+        links.sort_by_key(|link| link.linked);
+        Ok(links)
+    }
+
+    /// Removes a link, and ends the sessions that were opened with it, except this one.
+    pub async fn unlink(&self, session: &Session, user: &User, id: &str) -> Result<Unlinked, Error> {
+        let now = session.now();
+        if !session.is_fresh() {
+            return Ok(Unlinked::NotFresh);
+        }
+        let links = self.links(user, now).await?;
+        let Some(link) = links.iter().find(|link| link.id == id) else { return Ok(Unlinked::NotFound) };
+        if user.password.is_none() && links.len() == 1 {
+            return Ok(Unlinked::LastWayIn);
+        }
+        let Some(taken) = self.records().take(&key(&link.id), now).await? else {
+            return Ok(Unlinked::NotFound);
+        };
+        // Of two that are removed at once, or beside the password, one stays.
+        let user_now = self.users().find(&user.id).await?;
+        let password = user_now.is_some_and(|user| user.password.is_some());
+        if !password && self.links(user, now).await?.is_empty() {
+            self.records().insert(&taken, now).await?;
+            return Ok(Unlinked::LastWayIn);
+        }
+        self.records().take(&RecordKey { kind: OAUTH_TOKENS, id: id.to_owned() }, now).await?;
+        self.end_sessions(session.store().as_ref(), &user.id, id, None, session.handle(), now).await?;
+        tracing::info!(event = "provider_unlinked", user = %user.id, provider = link.provider);
+        Ok(Unlinked::Done)
+    }
+
+    /// Notes that the person opens this account; `false` when the person opens one already.
+    pub(super) async fn note_link(
+        &self,
+        arrival: &Arrival<'_>,
+        owner: &UserId,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        Ok(self.records().insert(&record(arrival, owner, now)?, now).await? == Inserted::Done)
+    }
+
+    /// Links the provider's account to the user who began this.
+    pub(super) async fn link(
+        &self,
+        session: &Session,
+        arrival: &Arrival<'_>,
+        user: &str,
+        epoch: u64,
+    ) -> Result<Outcome, Stop> {
+        let now = session.now();
+        let not_signed_in =
+            || Problem::new(Failure::NotSignedIn, "the user who began to link is not signed in here now");
+        let current = self.0.auth.current_user(session).await?;
+        let same = |current: &User| current.id.as_str() == user && current.session_epoch == epoch;
+        let current =
+            current.filter(|current| same(current) && session.is_fresh()).ok_or_else(not_signed_in)?;
+        if !self.note_link(arrival, &current.id, now).await? {
+            let found = self.records().get(&key(&arrival.identity.key()), now).await?;
+            if found.is_some_and(|found| found.owner.as_ref() == Some(&current.id)) {
+                return Ok(Outcome::Linked);
+            }
+            return Err(Problem::new(Failure::LinkedElsewhere, "another user has this link").into());
+        }
+        // Whoever claims this account meanwhile moves its epoch on first and removes links afterwards: one of us sees the other.
+        let still = self.users().find(&current.id).await?.filter(|user| !user.disabled);
+        if still.is_none_or(|user| user.session_epoch != epoch) {
+            self.records().take(&key(&arrival.identity.key()), now).await?;
+            return Err(not_signed_in().into());
+        }
+        if arrival.identity.email_verified && arrival.identity.email.as_ref() == Some(&current.email) {
+            self.0.auth.note_verified(&current, now).await?;
+        }
+        tracing::info!(event = "provider_linked", user = %current.id, provider = arrival.entry.provider.name);
+        Ok(Outcome::Linked)
+    }
+}

@@ -1,0 +1,222 @@
+//! Signing out at the provider (OpenID Connect RP-Initiated Logout 1.0), and being signed out by it (Back-Channel Logout 1.0).
+
+use hallpass_session::{Session, SessionHandle, SessionStore, Timestamp};
+use serde::Deserialize;
+use url::Url;
+
+use super::{
+    Failure, Providers,
+    attempt::hash,
+    failure::{Problem, Stop},
+    id_token::{LogoutToken, logout_token},
+    link,
+    metadata::Patience,
+    profile,
+    provider::Protocol,
+};
+use crate::{
+    Error, Inserted, Record, RecordKey, UserId,
+    records::kinds::{OAUTH_LOGOUT, OAUTH_SESSION},
+    stamp::{STAMP, Via},
+};
+
+/// How long a logout token's name is remembered: longer than its age may be, so that it counts once.
+const REMEMBERED: std::time::Duration = std::time::Duration::from_secs(600);
+
+/// How often sessions are listed again: one that renews its id at this very moment is met the next time.
+const MAX_ROUNDS: usize = 16;
+
+/// The answer of [`Providers::back_channel_logout`] to a token that is not to be believed: 400.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the logout token is refused: {0}")]
+pub struct LogoutRefused(pub String);
+
+/// What a session's label says about its opening.
+#[derive(Deserialize)]
+struct Label {
+    via: Option<String>,
+    sid: Option<String>,
+}
+
+impl Providers {
+    /// Where to send somebody who signs out, so that the provider signs them out too and sends them back to `return_to`, which must
+    /// be registered there. `None`: the session was not opened with such a provider. Call it before the session ends.
+    pub async fn end_session_url(&self, session: &Session, return_to: &str) -> Result<Option<String>, Error> {
+        let Some(via) = STAMP.get(session)?.and_then(|stamp| stamp.via) else { return Ok(None) };
+        let entry = self.entry(&via.provider).filter(|entry| entry.provider.end_session);
+        let Some(entry) = entry else { return Ok(None) };
+        let metadata = match self.endpoints(entry, session.now()).await {
+            Ok(endpoints) => endpoints.metadata,
+            Err(problem) => {
+                // Signing out here must not depend on the provider.
+                entry.log(&problem);
+                return Ok(None);
+            }
+        };
+        let Some(mut url) = metadata.and_then(|metadata| metadata.end_session_endpoint) else {
+            return Ok(None);
+        };
+        self.describe(&mut url, &via, &entry.provider.client_id, return_to);
+        Ok(Some(url.into()))
+    }
+
+    fn describe(&self, url: &mut Url, via: &Via, client_id: &str, return_to: &str) {
+        let hint = via.hint.as_deref();
+        let hint = hint.and_then(|hint| self.0.options.seal.as_ref()?.open(&via.link, hint));
+        let mut query = url.query_pairs_mut();
+        query.append_pair("client_id", client_id).append_pair("post_logout_redirect_uri", return_to);
+        if let Some(hint) = hint {
+            query.append_pair("id_token_hint", hint.expose());
+        }
+    }
+
+    /// Takes a logout token that the provider `name` has posted: ends the session it names, or all that the person has opened with the
+    /// provider. How many ended.
+    pub async fn back_channel_logout(
+        &self,
+        name: &str,
+        token: &str,
+        sessions: &dyn SessionStore,
+        now: Timestamp,
+    ) -> Result<Result<u64, LogoutRefused>, Error> {
+        match self.logged_out(name, token, sessions, now).await {
+            Ok(ended) => {
+                tracing::info!(event = "back_channel_logout", provider = name, ended);
+                Ok(Ok(ended))
+            }
+            Err(Stop::Problem(problem)) => {
+                tracing::warn!(
+                    event = "back_channel_logout_refused",
+                    provider = name,
+                    detail = problem.detail
+                );
+                Ok(Err(LogoutRefused(problem.detail)))
+            }
+            Err(Stop::Broken(error)) => Err(error),
+        }
+    }
+
+    async fn logged_out(
+        &self,
+        name: &str,
+        token: &str,
+        sessions: &dyn SessionStore,
+        now: Timestamp,
+    ) -> Result<u64, Stop> {
+        let token = self.verified_logout(name, token, now).await?;
+        let owner = self.whose(&token, now).await?;
+        let ended = match owner {
+            Some((user, link)) => {
+                let sid = token.session.as_deref();
+                self.end_sessions(sessions, &user, &link, sid, None, now).await?
+            }
+            None => 0,
+        };
+        // Noted only when it is done: if a store fails, the provider may try again.
+        self.note_once(&token, now).await?;
+        Ok(ended)
+    }
+
+    async fn verified_logout(&self, name: &str, token: &str, now: Timestamp) -> Result<LogoutToken, Stop> {
+        let unknown = || Problem::untrusted("there is no such OpenID provider");
+        let entry = self.entry(name).ok_or_else(unknown)?;
+        let Protocol::OpenId(openid) = &entry.provider.protocol else { return Err(unknown().into()) };
+        let metadata = entry.known.metadata(self.fetch(), openid, now).await?;
+        let jwt = entry.known.verified(self.fetch(), &metadata, token, Patience::Refuse, now).await?;
+        let expected = entry.expected(openid, &metadata);
+        let token = logout_token(jwt.kind.as_deref(), &jwt.claims, expected, now)?;
+        if self.records().get(&once(&token), now).await?.is_some() {
+            return Err(Problem::new(Failure::Unexpected, "this logout token was used already (jti)").into());
+        }
+        Ok(token)
+    }
+
+    async fn note_once(&self, token: &LogoutToken, now: Timestamp) -> Result<(), Stop> {
+        let key = once(token);
+        let record =
+            Record { key, owner: None, body: "{}".to_owned(), expires: Some(now + REMEMBERED), version: 0 };
+        self.records().insert(&record, now).await?;
+        Ok(())
+    }
+
+    /// The user and link that a logout token is about.
+    async fn whose(&self, token: &LogoutToken, now: Timestamp) -> Result<Option<(UserId, String)>, Stop> {
+        let (key, link) = match (&token.subject, &token.session) {
+            (Some(subject), _) => {
+                let id = profile::key(&token.issuer, subject);
+                (link::key(&id), Some(id))
+            }
+            (None, Some(sid)) => (session_key(&token.issuer, sid), None),
+            (None, None) => return Ok(None),
+        };
+        let Some(record) = self.records().get(&key, now).await? else { return Ok(None) };
+        let link = link.unwrap_or_else(|| record.body.trim_matches('"').to_owned());
+        Ok(record.owner.map(|owner| (owner, link)))
+    }
+
+    /// Notes whose the provider's session is, so that a logout token that names only that finds it.
+    pub(super) async fn note_session(
+        &self,
+        arrival: &super::finish::Arrival<'_>,
+        user: &UserId,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let Some(sid) = arrival.identity.session.as_deref() else { return Ok(()) };
+        let record = Record {
+            key: session_key(&arrival.identity.issuer, sid),
+            owner: Some(user.clone()),
+            body: format!("\"{}\"", arrival.identity.key()),
+            expires: Some(until),
+            version: 0,
+        };
+        if self.records().insert(&record, now).await? == Inserted::Taken {
+            // The same session at the provider opens another here: it lasts longer now.
+            if let Some(old) = self.records().get(&record.key, now).await? {
+                self.records().replace(&Record { version: old.version, ..record }, now).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends a user's sessions that were opened with this link, of one session at the provider or of all.
+    pub(super) async fn end_sessions(
+        &self,
+        sessions: &dyn SessionStore,
+        user: &UserId,
+        link: &str,
+        sid: Option<&str>,
+        except: Option<SessionHandle>,
+        now: Timestamp,
+    ) -> Result<u64, Error> {
+        let sid = sid.map(hash);
+        let mut ended = 0;
+        for _ in 0..MAX_ROUNDS {
+            let listed = sessions.of_user(user.as_str(), now).await?;
+            let opened = listed.iter().filter(|listed| {
+                let label =
+                    listed.label.as_deref().and_then(|label| serde_json::from_str::<Label>(label).ok());
+                let fits = label.is_some_and(|label| {
+                    label.via.as_deref() == Some(link) && (sid.is_none() || label.sid == sid)
+                });
+                fits && Some(listed.handle) != except
+            });
+            let opened: Vec<SessionHandle> = opened.map(|listed| listed.handle).collect();
+            if opened.is_empty() {
+                break;
+            }
+            for handle in opened {
+                ended += u64::from(sessions.delete_handle(handle, Some(user.as_str()), now).await?);
+            }
+        }
+        Ok(ended)
+    }
+}
+
+fn once(token: &LogoutToken) -> RecordKey {
+    RecordKey { kind: OAUTH_LOGOUT, id: profile::key(&token.issuer, &token.id) }
+}
+
+fn session_key(issuer: &str, sid: &str) -> RecordKey {
+    RecordKey { kind: OAUTH_SESSION, id: profile::key(issuer, sid) }
+}

@@ -1,0 +1,252 @@
+//! What a provider says about itself (OpenID Connect Discovery 1.0 §4), and its keys: fetched when needed, kept for a while.
+
+use std::time::Duration;
+
+use hallpass_session::Timestamp;
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::sync::Mutex;
+use url::Url;
+
+use super::{
+    failure::{Failure, Problem},
+    fetch::{self, Fetch},
+    jwt::{Jwt, KeySet, Signature},
+    provider::{OpenId, is_safe},
+};
+
+/// Metadata and keys are fetched anew after this time.
+const FRESH_FOR: Duration = Duration::from_secs(3600);
+
+/// When the provider does not answer, what is known counts this much longer.
+const STALE_FOR: Duration = Duration::from_secs(24 * 3600);
+
+/// Whoever comes this soon after a request that got no answer is not made to wait for none either.
+const DOWN_FOR: Duration = Duration::from_secs(6);
+
+/// Keys are fetched because of an unknown name at most this often.
+const FLOOR: Duration = Duration::from_secs(3);
+
+/// What is used of the metadata.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Metadata {
+    pub(super) issuer: String,
+    pub(super) authorization_endpoint: Url,
+    pub(super) token_endpoint: Url,
+    pub(super) userinfo_endpoint: Option<Url>,
+    jwks_uri: Url,
+    pub(super) end_session_endpoint: Option<Url>,
+    #[serde(default)]
+    token_endpoint_auth_methods_supported: Option<Vec<String>>,
+    #[serde(default)]
+    pub(super) authorization_response_iss_parameter_supported: bool,
+}
+
+impl Metadata {
+    fn check(self, openid: &OpenId) -> Result<Self, Problem> {
+        let wanted = if openid.tenants {
+            // Microsoft writes the placeholder where the tenant will stand.
+            self.issuer.contains("{tenantid}") && same_host(&self.issuer, &openid.issuer)
+        } else {
+            self.issuer == openid.issuer
+        };
+        if !wanted {
+            let detail = format!(
+                "the provider calls itself {:?}, the configuration {:?}: write the issuer exactly as the provider does",
+                self.issuer, openid.issuer
+            );
+            return Err(Problem::new(Failure::Misconfigured, detail));
+        }
+        let addresses = [&self.authorization_endpoint, &self.token_endpoint, &self.jwks_uri];
+        let optional = [self.userinfo_endpoint.as_ref(), self.end_session_endpoint.as_ref()];
+        let unsafe_one =
+            addresses.into_iter().chain(optional.into_iter().flatten()).find(|url| !is_safe(url));
+        let detail = unsafe_one.map(|url| format!("{} is not https", fetch::place(url)));
+        match detail {
+            Some(detail) => Err(Problem::new(Failure::Misconfigured, detail)),
+            None => Ok(self),
+        }
+    }
+
+    /// Whether the secret goes into the form; without a word about it, the header is the standard's default.
+    pub(super) fn wants_secret_in_form(&self) -> bool {
+        let methods = self.token_endpoint_auth_methods_supported.as_deref();
+        methods.is_some_and(|methods| {
+            let knows = |name: &str| methods.iter().any(|method| method == name);
+            knows("client_secret_post") && !knows("client_secret_basic")
+        })
+    }
+}
+
+fn same_host(one: &str, other: &str) -> bool {
+    let host = |text: &str| Url::parse(&text.replace("{tenantid}", "t")).ok().map(|url| url.origin());
+    host(one).is_some_and(|origin| Some(origin) == host(other))
+}
+
+/// A thing and when it was fetched.
+#[derive(Clone)]
+struct Kept<T> {
+    thing: T,
+    fetched: Timestamp,
+}
+
+/// What is known of an OpenID provider. While one request fetches, the others wait for its answer.
+#[derive(Default)]
+pub(super) struct Known {
+    metadata: Mutex<Option<Kept<Metadata>>>,
+    /// When the provider last did not answer.
+    down: std::sync::Mutex<Option<Timestamp>>,
+    keys: Mutex<Option<Kept<KeySet>>>,
+}
+
+/// What to do with a token by an unknown key when keys were fetched a moment ago.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// Wait until they may be fetched again: the token comes from the provider itself.
+    Wait,
+    /// Refuse: anybody may have sent it.
+    Refuse,
+}
+
+impl Known {
+    pub(super) async fn metadata(
+        &self,
+        fetch: &dyn Fetch,
+        openid: &OpenId,
+        now: Timestamp,
+    ) -> Result<Metadata, Problem> {
+        let mut kept = self.metadata.lock().await;
+        if let Some(kept) = kept.as_ref().filter(|kept| now < kept.fetched + FRESH_FOR) {
+            return Ok(kept.thing.clone());
+        }
+        let found = if self.is_down(now) {
+            Err(Problem::new(Failure::Unreachable, "the provider did not answer a moment ago"))
+        } else {
+            discover(fetch, openid).await
+        };
+        match found {
+            Ok(metadata) => {
+                *kept = Some(Kept { thing: metadata.clone(), fetched: now });
+                Ok(metadata)
+            }
+            Err(problem) => {
+                self.note_down(&problem, now);
+                stale(kept.as_ref(), problem, now)
+            }
+        }
+    }
+
+    fn is_down(&self, now: Timestamp) -> bool {
+        self.down().is_some_and(|at| now < at + DOWN_FOR)
+    }
+
+    fn note_down(&self, problem: &Problem, now: Timestamp) {
+        if problem.failure == Failure::Unreachable && !self.is_down(now) {
+            *self.down() = Some(now);
+        }
+    }
+
+    fn down(&self) -> std::sync::MutexGuard<'_, Option<Timestamp>> {
+        self.down.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// The token's claims, if a key of the provider signed it.
+    pub(super) async fn verified<'a>(
+        &self,
+        fetch: &dyn Fetch,
+        metadata: &Metadata,
+        token: &'a str,
+        patience: Patience,
+        now: Timestamp,
+    ) -> Result<Jwt<'a>, Problem> {
+        let jwt = Jwt::parse(token).map_err(Problem::untrusted)?;
+        let keys = self.keys(fetch, metadata, now).await?;
+        let mut signature = keys.thing.check(&jwt);
+        if signature == Signature::UnknownKey {
+            signature = match self.newer_keys(fetch, metadata, &keys, patience, now).await? {
+                Some(keys) => keys.check(&jwt),
+                None => signature,
+            };
+        }
+        match signature {
+            Signature::Good => Ok(jwt),
+            Signature::Bad => Err(Problem::untrusted("the signature is not the provider's")),
+            Signature::UnknownKey => Err(Problem::untrusted("no key of the provider has signed this (kid)")),
+        }
+    }
+
+    async fn keys(
+        &self,
+        fetch: &dyn Fetch,
+        metadata: &Metadata,
+        now: Timestamp,
+    ) -> Result<Kept<KeySet>, Problem> {
+        let mut kept = self.keys.lock().await;
+        if let Some(kept) = kept.as_ref().filter(|kept| now < kept.fetched + FRESH_FOR) {
+            return Ok(kept.clone());
+        }
+        match fetch_keys(fetch, metadata).await {
+            Ok(keys) => Ok(kept.insert(Kept { thing: keys, fetched: now }).clone()),
+            Err(problem) => {
+                let thing = stale(kept.as_ref(), problem, now)?;
+                Ok(Kept { thing, fetched: now })
+            }
+        }
+    }
+
+    /// Keys that are newer than `seen`; `None` when they may not be fetched again yet.
+    async fn newer_keys(
+        &self,
+        fetch: &dyn Fetch,
+        metadata: &Metadata,
+        seen: &Kept<KeySet>,
+        patience: Patience,
+        now: Timestamp,
+    ) -> Result<Option<KeySet>, Problem> {
+        let mut kept = self.keys.lock().await;
+        let last = kept.as_ref().map(|kept| kept.fetched);
+        if let Some(newer) = kept.as_ref().filter(|kept| kept.fetched > seen.fetched) {
+            return Ok(Some(newer.thing.clone()));
+        }
+        let wait = last.map_or(Duration::ZERO, |last| (last + FLOOR).since(now));
+        if !wait.is_zero() {
+            if patience == Patience::Refuse {
+                return Ok(None);
+            }
+            tokio::time::sleep(wait).await;
+        }
+        let keys = fetch_keys(fetch, metadata).await?;
+        tracing::info!(event = "provider_keys_changed", issuer = metadata.issuer);
+        *kept = Some(Kept { thing: keys.clone(), fetched: now + wait });
+        Ok(Some(keys))
+    }
+}
+
+/// What is known still, when the provider does not answer.
+fn stale<T: Clone>(kept: Option<&Kept<T>>, problem: Problem, now: Timestamp) -> Result<T, Problem> {
+    match kept.filter(|kept| problem.failure == Failure::Unreachable && now < kept.fetched + STALE_FOR) {
+        Some(kept) => {
+            tracing::warn!(event = "provider_stale", detail = problem.detail, "going on with what was known");
+            Ok(kept.thing.clone())
+        }
+        None => Err(problem),
+    }
+}
+
+async fn discover(fetch: &dyn Fetch, openid: &OpenId) -> Result<Metadata, Problem> {
+    let address = format!("{}/.well-known/openid-configuration", openid.issuer.trim_end_matches('/'));
+    let url = Url::parse(&address);
+    let url = url.map_err(|_| Problem::new(Failure::Misconfigured, "the issuer is no web address"))?;
+    let object = fetch::get(fetch, &url, None).await?.object(&url)?;
+    let metadata: Metadata = serde_json::from_value(Value::Object(object)).map_err(|error| {
+        Problem::new(Failure::Misconfigured, format!("{} is no OpenID metadata: {error}", fetch::place(&url)))
+    })?;
+    metadata.check(openid)
+}
+
+async fn fetch_keys(fetch: &dyn Fetch, metadata: &Metadata) -> Result<KeySet, Problem> {
+    let url = &metadata.jwks_uri;
+    let object = fetch::get(fetch, url, None).await?.object(url)?;
+    KeySet::parse(&Value::Object(object))
+        .ok_or_else(|| Problem::new(Failure::Provider, format!("{} holds no keys", fetch::place(url))))
+}

@@ -1,0 +1,184 @@
+//! The well-known providers, as their own documentation describes them. docs/providers.md says where to register.
+
+use hallpass_session::Secret;
+use url::Url;
+
+use super::{
+    apple::AppleKey,
+    provider::{ClientAuth, FieldMap, OAuth2, OpenId, Protocol, Provider},
+};
+
+const GITLAB: &str = "https://gitlab.com";
+const GOOGLE: &str = "https://accounts.google.com";
+const APPLE: &str = "https://appleid.apple.com";
+const GITHUB: &str = "https://github.com/login/oauth";
+const DISCORD: &str = "https://discord.com";
+const FACEBOOK: &str = "https://www.facebook.com";
+
+/// Issuers where everybody can have an account.
+pub(super) const OPEN_TO_ALL: &[&str] = &[GITLAB, GOOGLE, APPLE, GITHUB, DISCORD, FACEBOOK];
+
+/// What Microsoft calls a tenant that is none in particular.
+const MANY_TENANTS: &[&str] = &["common", "organizations", "consumers"];
+
+impl Provider {
+    /// An OpenID provider by its issuer: Keycloak, Authentik, Okta, Auth0, Entra ID, and every other that has
+    /// `/.well-known/openid-configuration`.
+    pub fn openid(name: &str, label: &str, issuer: &str, client_id: &str, client_auth: ClientAuth) -> Self {
+        let issuer = issuer.to_owned();
+        let protocol = Protocol::OpenId(OpenId { issuer, tenants: false, form_post: false });
+        Self::new(name, label, protocol, client_id, client_auth, &["openid", "email", "profile"])
+    }
+
+    /// A plain OAuth 2.0 provider by its addresses.
+    pub fn oauth2(name: &str, label: &str, oauth: OAuth2, client_id: &str, client_auth: ClientAuth) -> Self {
+        Self::new(name, label, Protocol::OAuth2(Box::new(oauth)), client_id, client_auth, &[])
+    }
+
+    /// Google.
+    pub fn google(client_id: &str, secret: Secret<String>) -> Self {
+        Self::openid("google", "Google", GOOGLE, client_id, ClientAuth::Secret(secret))
+    }
+
+    /// Microsoft: `common` for everybody, `organizations` for work and school, `consumers` for private accounts, or the id of one tenant.
+    pub fn microsoft(tenant: &str, client_id: &str, secret: Secret<String>) -> Self {
+        let issuer = format!("https://login.microsoftonline.com/{tenant}/v2.0");
+        let mut provider =
+            Self::openid("microsoft", "Microsoft", &issuer, client_id, ClientAuth::Secret(secret));
+        let tenants = MANY_TENANTS.contains(&tenant);
+        provider.protocol = Protocol::OpenId(OpenId { issuer, tenants, form_post: false });
+        provider
+    }
+
+    /// Apple; `client_id` is the identifier of the Services ID.
+    pub fn apple(client_id: &str, key: AppleKey) -> Self {
+        let mut provider = Self::openid("apple", "Apple", APPLE, client_id, ClientAuth::Apple(key));
+        provider.scopes = texts(&["openid", "email", "name"]);
+        if let Protocol::OpenId(openid) = &mut provider.protocol {
+            // Apple answers with a form whenever it is asked for name or address.
+            openid.form_post = true;
+        }
+        provider
+    }
+
+    /// GitLab, at gitlab.com or at the address of another server.
+    pub fn gitlab(server: Option<&str>, client_id: &str, secret: Secret<String>) -> Self {
+        Self::openid("gitlab", "GitLab", server.unwrap_or(GITLAB), client_id, ClientAuth::Secret(secret))
+    }
+
+    /// GitHub. Accounts are keyed by its number for the person: logins there can be renamed and taken by others.
+    pub fn github(client_id: &str, secret: Secret<String>) -> Self {
+        let oauth = OAuth2 {
+            issuer: GITHUB.to_owned(),
+            authorize_url: url("https://github.com/login/oauth/authorize"),
+            token_url: url("https://github.com/login/oauth/access_token"),
+            userinfo_url: url("https://api.github.com/user"),
+            emails_url: Some(url("https://api.github.com/user/emails")),
+            // The address of the public profile says nothing; the list does.
+            fields: fields("id", "", "", "name"),
+        };
+        preset("github", "GitHub", oauth, client_id, secret, &["read:user", "user:email"])
+    }
+
+    /// Discord.
+    pub fn discord(client_id: &str, secret: Secret<String>) -> Self {
+        let oauth = OAuth2 {
+            issuer: DISCORD.to_owned(),
+            authorize_url: url("https://discord.com/oauth2/authorize"),
+            token_url: url("https://discord.com/api/oauth2/token"),
+            userinfo_url: url("https://discord.com/api/users/@me"),
+            emails_url: None,
+            fields: fields("id", "email", "verified", "global_name"),
+        };
+        preset("discord", "Discord", oauth, client_id, secret, &["identify", "email"])
+    }
+
+    /// Facebook. It does not say whether it has verified an address, so nothing is linked by it.
+    pub fn facebook(client_id: &str, secret: Secret<String>) -> Self {
+        let oauth = OAuth2 {
+            issuer: FACEBOOK.to_owned(),
+            authorize_url: url("https://www.facebook.com/v23.0/dialog/oauth"),
+            token_url: url("https://graph.facebook.com/v23.0/oauth/access_token"),
+            userinfo_url: url("https://graph.facebook.com/v23.0/me?fields=id,name,email"),
+            emails_url: None,
+            fields: fields("id", "email", "", "name"),
+        };
+        preset("facebook", "Facebook", oauth, client_id, secret, &["public_profile", "email"])
+    }
+
+    fn new(
+        name: &str,
+        label: &str,
+        protocol: Protocol,
+        client_id: &str,
+        client_auth: ClientAuth,
+        scopes: &[&str],
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            label: label.to_owned(),
+            protocol,
+            client_id: client_id.to_owned(),
+            client_auth,
+            scopes: texts(scopes),
+            parameters: Vec::new(),
+            trust_email: false,
+            allowed_domains: Vec::new(),
+            sign_up: true,
+            remember: false,
+            keep_tokens: false,
+            end_session: false,
+        }
+    }
+}
+
+fn preset(
+    name: &str,
+    label: &str,
+    oauth: OAuth2,
+    client_id: &str,
+    secret: Secret<String>,
+    scopes: &[&str],
+) -> Provider {
+    let mut provider = Provider::oauth2(name, label, oauth, client_id, ClientAuth::Post(secret));
+    provider.scopes = texts(scopes);
+    provider
+}
+
+fn texts(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(ToString::to_string).collect()
+}
+
+fn fields(subject: &str, email: &str, email_verified: &str, name: &str) -> FieldMap {
+    let text = |name: &str| name.to_owned();
+    FieldMap {
+        subject: text(subject),
+        email: text(email),
+        email_verified: text(email_verified),
+        name: text(name),
+    }
+}
+
+fn url(text: &str) -> Url {
+    Url::parse(text).expect("the addresses of the presets are addresses: a test makes them all")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_presets_can_be_used() {
+        let secret = || Secret::new("secret".to_owned());
+        for provider in [
+            Provider::google("id", secret()),
+            Provider::microsoft("common", "id", secret()),
+            Provider::gitlab(None, "id", secret()),
+            Provider::github("id", secret()),
+            Provider::discord("id", secret()),
+            Provider::facebook("id", secret()),
+        ] {
+            assert_eq!(provider.check(), Ok(()), "{}", provider.name);
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! [`Provider`]: a description of one place where people can prove who they are.
+
+use hallpass_session::Secret;
+use url::{Host, Url};
+
+use super::apple::AppleKey;
+
+/// A provider, as an operator configures it. Begin with a preset such as [`Provider::google`] and change what differs.
+#[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own in the configuration")]
+pub struct Provider {
+    /// Names it in paths and records: lower-case letters, digits, `-` and `_`, at most 32. Never reuse a name for another provider.
+    pub name: String,
+    /// What buttons call it.
+    pub label: String,
+    /// How it is spoken to.
+    pub protocol: Protocol,
+    /// What it calls this application.
+    pub client_id: String,
+    /// How this application proves itself to it.
+    pub client_auth: ClientAuth,
+    /// What is asked for; no more than needed (RFC 9700 §2.3).
+    pub scopes: Vec<String>,
+    /// Further parameters of the authorization request, such as `access_type=offline`.
+    pub parameters: Vec<(String, String)>,
+    /// Take its word for addresses that it does not call verified. Only for a provider that belongs to the same organisation:
+    /// whoever can set an address there can take over the account with that address here.
+    pub trust_email: bool,
+    /// Accept verified addresses of these domains only; empty: any.
+    pub allowed_domains: Vec<String>,
+    /// Whether people without an account get one.
+    pub sign_up: bool,
+    /// Keep the session when the browser is closed.
+    pub remember: bool,
+    /// Keep the provider's tokens, encrypted, for [`Providers::access_token`](super::Providers::access_token).
+    pub keep_tokens: bool,
+    /// Whoever signs out here signs out there too, if the provider can do that (OpenID Connect RP-Initiated Logout 1.0).
+    pub end_session: bool,
+}
+
+/// How a provider is spoken to.
+#[derive(Clone, Debug)]
+pub enum Protocol {
+    /// OpenID Connect: the provider describes itself below its issuer (Discovery 1.0), and signs who somebody is.
+    OpenId(OpenId),
+    /// Plain OAuth 2.0: who somebody is stands at an address of the provider.
+    OAuth2(Box<OAuth2>),
+}
+
+/// An OpenID provider.
+#[derive(Clone, Debug)]
+pub struct OpenId {
+    /// The issuer, exactly as the provider writes it.
+    pub issuer: String,
+    /// The issuer of ID tokens is `https://login.microsoftonline.com/{tenantid}/v2.0` with the person's tenant in it, as Microsoft does for
+    /// applications of many tenants.
+    pub tenants: bool,
+    /// The provider answers with a form that the browser posts, as Apple does.
+    pub form_post: bool,
+}
+
+/// An OAuth 2.0 provider.
+#[derive(Clone, Debug)]
+pub struct OAuth2 {
+    /// Keys accounts, and must equal the `iss` of answers that have one (RFC 9207).
+    pub issuer: String,
+    /// Where people go.
+    pub authorize_url: Url,
+    /// Where codes become tokens.
+    pub token_url: Url,
+    /// Where the profile stands.
+    pub userinfo_url: Url,
+    /// Where a list of addresses stands, as at GitHub: objects with `email`, `primary` and `verified`.
+    pub emails_url: Option<Url>,
+    /// Where in the profile things stand.
+    pub fields: FieldMap,
+}
+
+/// Where in a profile things stand: names of members, with dots for members of members (`data.email`). Empty: nowhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldMap {
+    /// What never changes and is never reused; text or a number.
+    pub subject: String,
+    /// The e-mail address.
+    pub email: String,
+    /// Whether the provider has verified it.
+    pub email_verified: String,
+    /// What to call the person.
+    pub name: String,
+}
+
+impl Default for FieldMap {
+    /// The names of OpenID Connect.
+    fn default() -> Self {
+        let text = |name: &str| name.to_owned();
+        Self {
+            subject: text("sub"),
+            email: text("email"),
+            email_verified: text("email_verified"),
+            name: text("name"),
+        }
+    }
+}
+
+/// How an application proves itself at the token endpoint.
+#[derive(Clone, Debug)]
+pub enum ClientAuth {
+    /// Not at all: a public client, with PKCE alone.
+    None,
+    /// With a secret, in the way the provider's metadata asks for; without metadata in the form.
+    Secret(Secret<String>),
+    /// With a secret in the `Authorization` header (`client_secret_basic`).
+    Basic(Secret<String>),
+    /// With a secret in the form (`client_secret_post`).
+    Post(Secret<String>),
+    /// With a signature made by a key of Apple's.
+    Apple(AppleKey),
+}
+
+/// A description that cannot work, or would not be safe.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("provider {name:?}: {advice}")]
+pub struct ProviderError {
+    /// Which provider.
+    pub name: String,
+    /// What to write instead.
+    pub advice: String,
+}
+
+impl Provider {
+    /// Refuses what cannot work or would not be safe: the first problem found.
+    pub fn check(&self) -> Result<(), ProviderError> {
+        let problems = [
+            (!is_name(&self.name)).then(|| {
+                "its name may hold lower-case letters, digits, single - and _ only, and at most 32 of them".to_owned()
+            }),
+            self.client_id.is_empty().then(|| "client_id is missing; the provider shows it where the application is registered".to_owned()),
+            self.check_protocol(),
+            (self.trust_email && self.is_open_to_all()).then(|| {
+                "trust_email would let everybody with an account there take any account here; leave it off".to_owned()
+            }),
+            self.check_secret(),
+        ];
+        match problems.into_iter().flatten().next() {
+            Some(advice) => Err(ProviderError { name: self.name.clone(), advice }),
+            None => Ok(()),
+        }
+    }
+
+    fn check_protocol(&self) -> Option<String> {
+        match &self.protocol {
+            Protocol::OpenId(openid) => match Url::parse(&openid.issuer) {
+                Ok(url) if url.query().is_none() && url.fragment().is_none() => check_url("issuer", &url),
+                _ => Some(format!(
+                    "issuer {:?} is no web address; write https://login.example.com",
+                    openid.issuer
+                )),
+            },
+            Protocol::OAuth2(oauth) => [
+                ("authorize_url", &oauth.authorize_url),
+                ("token_url", &oauth.token_url),
+                ("userinfo_url", &oauth.userinfo_url),
+            ]
+            .iter()
+            .find_map(|(at, url)| check_url(at, url))
+            .or_else(|| oauth.fields.subject.is_empty().then(|| "subject_field is missing".to_owned())),
+        }
+    }
+
+    fn check_secret(&self) -> Option<String> {
+        match &self.client_auth {
+            ClientAuth::Secret(secret) | ClientAuth::Basic(secret) | ClientAuth::Post(secret)
+                if secret.expose().is_empty() =>
+            {
+                Some(
+                    "client_secret is missing; put it into a file and name that in client_secret_file"
+                        .to_owned(),
+                )
+            }
+            _ => None,
+        }
+    }
+
+    /// Anybody can get an account there, under an address of their choice.
+    fn is_open_to_all(&self) -> bool {
+        match &self.protocol {
+            Protocol::OpenId(openid) => {
+                openid.tenants || super::presets::OPEN_TO_ALL.contains(&openid.issuer.as_str())
+            }
+            Protocol::OAuth2(oauth) => super::presets::OPEN_TO_ALL.contains(&oauth.issuer.as_str()),
+        }
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
+    let outer = |c: char| c.is_ascii_alphanumeric();
+    (1..=32).contains(&name.len())
+        && name.bytes().all(allowed)
+        && name.starts_with(outer)
+        && name.ends_with(outer)
+        && !name.contains("__")
+}
+
+fn check_url(at: &str, url: &Url) -> Option<String> {
+    (!is_safe(url)).then(|| format!("{at} must be an https address (http only for localhost)"))
+}
+
+/// https; http only to this machine.
+pub(super) fn is_safe(url: &Url) -> bool {
+    let local = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    };
+    url.username().is_empty()
+        && url.password().is_none()
+        && (url.scheme() == "https" && url.has_host() || url.scheme() == "http" && local)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn openid(issuer: &str) -> Provider {
+        Provider::openid("login", "Login", issuer, "app", ClientAuth::None)
+    }
+
+    #[test]
+    fn what_cannot_work_or_is_not_safe_is_refused_with_advice() {
+        assert_eq!(openid("https://login.example.com").check(), Ok(()));
+        assert_eq!(openid("http://localhost:8000/realms/a").check(), Ok(()));
+        for issuer in [
+            "http://login.example.com",
+            "login.example.com",
+            "ftp://x",
+            "https://a.example/?b",
+            "https://u:p@a.example",
+        ] {
+            assert!(openid(issuer).check().unwrap_err().advice.contains("issuer"), "{issuer}");
+        }
+        for name in ["", "Google", "a__b", "-a", "a/b", &"x".repeat(33)] {
+            let named = Provider { name: name.to_owned(), ..openid("https://a.example") };
+            assert!(named.check().unwrap_err().advice.contains("name"), "{name}");
+        }
+        let empty = Secret::new(String::new());
+        assert!(Provider::google("id", empty).check().unwrap_err().advice.contains("client_secret_file"));
+    }
+
+    #[test]
+    fn nobody_takes_the_word_of_a_provider_where_everybody_writes_what_they_like() {
+        let secret = || Secret::new("s".to_owned());
+        for open in [
+            Provider::microsoft("common", "id", secret()),
+            Provider::facebook("id", secret()),
+            Provider::github("id", secret()),
+        ] {
+            assert!(Provider { trust_email: true, ..open }.check().is_err());
+        }
+        let own = Provider::microsoft("8eaef023-2b34-4da1-9baa-8bc8c9d6a490", "id", secret());
+        assert_eq!(Provider { trust_email: true, ..own }.check(), Ok(()));
+    }
+}

@@ -1,0 +1,42 @@
+//! Whose address has been proven to be theirs. A record beside the account, because existing tables of users have no place for it.
+
+use hallpass_session::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{Auth, Error, Record, RecordKey, Replaced, User, records::kinds::VERIFIED_EMAIL};
+
+#[derive(Serialize, Deserialize)]
+struct Verified {
+    email: String,
+}
+
+fn key(user: &User) -> RecordKey {
+    RecordKey { kind: VERIFIED_EMAIL, id: user.id.as_str().to_owned() }
+}
+
+impl Auth {
+    /// Whether somebody has proved that the account's present address is theirs. An account that nobody has verified may have been made by
+    /// anybody, in wait for the owner of the address.
+    pub async fn is_verified(&self, user: &User, now: Timestamp) -> Result<bool, Error> {
+        let record = self.inner().records.get(&key(user), now).await?;
+        let verified = record.and_then(|record| serde_json::from_str::<Verified>(&record.body).ok());
+        Ok(verified.is_some_and(|verified| verified.email == user.email.as_str()))
+    }
+
+    /// Notes that the account's owner has proved that its present address is theirs.
+    pub async fn note_verified(&self, user: &User, now: Timestamp) -> Result<(), Error> {
+        let (key, records) = (key(user), &self.inner().records);
+        let body = serde_json::json!({ "email": user.email.as_str() }).to_string();
+        let mut record = Record { key, owner: Some(user.id.clone()), body, expires: None, version: 0 };
+        match records.get(&record.key, now).await? {
+            Some(old) if old.body == record.body => {}
+            Some(old) => {
+                record.version = old.version;
+                // Who is quicker has noted the same.
+                let _: Replaced = records.replace(&record, now).await?;
+            }
+            None => drop(records.insert(&record, now).await?),
+        }
+        Ok(())
+    }
+}
