@@ -268,7 +268,11 @@ impl Session {
 async fn load(shared: &Shared, headers: &HeaderMap) -> Result<Option<Known>, StoreError> {
     let now = shared.options.clock.now();
     for candidate in cookie::candidates(headers, &shared.options.cookie.name, &shared.keys) {
-        if let Some(stored) = shared.store.load(&candidate.id, now).await? {
+        let stored = match shared.store.cached(&candidate.id, now) {
+            None => shared.store.load(&candidate.id, now).await?,
+            cached => cached,
+        };
+        if let Some(stored) = stored {
             return Ok(Some(Known { id: candidate.id, stored, current_key: candidate.current_key }));
         }
     }

@@ -26,6 +26,7 @@
 //! * A store keeps the promises of [`store`], and [`conformance`] checks them.
 //! * [`TrustProxyLayer`] says who is really calling.
 
+mod cache;
 mod commit;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -47,6 +48,9 @@ pub mod store;
 mod sweep;
 mod time;
 
+pub use cache::{
+    CacheKey, CacheOptions, Cached, CachedSessions, ChangeFeed, Coherent, Listener, NoFeed, text_mark,
+};
 pub use cookie::{CookieOptions, Priority, SameSite, Secure, pairs as cookie_pairs};
 pub use document::{Document, ValueError};
 pub use id::{

@@ -2,7 +2,8 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    hash::{BuildHasher, RandomState},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use async_trait::async_trait;
@@ -12,10 +13,26 @@ use crate::{
     Timestamp, Touch, Updated,
 };
 
+type Sessions = HashMap<SessionId, Stored>;
+
+/// Sessions are spread over so many locks, so that cores seldom meet.
+const SHARDS: u64 = 64;
+
 /// Keeps sessions in memory. Clones are the same store.
 #[derive(Clone, Default)]
 pub struct MemoryStore {
-    sessions: Arc<Mutex<HashMap<SessionId, Stored>>>,
+    inner: Arc<Shards>,
+}
+
+struct Shards {
+    shards: Vec<RwLock<Sessions>>,
+    spread: RandomState,
+}
+
+impl Default for Shards {
+    fn default() -> Self {
+        Self { shards: (0..SHARDS).map(|_| RwLock::default()).collect(), spread: RandomState::new() }
+    }
 }
 
 impl MemoryStore {
@@ -24,25 +41,49 @@ impl MemoryStore {
         Self::default()
     }
 
-    /// No method panics while it holds the lock, so a poisoned one still guards whole sessions.
-    fn sessions(&self) -> MutexGuard<'_, HashMap<SessionId, Stored>> {
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    fn place(&self, id: &SessionId) -> usize {
+        (self.inner.spread.hash_one(id) % SHARDS) as usize
+    }
+
+    /// No method panics while it holds a lock, so a poisoned one still guards whole sessions.
+    fn read(&self, id: &SessionId) -> RwLockReadGuard<'_, Sessions> {
+        self.inner.shards[self.place(id)].read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self, id: &SessionId) -> RwLockWriteGuard<'_, Sessions> {
+        self.write_at(self.place(id))
+    }
+
+    fn write_at(&self, place: usize) -> RwLockWriteGuard<'_, Sessions> {
+        self.inner.shards[place].write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All of them at one moment: a session that is just moving to a new id is seen once.
+    fn read_all(&self) -> Vec<RwLockReadGuard<'_, Sessions>> {
+        self.inner.shards.iter().map(|shard| shard.read().unwrap_or_else(PoisonError::into_inner)).collect()
+    }
+
+    fn write_all(&self) -> Vec<RwLockWriteGuard<'_, Sessions>> {
+        (0..self.inner.shards.len()).map(|place| self.write_at(place)).collect()
     }
 
     fn listed(&self, now: Timestamp, keep: impl Fn(&SessionRecord) -> bool) -> Vec<Listed> {
-        let sessions = self.sessions();
-        let live = sessions.iter().filter(|(_, stored)| is_live(stored, now) && keep(&stored.record));
+        let shards = self.read_all();
+        let sessions = shards.iter().flat_map(|shard| shard.iter());
+        let live = sessions.filter(|(_, stored)| is_live(stored, now) && keep(&stored.record));
         live.map(|(id, stored)| listed(id, &stored.record)).collect()
     }
 
     /// Removes the sessions that `end` names; how many of them were live.
     fn remove(&self, now: Timestamp, end: impl Fn(&SessionId, &SessionRecord) -> bool) -> u64 {
         let mut ended = 0;
-        self.sessions().retain(|id, stored| {
-            let ends = end(id, &stored.record);
-            ended += u64::from(ends && is_live(stored, now));
-            !ends
-        });
+        for mut shard in self.write_all() {
+            shard.retain(|id, stored| {
+                let ends = end(id, &stored.record);
+                ended += u64::from(ends && is_live(stored, now));
+                !ends
+            });
+        }
         ended
     }
 }
@@ -65,7 +106,7 @@ fn listed(id: &SessionId, record: &SessionRecord) -> Listed {
 
 /// The live session, if it is still at `expected`; else the answer to give.
 fn at_revision<'a>(
-    sessions: &'a mut HashMap<SessionId, Stored>,
+    sessions: &'a mut Sessions,
     id: &SessionId,
     expected: Revision,
     now: Timestamp,
@@ -76,8 +117,12 @@ fn at_revision<'a>(
 
 #[async_trait]
 impl SessionStore for MemoryStore {
+    fn cached(&self, id: &SessionId, now: Timestamp) -> Option<Stored> {
+        self.read(id).get(id).filter(|stored| is_live(stored, now)).cloned()
+    }
+
     async fn load(&self, id: &SessionId, now: Timestamp) -> Result<Option<Stored>, StoreError> {
-        Ok(self.sessions().get(id).filter(|stored| is_live(stored, now)).cloned())
+        Ok(self.cached(id, now))
     }
 
     async fn create(
@@ -86,7 +131,7 @@ impl SessionStore for MemoryStore {
         record: &SessionRecord,
         now: Timestamp,
     ) -> Result<Created, StoreError> {
-        let mut sessions = self.sessions();
+        let mut sessions = self.write(id);
         if sessions.get(id).is_some_and(|stored| is_live(stored, now)) {
             return Ok(Created::Taken);
         }
@@ -102,7 +147,7 @@ impl SessionStore for MemoryStore {
         expected: Revision,
         now: Timestamp,
     ) -> Result<Updated, StoreError> {
-        let mut sessions = self.sessions();
+        let mut sessions = self.write(id);
         let stored = match at_revision(&mut sessions, id, expected, now) {
             Ok(stored) => stored,
             Err(answer) => return Ok(answer),
@@ -121,19 +166,25 @@ impl SessionStore for MemoryStore {
         record: &SessionRecord,
         now: Timestamp,
     ) -> Result<Updated, StoreError> {
-        let mut sessions = self.sessions();
-        if let Err(answer) = at_revision(&mut sessions, old, expected, now) {
+        let revision = Revision(expected.0 + 1);
+        let stored = Stored { record: Arc::new(record.clone()), revision };
+        let (from, to) = (self.place(old), self.place(new));
+        // Both locks, always the lower one first: nobody sees the session twice or not at all, and nobody waits in a circle.
+        let mut first = self.write_at(from.min(to));
+        let mut second = (from != to).then(|| self.write_at(from.max(to)));
+        let sessions = if from > to { second.as_deref_mut().unwrap_or(&mut first) } else { &mut *first };
+        if let Err(answer) = at_revision(sessions, old, expected, now) {
             return Ok(answer);
         }
         sessions.remove(old);
-        let revision = Revision(expected.0 + 1);
-        sessions.insert(new.clone(), Stored { record: Arc::new(record.clone()), revision });
+        let sessions = if to > from { second.as_deref_mut().unwrap_or(&mut first) } else { &mut *first };
+        sessions.insert(new.clone(), stored);
         Ok(Updated::Done(revision))
     }
 
     async fn touch(&self, batch: &[Touch], now: Timestamp) -> Result<(), StoreError> {
-        let mut sessions = self.sessions();
         for touch in batch {
+            let mut sessions = self.write(&touch.id);
             if let Some(stored) = sessions.get_mut(&touch.id).filter(|stored| is_live(stored, now)) {
                 let record = Arc::make_mut(&mut stored.record);
                 record.seen = record.seen.max(touch.seen);
@@ -143,7 +194,7 @@ impl SessionStore for MemoryStore {
     }
 
     async fn delete(&self, id: &SessionId, now: Timestamp) -> Result<bool, StoreError> {
-        Ok(self.sessions().remove(id).is_some_and(|stored| is_live(&stored, now)))
+        Ok(self.write(id).remove(id).is_some_and(|stored| is_live(&stored, now)))
     }
 
     async fn of_user(&self, user: &str, now: Timestamp) -> Result<Vec<Listed>, StoreError> {
@@ -185,17 +236,17 @@ impl SessionStore for MemoryStore {
     }
 
     async fn sweep(&self, limit: usize, now: Timestamp) -> Result<usize, StoreError> {
-        let mut sessions = self.sessions();
-        let expired: Vec<_> = sessions
-            .iter()
-            .filter(|(_, stored)| !is_live(stored, now))
-            .map(|(id, _)| id.clone())
-            .take(limit)
-            .collect();
-        for id in &expired {
-            sessions.remove(id);
+        let mut removed = 0;
+        // One lock at a time: no request waits for the whole sweep.
+        for place in 0..self.inner.shards.len() {
+            let mut sessions = self.write_at(place);
+            sessions.retain(|_, stored| {
+                let stays = removed == limit || is_live(stored, now);
+                removed += usize::from(!stays);
+                stays
+            });
         }
-        Ok(expired.len())
+        Ok(removed)
     }
 
     async fn export(
@@ -204,12 +255,14 @@ impl SessionStore for MemoryStore {
         limit: usize,
         now: Timestamp,
     ) -> Result<Vec<(SessionId, Stored)>, StoreError> {
-        let mut found: Vec<(SessionId, Stored)> = self
-            .sessions()
+        let shards = self.read_all();
+        let mut found: Vec<(SessionId, Stored)> = shards
             .iter()
+            .flat_map(|shard| shard.iter())
             .filter(|(_, stored)| is_live(stored, now))
             .map(|(id, stored)| (id.clone(), stored.clone()))
             .collect();
+        drop(shards);
         found.retain(|(id, _)| after.is_none_or(|after| id.handle() > after));
         found.sort_by_cached_key(|(id, _)| id.handle());
         found.truncate(limit);

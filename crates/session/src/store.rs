@@ -16,7 +16,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
-use crate::{Document, SessionHandle, SessionId, Timestamp};
+use crate::{ChangeFeed, Document, SessionHandle, SessionId, Timestamp};
 
 /// How long a session lives; stored with it, so that a choice made at login ("remember me") survives later writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -207,6 +207,18 @@ pub trait SessionStore: Send + Sync + 'static {
 
     /// Asks whether the store can serve: a cheap question that reaches the database.
     async fn check(&self) -> Result<(), StoreError>;
+
+    /// Tells what happens to the sessions here, whoever does it, so that a [cache](crate::CachedSessions) can keep copies. `None`: the store
+    /// cannot tell, or copies would be no faster than it is.
+    fn changes(&self) -> Option<ChangeFeed<SessionHandle>> {
+        None
+    }
+
+    /// The live session of this id, if that can be told without waiting; `None` says nothing about whether there is one.
+    fn cached(&self, id: &SessionId, now: Timestamp) -> Option<Stored> {
+        let _ = (id, now);
+        None
+    }
 }
 
 /// A store is broken or cannot be reached. Says what was being done; the cause is the [source](std::error::Error::source).
