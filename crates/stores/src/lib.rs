@@ -12,6 +12,8 @@
 mod connect;
 #[cfg(feature = "auth")]
 mod existing;
+#[cfg(any(feature = "mongodb", feature = "postgres", feature = "redis"))]
+mod feed;
 #[cfg(feature = "mongodb")]
 mod mongo;
 #[cfg(feature = "auth")]

@@ -145,6 +145,12 @@ pub(super) const CONNECT: &[Setting] = &[
         "",
         "The time zone that Express's connections to PostgreSQL have, such as `Asia/Tokyo`; its table's times have none of their own. Empty: the server's.",
     ),
+    setting(
+        "connect.pg.triggers",
+        Flag,
+        "false",
+        "Whether triggers may be put on Express's table, which tell what Express does to sessions; without them every session check asks the database.",
+    ),
 ];
 
 /// Reads the settings; problems are noted with the values.
@@ -299,6 +305,7 @@ fn pg(values: &mut Values, common: &Common) -> ConnectPgOptions {
         disable_touch: values.flag_of("connect.pg.disable_touch"),
         prune_interval: Some(prune).filter(|prune| !prune.is_zero()),
         time_zone: optional(values, "connect.pg.time_zone"),
+        triggers: values.flag_of("connect.pg.triggers"),
     }
 }
 

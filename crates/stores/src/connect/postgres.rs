@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hallpass_session::{SessionId, StoreError, Timestamp};
+use hallpass_session::{ChangeFeed, SessionHandle, SessionId, StoreError, Timestamp};
 use tokio_postgres::Row as Found;
 
 use super::{
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     ConnectError,
-    postgres::{KIND, Postgres, column},
+    postgres::{KIND, Postgres, Told, column},
 };
 
 /// Sessions in a table of connect-pg-simple 10.
@@ -37,6 +37,9 @@ pub struct ConnectPgOptions {
     pub disable_touch: bool,
     /// `pruneSessionInterval`: how often expired sessions are removed; `None`: that is left to Express. Default: 15 minutes.
     pub prune_interval: Option<Duration>,
+    /// Whether triggers may be put on the table, which tell what Express does to sessions: without them every session check asks the
+    /// database. Default: no, because it is Express's table.
+    pub triggers: bool,
     /// The time zone that Express's connections set, if they set one: the table's times have none of their own.
     /// Default: none, the server's own, as with Express.
     pub time_zone: Option<String>,
@@ -52,6 +55,7 @@ impl Default for ConnectPgOptions {
             create_table: false,
             disable_touch: false,
             prune_interval: Some(Duration::from_secs(15 * 60)),
+            triggers: false,
             time_zone: None,
         }
     }
@@ -76,7 +80,8 @@ impl ConnectPg {
         }
         postgres.query("look at the table of sessions", &sql.look, &[]).await.map_err(failed)?;
         let (disable_touch, prune_interval) = (options.disable_touch, options.prune_interval);
-        let rows = Table { postgres, sql, disable_touch, prune_interval, turn: Turn::default() };
+        let told = options.triggers.then(|| told(options));
+        let rows = Table { postgres, sql, disable_touch, prune_interval, turn: Turn::default(), told };
         Ok(Self::new(rows, &options.connect))
     }
 }
@@ -97,6 +102,7 @@ pub struct Table {
     disable_touch: bool,
     prune_interval: Option<Duration>,
     turn: Turn,
+    told: Option<Told>,
 }
 
 /// The statements, with the names that are configured. No JSON operator anywhere: PostgreSQL's fail on what JavaScript writes (`\ud83d`).
@@ -117,14 +123,30 @@ struct Statements {
     sweep: String,
 }
 
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+fn table(options: &ConnectPgOptions) -> String {
+    let name = quoted(&options.table);
+    options.schema.as_deref().map_or_else(|| name.clone(), |schema| format!("{}.{name}", quoted(schema)))
+}
+
+fn told(options: &ConnectPgOptions) -> Told {
+    let [sid, sess, expire] = [0, 1, 2].map(|at| quoted(&options.columns[at]));
+    Told {
+        table: table(options),
+        handle: format!("left(encode(sha256(convert_to(was.{sid}, 'UTF8')), 'hex'), 32)"),
+        differs: format!(
+            "next.{expire} < was.{expire} or next.{sess}::text is distinct from was.{sess}::text"
+        ),
+        key: sid,
+    }
+}
+
 impl Statements {
     fn new(options: &ConnectPgOptions) -> Self {
-        let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
-        let name = quoted(&options.table);
-        let t = options
-            .schema
-            .as_deref()
-            .map_or_else(|| name.clone(), |schema| format!("{}.{name}", quoted(schema)));
+        let t = table(options);
         let [sid, sess, expire] = [0, 1, 2].map(|at| quoted(&options.columns[at]));
         let index = quoted(&format!("IDX_{}_expire", options.table));
         let row = format!(
@@ -327,6 +349,10 @@ impl Rows for Table {
             self.turn.is_done(now);
         }
         Ok(swept)
+    }
+
+    fn changes(&self) -> Option<ChangeFeed<SessionHandle>> {
+        self.told.clone().map(|told| self.postgres.feed(told))
     }
 
     async fn check(&self) -> Result<(), StoreError> {

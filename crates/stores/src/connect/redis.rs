@@ -4,8 +4,10 @@
 //! only by its own clock, and cannot tell who moved it: while the key's deadline is the one that was noted, the note counts; after Express
 //! moved it, the key's deadline does.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
-use hallpass_session::{SessionId, StoreError, Timestamp};
+use hallpass_session::{ChangeFeed, SessionHandle, SessionId, StoreError, Timestamp};
 use redis::Value;
 
 use super::{
@@ -331,5 +333,11 @@ impl Rows for Keys {
 
     async fn check(&self) -> Result<(), StoreError> {
         self.redis.ping().await
+    }
+
+    fn changes(&self) -> Option<ChangeFeed<SessionHandle>> {
+        let prefix = self.prefix.clone();
+        let handle_of = move |key: &str| Some(SessionId::new(key.strip_prefix(&prefix)?)?.handle());
+        Some(self.redis.feed(self.prefix.clone(), Arc::new(handle_of)))
     }
 }

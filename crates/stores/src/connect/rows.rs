@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use hallpass_session::{SessionId, StoreError, Timestamp};
+use hallpass_session::{ChangeFeed, SessionHandle, SessionId, StoreError, Timestamp};
 
 /// A session as it is stored.
 pub struct Row {
@@ -155,6 +155,9 @@ pub trait Rows: Send + Sync + 'static {
 
     /// Asks whether the database can serve.
     async fn check(&self) -> Result<(), StoreError>;
+
+    /// Tells what happens to the rows, whoever does it; `None`: this database cannot, or may not.
+    fn changes(&self) -> Option<ChangeFeed<SessionHandle>>;
 }
 
 /// Whole seconds from `now`, rounded up.

@@ -4,8 +4,8 @@ use std::{cmp::Reverse, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use hallpass_session::{
-    Created, Listed, Revision, SessionHandle, SessionId, SessionRecord, SessionStore, StoreError, Stored,
-    Timestamp, Touch, Updated,
+    ChangeFeed, Created, Listed, Revision, SessionHandle, SessionId, SessionRecord, SessionStore, StoreError,
+    Stored, Timestamp, Touch, Updated,
 };
 
 use super::{
@@ -202,6 +202,10 @@ impl<R: Rows> Connect<R> {
 
 #[async_trait]
 impl<R: Rows> SessionStore for Connect<R> {
+    fn changes(&self) -> Option<ChangeFeed<SessionHandle>> {
+        self.rows.changes()
+    }
+
     async fn load(&self, id: &SessionId, now: Timestamp) -> Result<Option<Stored>, StoreError> {
         let doing = "load a session";
         let row = self.rows.get(doing, &self.key(doing, id)?, now).await?;

@@ -4,6 +4,7 @@
 //! is answered when a majority has it. Only moving a session to a new id takes two: the old one is deleted first, so that
 //! a crash between the two signs somebody out, never in.
 
+mod feed;
 #[cfg(feature = "auth")]
 mod records;
 mod sessions;
@@ -21,6 +22,7 @@ use mongodb::{
 };
 use tokio::time::timeout;
 
+pub(crate) use self::feed::Told;
 use crate::{ConnectError, ServerOptions};
 
 pub(crate) const KIND: &str = "MongoDB";

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use hallpass_session::{
-    Created, IdHash, Lifetime, Listed, Revision, SessionHandle, SessionId, SessionRecord, SessionStore,
-    StoreError, Stored, Timestamp, Touch, Updated,
+    ChangeFeed, Created, IdHash, Lifetime, Listed, Revision, SessionHandle, SessionId, SessionRecord,
+    SessionStore, StoreError, Stored, Timestamp, Touch, Updated,
 };
 use mongodb::{
     Collection,
@@ -13,7 +13,7 @@ use mongodb::{
 };
 use serde::Deserialize;
 
-use super::{Mongo, date, time};
+use super::{Mongo, Told, date, time};
 use crate::native;
 
 /// A session as it is stored.
@@ -67,6 +67,20 @@ impl Mongo {
 
 #[async_trait]
 impl SessionStore for Mongo {
+    fn changes(&self) -> Option<ChangeFeed<SessionHandle>> {
+        self.feed(Told {
+            collection: "hallpass_sessions".to_owned(),
+            handle_of: Arc::new(|id| match id {
+                Bson::Binary(hash) => hash.bytes.as_slice().try_into().ok().map(|hash| IdHash(hash).handle()),
+                _ => None,
+            }),
+            // A use that was noted moves both at most; an end that somebody moved by hand stands alone.
+            is_use: |fields| {
+                fields.contains(&"seen") && fields.iter().all(|field| ["seen", "expires"].contains(field))
+            },
+        })
+    }
+
     async fn load(&self, id: &SessionId, now: Timestamp) -> Result<Option<Stored>, StoreError> {
         let filter = doc! { "_id": binary(id.hash().0), "expires": { "$gt": date(now) } };
         let sessions = self.database.collection::<Row>("hallpass_sessions");

@@ -2,6 +2,7 @@
 //!
 //! Every operation is one prepared statement, so one round trip, and atomic by itself. What is answered is committed.
 
+mod feed;
 mod migrate;
 #[cfg(feature = "auth")]
 mod records;
@@ -9,7 +10,7 @@ mod sessions;
 #[cfg(feature = "auth")]
 mod users;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
 use hallpass_session::StoreError;
@@ -17,6 +18,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_postgres::{Config, NoTls, Row, config::SslMode, types::ToSql};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+pub(crate) use self::feed::Told;
 use crate::{ConnectError, ServerOptions};
 
 pub(crate) const KIND: &str = "PostgreSQL";
@@ -27,6 +29,8 @@ const EXAMPLE: &str = "postgres://user:password@host/database";
 #[derive(Clone)]
 pub struct Postgres {
     pool: Pool,
+    /// For connections beside the pool.
+    config: Arc<Config>,
     timeout: Duration,
 }
 
@@ -64,13 +68,13 @@ impl Postgres {
         }
         // Fast: a query before each use would double the round trips; a dead connection is noticed by its own task.
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = manager(config, recycling)?;
+        let manager = manager(config.clone(), recycling)?;
         let pool = Pool::builder(manager)
             .max_size(options.connections)
             .runtime(Runtime::Tokio1)
             .build()
             .map_err(|error| ConnectError::Unreachable { kind: KIND, source: error.into() })?;
-        Ok(Self { pool, timeout: options.timeout })
+        Ok(Self { pool, config: Arc::new(config), timeout: options.timeout })
     }
 
     /// A connection, to see whether there can be one.

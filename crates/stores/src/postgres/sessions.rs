@@ -4,12 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use hallpass_session::{
-    Created, IdHash, Lifetime, Listed, Revision, SessionHandle, SessionId, SessionRecord, SessionStore,
-    StoreError, Stored, Timestamp, Touch, Updated,
+    ChangeFeed, Created, IdHash, Lifetime, Listed, Revision, SessionHandle, SessionId, SessionRecord,
+    SessionStore, StoreError, Stored, Timestamp, Touch, Updated,
 };
 use tokio_postgres::Row;
 
-use super::{Postgres, column};
+use super::{Postgres, Told, column};
 use crate::native;
 
 const LOAD: &str = r#"select document, "user", label, created, authenticated, seen, idle, until, persistent, revision
@@ -75,6 +75,13 @@ const EXPORT: &str = r#"select id, document, "user", label, created, authenticat
 const SWEEP: &str = "delete from sessions where id in
         (select id from sessions where expires <= $1 order by expires limit $2 for update skip locked)
     returning 1";
+
+/// In more than a longer life; by hand, say.
+const DIFFERS: &str = r#"next.expires < was.expires or
+    (next.revision, next.document, next."user", next.label, next.created, next.authenticated, next.idle, next.until,
+        next.persistent) is distinct from
+    (was.revision, was.document, was."user", was.label, was.created, was.authenticated, was.idle, was.until,
+        was.persistent)"#;
 
 /// What `record` binds, in the order of `$2` to `$10`.
 struct Bound {
@@ -154,6 +161,15 @@ impl Postgres {
 
 #[async_trait]
 impl SessionStore for Postgres {
+    fn changes(&self) -> Option<ChangeFeed<SessionHandle>> {
+        Some(self.feed(Told {
+            table: "sessions".to_owned(),
+            key: "id".to_owned(),
+            handle: "encode(substring(was.id from 1 for 16), 'hex')".to_owned(),
+            differs: DIFFERS.to_owned(),
+        }))
+    }
+
     async fn load(&self, id: &SessionId, now: Timestamp) -> Result<Option<Stored>, StoreError> {
         let doing = "load a session";
         let rows = self.query(doing, LOAD, &[&id.hash().0.as_slice(), &now.as_millis()]).await?;

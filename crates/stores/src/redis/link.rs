@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, RedisError, ServerErrorKind, Value,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, ProtocolVersion,
+    RedisError, ServerErrorKind, Value,
     aio::MultiplexedConnection,
     cluster::ClusterClient,
     cluster_async::ClusterConnection,
@@ -28,7 +29,7 @@ pub(super) struct Link {
 
 enum Inner {
     Server { dial: Dial, open: Mutex<Open> },
-    Cluster { client: ClusterClient, open: Mutex<Option<ClusterConnection>> },
+    Cluster { client: ClusterClient, open: Mutex<Option<ClusterConnection>>, node: Box<ConnectionInfo> },
 }
 
 /// Where the server is found.
@@ -85,6 +86,17 @@ impl Failure {
     }
 }
 
+impl Dial {
+    async fn client(&self) -> Result<Client, RedisError> {
+        match self {
+            Self::Address(client) => Ok(client.clone()),
+            Self::Sentinel { sentinel, master, node } => {
+                sentinel.lock().await.async_master_for(master, Some(node)).await
+            }
+        }
+    }
+}
+
 impl Link {
     pub(super) fn new(target: Target, timeout: Duration) -> Result<Self, ConnectError> {
         let refused =
@@ -97,13 +109,62 @@ impl Link {
                 server(Dial::Sentinel { sentinel, master, node })
             }
             Target::Cluster(nodes) => {
+                let node = nodes.first().cloned().map(Box::new);
+                let node =
+                    node.ok_or_else(|| refused((ErrorKind::InvalidClientConfig, "no node is named").into()))?;
                 let client =
                     ClusterClient::builder(nodes).connection_timeout(timeout).response_timeout(timeout);
                 let client = client.overall_response_timeout(Some(timeout)).build().map_err(refused)?;
-                Inner::Cluster { client, open: Mutex::default() }
+                Inner::Cluster { client, open: Mutex::default(), node }
             }
         };
         Ok(Self { inner: Arc::new(inner), timeout })
+    }
+
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Connections of their own to all servers that hold keys, speaking RESP3; and which servers these are.
+    pub(super) async fn listeners(
+        &self,
+        config: &AsyncConnectionConfig,
+    ) -> Result<(Vec<MultiplexedConnection>, String), Failure> {
+        let identity = self.identity().await?;
+        let mut connections = Vec::new();
+        for info in self.holder_infos().await? {
+            let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+            let client = Client::open(info.set_redis_settings(settings))?;
+            connections.push(client.get_multiplexed_async_connection_with_config(config).await?);
+        }
+        Ok((connections, identity))
+    }
+
+    async fn holder_infos(&self) -> Result<Vec<ConnectionInfo>, Failure> {
+        match &*self.inner {
+            Inner::Server { dial, .. } => Ok(vec![dial.client().await?.get_connection_info().clone()]),
+            Inner::Cluster { node, .. } => {
+                let holders = self.holders().await?;
+                let addresses = holders.into_iter().filter_map(|holder| holder.0);
+                Ok(addresses
+                    .map(|(host, port)| (**node).clone().set_addr(at(node.addr(), host, port)))
+                    .collect())
+            }
+        }
+    }
+
+    /// Which servers the commands reach now.
+    pub(super) async fn identity(&self) -> Result<String, Failure> {
+        if self.is_cluster() {
+            let mut holders: Vec<_> = self.holders().await?.into_iter().map(|holder| holder.0).collect();
+            holders.sort();
+            return Ok(format!("{holders:?}"));
+        }
+        let mut info = redis::cmd("INFO");
+        info.arg("server");
+        let answer = self.send(vec![info]).await?.pop().unwrap_or(Value::Nil);
+        let text: String = redis::from_redis_value(answer).map_err(RedisError::from)?;
+        Ok(text.lines().find(|line| line.starts_with("run_id:")).unwrap_or_default().to_owned())
     }
 
     pub(super) fn is_cluster(&self) -> bool {
@@ -132,7 +193,7 @@ impl Link {
                 }
                 answers
             }
-            Inner::Cluster { client, open } => {
+            Inner::Cluster { client, open, .. } => {
                 let mut cluster = timeout_at(deadline, cluster(client, open)).await.map_err(late)??;
                 let mut answers = Vec::with_capacity(commands.len());
                 for command in &commands {
@@ -176,7 +237,7 @@ impl Link {
 
     /// Asks one holder.
     pub(super) async fn send_to(&self, holder: &Holder, command: Cmd) -> Result<Value, Failure> {
-        let (Inner::Cluster { client, open }, Some((host, port))) = (&*self.inner, &holder.0) else {
+        let (Inner::Cluster { client, open, .. }, Some((host, port))) = (&*self.inner, &holder.0) else {
             return Ok(self.send(vec![command]).await?.pop().unwrap_or(Value::Nil));
         };
         let deadline = Instant::now() + self.timeout;
@@ -200,16 +261,21 @@ impl Link {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.timeout))
             .set_response_timeout(Some(self.timeout));
-        let client = match dial {
-            Dial::Address(client) => client.clone(),
-            Dial::Sentinel { sentinel, master, node } => {
-                sentinel.lock().await.async_master_for(master, Some(node)).await?
-            }
-        };
+        let client = dial.client().await?;
         let connection = client.get_multiplexed_async_connection_with_config(&config).await?;
         open.number += 1;
         open.connection = Some(connection.clone());
         Ok((connection, open.number))
+    }
+}
+
+/// An address like this one, elsewhere.
+fn at(like: &ConnectionAddr, host: String, port: u16) -> ConnectionAddr {
+    match like.clone() {
+        ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
+            ConnectionAddr::TcpTls { host, port, insecure, tls_params }
+        }
+        _ => ConnectionAddr::Tcp(host, port),
     }
 }
 

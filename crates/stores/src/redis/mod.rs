@@ -4,6 +4,7 @@
 //! keys expire with them, there is nothing to sweep. A user's sessions stand in an index that is written before the session and healed
 //! when it is read, so a crash between the two leaves an entry too many, never a session that "sign out everywhere" would miss.
 
+mod feed;
 mod index;
 mod link;
 mod scripts;

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use hallpass_session::{
-    Created, IdHash, Lifetime, Listed, Revision, SessionHandle, SessionId, SessionRecord, SessionStore,
-    StoreError, Stored, Timestamp, Touch, Updated, hex, unhex,
+    ChangeFeed, Created, IdHash, Lifetime, Listed, Revision, SessionHandle, SessionId, SessionRecord,
+    SessionStore, StoreError, Stored, Timestamp, Touch, Updated, hex, unhex,
 };
 use redis::{Cmd, Value};
 
@@ -127,6 +127,12 @@ impl Redis {
 
 #[async_trait]
 impl SessionStore for Redis {
+    fn changes(&self) -> Option<ChangeFeed<SessionHandle>> {
+        let prefix = self.key_prefix();
+        let keys = prefix.clone();
+        Some(self.feed(prefix, Arc::new(move |key| key.strip_prefix(&keys)?.parse().ok())))
+    }
+
     async fn load(&self, id: &SessionId, now: Timestamp) -> Result<Option<Stored>, StoreError> {
         let fields: Fields = self.ask("load a session", self.read(id.handle(), FIELDS.len())).await?;
         Ok(Row::read(fields).filter(|row| row.expires > now).and_then(Row::stored))

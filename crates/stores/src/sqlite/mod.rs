@@ -4,6 +4,7 @@
 //! `fsync`; a few threads read. A write is answered when it is on disk (WAL, `synchronous = full`): neither `kill -9` nor a power
 //! cut takes back an acknowledged logout. Other processes may use the file at the same time.
 
+mod feed;
 mod migrate;
 #[cfg(feature = "auth")]
 mod records;

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use hallpass_session::{
-    Created, IdHash, Lifetime, Listed, Revision, SessionHandle, SessionId, SessionRecord, SessionStore,
-    StoreError, Stored, Timestamp, Touch, Updated,
+    ChangeFeed, Created, IdHash, Lifetime, Listed, Revision, SessionHandle, SessionId, SessionRecord,
+    SessionStore, StoreError, Stored, Timestamp, Touch, Updated,
 };
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
@@ -40,6 +40,10 @@ const LISTED: &str = "select id, user, label, created, authenticated, seen, expi
 
 #[async_trait]
 impl SessionStore for Sqlite {
+    fn changes(&self) -> Option<ChangeFeed<SessionHandle>> {
+        Some(self.feed())
+    }
+
     async fn load(&self, id: &SessionId, now: Timestamp) -> Result<Option<Stored>, StoreError> {
         let id = id.hash();
         self.read("load a session", move |connection| {

@@ -4,16 +4,20 @@ use std::{
     io,
     sync::{
         Arc, Mutex, PoisonError,
-        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     },
     thread::{self, JoinHandle},
     time::Duration,
 };
 
+use hallpass_session::{Listener, SessionHandle};
 use rusqlite::Connection;
 use tokio::{sync::oneshot, time::timeout};
 
-use super::SqliteOptions;
+use super::{
+    SqliteOptions,
+    feed::{Ear, Ears, Watch},
+};
 
 /// One transaction takes at most so many writes, so that the first of them does not wait for ever.
 const MAX_GROUP: usize = 256;
@@ -52,6 +56,7 @@ pub(super) struct Workers {
     writer: Option<JoinHandle<()>>,
     readers: Vec<JoinHandle<()>>,
     timeout: Duration,
+    ears: Ears,
 }
 
 impl Workers {
@@ -60,17 +65,35 @@ impl Workers {
         readers: Vec<Connection>,
         options: &SqliteOptions,
     ) -> io::Result<Self> {
+        let ears = Ears::default();
+        let watch = Watch::of(&writer, ears.clone()).map_err(io::Error::other)?;
         let (write, writes) = sync_channel(options.queue);
         let (read, reads) = sync_channel(options.queue);
         let reads = Arc::new(Mutex::new(reads));
         let named = |name: &str| thread::Builder::new().name(name.to_owned());
-        let writer = named("sqlite-write").spawn(move || write_all(&writer, &writes))?;
+        let writer = named("sqlite-write").spawn(move || write_all(&writer, &writes, watch))?;
         let readers = readers.into_iter().map(|connection| {
             let reads = reads.clone();
             named("sqlite-read").spawn(move || read_all(&connection, &reads))
         });
         let readers = readers.collect::<io::Result<_>>()?;
-        Ok(Self { queues: Some((write, read)), writer: Some(writer), readers, timeout: options.timeout })
+        Ok(Self {
+            queues: Some((write, read)),
+            writer: Some(writer),
+            readers,
+            timeout: options.timeout,
+            ears,
+        })
+    }
+
+    /// Tells this listener what happens to sessions.
+    pub(super) fn listen(&self, listener: Listener<SessionHandle>) -> Ear {
+        let ear = self.ears.add(listener);
+        // Wakes the thread, which may be waiting for ever.
+        if let Some((queue, _)) = &self.queues {
+            queue.try_send(Box::new(|_| Box::new(drop))).ok();
+        }
+        ear
     }
 
     pub(super) async fn read<T: Send + 'static>(
@@ -158,17 +181,35 @@ fn read_all(connection: &Connection, jobs: &Mutex<Receiver<ReadJob>>) {
     }
 }
 
-fn write_all(connection: &Connection, jobs: &Receiver<WriteJob>) {
-    while let Ok(first) = jobs.recv() {
-        // Immediate: another process that holds the write lock is waited for here, once, and not in the middle.
-        let begun = execute(connection, "begin immediate");
-        let group = std::iter::once(first).chain(jobs.try_iter().take(MAX_GROUP - 1));
-        let transaction = || begun.clone().map(|()| connection);
-        let answers: Vec<Answer> = group.map(|job| job(transaction())).collect();
-        let committed = begun.clone().and_then(|()| commit(connection));
-        for answer in answers {
-            answer(committed.clone());
+fn write_all(connection: &Connection, jobs: &Receiver<WriteJob>, mut watch: Watch) {
+    loop {
+        match next(jobs, watch.patience()) {
+            Ok(first) => write_group(connection, first, jobs, &watch),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
         }
+        watch.look(connection);
+    }
+}
+
+fn next<J>(jobs: &Receiver<J>, patience: Option<Duration>) -> Result<J, RecvTimeoutError> {
+    match patience {
+        Some(patience) => jobs.recv_timeout(patience),
+        None => jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
+    }
+}
+
+fn write_group(connection: &Connection, first: WriteJob, jobs: &Receiver<WriteJob>, watch: &Watch) {
+    // Immediate: another process that holds the write lock is waited for here, once, and not in the middle.
+    let begun = execute(connection, "begin immediate");
+    let group = std::iter::once(first).chain(jobs.try_iter().take(MAX_GROUP - 1));
+    let transaction = || begun.clone().map(|()| connection);
+    let answers: Vec<Answer> = group.map(|job| job(transaction())).collect();
+    let committed = begun.clone().and_then(|()| commit(connection));
+    // Before the answers: whoever has one never reads what was before it.
+    watch.tell_own();
+    for answer in answers {
+        answer(committed.clone());
     }
 }
 

@@ -1,19 +1,33 @@
-//! A TCP proxy that counts how often a client waits for an answer.
+//! A TCP proxy that counts how often a client waits for an answer, and can be held up or cut.
 
 use std::{
     io::{Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
+    time::Duration,
 };
+
+/// What a connection that listens for changes says, and no other.
+const LISTENS: [&[u8]; 2] = [b"listen hallpass", b"BCAST"];
 
 /// Counts the turns of all connections to one server: each time a client speaks after the server has.
 pub struct Proxy {
     pub port: u16,
     counts: Arc<Counts>,
+    held: Arc<Held>,
+}
+
+/// What the proxy keeps back from clients.
+#[derive(Default)]
+struct Held {
+    everything: AtomicBool,
+    feeds: AtomicBool,
+    /// The connections that are open.
+    open: Mutex<Vec<TcpStream>>,
 }
 
 #[derive(Default)]
@@ -44,32 +58,62 @@ impl Proxy {
         let port = listener.local_addr().unwrap().port();
         let counts = Arc::new(Counts::default());
         let counted = counts.clone();
+        let held = Arc::new(Held::default());
+        let kept = held.clone();
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 let Ok(server) = TcpStream::connect(("127.0.0.1", server)) else { continue };
                 client.set_nodelay(true).unwrap();
                 server.set_nodelay(true).unwrap();
+                let is_feed = Arc::new(AtomicBool::new(false));
+                let feed = is_feed.clone();
+                kept.open.lock().unwrap().push(client.try_clone().unwrap());
+                let hold = kept.clone();
                 let (asks, answers) = (counted.clone(), counted.clone());
                 let answered = Arc::new(AtomicBool::new(true));
                 let (from, to, seen) =
                     (client.try_clone().unwrap(), server.try_clone().unwrap(), answered.clone());
                 thread::spawn(move || {
-                    copy(from, to, || {
+                    copy(from, to, |said| {
+                        if LISTENS.iter().any(|word| said.windows(word.len()).any(|part| part == *word)) {
+                            is_feed.store(true, Ordering::SeqCst);
+                        }
                         if seen.swap(false, Ordering::SeqCst) {
                             asks.asked();
                         }
                     });
                 });
                 thread::spawn(move || {
-                    copy(server, client, || {
+                    copy(server, client, |_| {
                         if !answered.swap(true, Ordering::SeqCst) {
                             answers.answered();
+                        }
+                        while hold.holds(feed.load(Ordering::SeqCst)) {
+                            thread::sleep(Duration::from_millis(2));
                         }
                     });
                 });
             }
         });
-        Self { port, counts }
+        Self { port, counts, held }
+    }
+
+    /// Keeps back what servers say, to all clients or to those who listen for changes; until `hold_nothing`, then it arrives in order.
+    pub fn hold(&self, feeds_only: bool) {
+        let held = if feeds_only { &self.held.feeds } else { &self.held.everything };
+        held.store(true, Ordering::SeqCst);
+    }
+
+    pub fn hold_nothing(&self) {
+        self.held.feeds.store(false, Ordering::SeqCst);
+        self.held.everything.store(false, Ordering::SeqCst);
+    }
+
+    /// Cuts all connections; new ones may come.
+    pub fn cut(&self) {
+        for client in self.held.open.lock().unwrap().drain(..) {
+            client.shutdown(Shutdown::Both).ok();
+        }
     }
 
     /// The turns since the last question.
@@ -83,10 +127,16 @@ impl Proxy {
     }
 }
 
-fn copy(mut from: TcpStream, mut to: TcpStream, heard: impl Fn()) {
+impl Held {
+    fn holds(&self, feed: bool) -> bool {
+        self.everything.load(Ordering::SeqCst) || (feed && self.feeds.load(Ordering::SeqCst))
+    }
+}
+
+fn copy(mut from: TcpStream, mut to: TcpStream, heard: impl Fn(&[u8])) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(length @ 1..) = from.read(&mut buffer) {
-        heard();
+        heard(&buffer[..length]);
         if to.write_all(&buffer[..length]).is_err() {
             break;
         }

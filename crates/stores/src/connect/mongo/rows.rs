@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use hallpass_session::{IdHash, SessionId, StoreError, Timestamp, hex, unhex};
+use hallpass_session::{ChangeFeed, IdHash, SessionHandle, SessionId, StoreError, Timestamp, hex, unhex};
 use mongodb::{
     Cursor,
     bson::{Bson, Document, doc, oid::ObjectId, serialize_to_vec},
@@ -17,7 +17,7 @@ use crate::{
         sweep::Turn,
         text::needle,
     },
-    mongo::{Mongo, date, time},
+    mongo::{Mongo, Told, date, time},
 };
 
 /// In front of the bytes of a row: a text, or an object.
@@ -89,6 +89,17 @@ fn shown() -> Document {
     doc! { "session": 1, "expires": 1, "lastModified": 1 }
 }
 
+impl TransformId {
+    /// The session of a key.
+    fn id(&self, key: &str) -> Option<SessionId> {
+        match self {
+            Self::None => SessionId::new(key),
+            Self::Prefix(prefix) => SessionId::new(key.strip_prefix(prefix)?),
+            Self::Sha256 => unhex(key).map(IdHash).map(SessionId::from_hash),
+        }
+    }
+}
+
 fn live(mut filter: Document, now: Timestamp) -> Document {
     filter.insert(
         "$or",
@@ -135,11 +146,7 @@ impl Rows for Collection {
     }
 
     fn id(&self, key: &str) -> Option<SessionId> {
-        match &self.transform_id {
-            TransformId::None => SessionId::new(key),
-            TransformId::Prefix(prefix) => SessionId::new(key.strip_prefix(prefix)?),
-            TransformId::Sha256 => unhex(key).map(IdHash).map(SessionId::from_hash),
-        }
+        self.transform_id.id(key)
     }
 
     async fn encode(&self, text: String, old: Option<&[u8]>) -> Result<Vec<u8>, Unreadable> {
@@ -355,6 +362,16 @@ impl Rows for Collection {
             self.turn.is_done(now);
         }
         Ok(swept)
+    }
+
+    fn changes(&self) -> Option<ChangeFeed<SessionHandle>> {
+        let ids = self.transform_id.clone();
+        self.mongo.feed(Told {
+            collection: self.sessions.name().to_owned(),
+            handle_of: Arc::new(move |id| Some(ids.id(id.as_str()?)?.handle())),
+            // Express's touch sets the end alone, and so does whoever ends a session by hand: better a copy too few.
+            is_use: |_| false,
+        })
     }
 
     async fn check(&self) -> Result<(), StoreError> {

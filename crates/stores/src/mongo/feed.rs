@@ -1,0 +1,197 @@
+//! What happens to a collection, as MongoDB tells it: a change stream, on a replica set or a sharded cluster.
+//!
+//! An empty batch proves nothing: a primary that has lost its majority would go on sending them. So a mark is written to `hallpass_feed` with a
+//! majority's word, and heard again through the same stream; everything acknowledged before it has been heard then.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use hallpass_session::{ChangeFeed, Listener, SessionHandle, hex, random};
+use mongodb::{
+    Collection,
+    bson::{Bson, Document, doc},
+    change_stream::ChangeStream,
+    error::{Error, ErrorKind},
+    options::{ReadPreference, SelectionCriteria, WriteConcern},
+};
+use tokio::time::{sleep, timeout};
+
+use super::{Mongo, reason};
+use crate::feed::{Ended, Pauses};
+
+/// Where marks are written.
+const MARKS: &str = "hallpass_feed";
+
+/// The session of a document, told by its `_id`.
+pub(crate) type HandleOf = Arc<dyn Fn(&Bson) -> Option<SessionHandle> + Send + Sync>;
+
+/// A collection whose changes are told.
+#[derive(Clone)]
+pub(crate) struct Told {
+    pub(crate) collection: String,
+    pub(crate) handle_of: HandleOf,
+    /// Whether a change of these fields alone does nothing but lengthen a session.
+    pub(crate) is_use: fn(&[&str]) -> bool,
+}
+
+impl Mongo {
+    /// `None` when reads go to secondaries, which may not know yet what the stream has told.
+    pub(crate) fn feed(&self, told: Told) -> Option<ChangeFeed<SessionHandle>> {
+        match self.database.selection_criteria() {
+            None | Some(SelectionCriteria::ReadPreference(ReadPreference::Primary)) => {}
+            Some(_) => return None,
+        }
+        let mongo = self.clone();
+        Some(ChangeFeed::new(move |listener| async move {
+            let mut pauses = Pauses::default();
+            loop {
+                let ended = mongo.listen(&told, &listener).await;
+                if let Some(never) = pauses.after(ended).await {
+                    return never;
+                }
+            }
+        }))
+    }
+
+    async fn listen(&self, told: &Told, listener: &Listener<SessionHandle>) -> Ended {
+        let stream = match timeout(self.timeout, self.watch(&told.collection)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return refused(&error),
+            Err(late) => return Ended::early(late),
+        };
+        listener.everything();
+        let marks = Marks {
+            collection: self.database.collection(MARKS),
+            by: hex(&random::<8>()),
+            timeout: self.timeout,
+        };
+        let hears = Hears { told, listener, by: &marks.by };
+        // The stream is read and marks are made at the same time: a mark must not wait for silence.
+        let (asked, asks) = tokio::sync::watch::channel((0, Instant::now()));
+        tokio::select! {
+            ended = hears.read(stream, &asks) => ended,
+            ended = marks.make(&asked, listener.pace()) => ended,
+        }
+    }
+
+    /// Everything that happens to the collection, and the marks.
+    async fn watch(&self, collection: &str) -> Result<ChangeStream<Document>, Error> {
+        let pipeline = [
+            doc! { "$match": { "$or": [
+                { "ns.coll": { "$in": [collection, MARKS] } },
+                { "operationType": { "$in": ["dropDatabase", "invalidate"] } },
+            ] } },
+            doc! { "$project": {
+                "operationType": 1, "ns": 1, "documentKey": 1,
+                "updated": { "$objectToArray": { "$ifNull": ["$updateDescription.updatedFields", {}] } },
+                "removed": { "$ifNull": ["$updateDescription.removedFields", []] },
+                "by": "$updateDescription.updatedFields.by", "number": "$updateDescription.updatedFields.number",
+            } },
+            doc! { "$set": { "updated": "$updated.k" } },
+        ];
+        let stream =
+            self.database.watch().pipeline(pipeline).max_await_time(Duration::from_millis(500)).await?;
+        Ok(stream.with_type())
+    }
+}
+
+/// What we write to hear it.
+struct Marks {
+    collection: Collection<Document>,
+    by: String,
+    timeout: Duration,
+}
+
+impl Marks {
+    async fn make(&self, asked: &tokio::sync::watch::Sender<(i64, Instant)>, pace: Duration) -> Ended {
+        let majority = WriteConcern::majority();
+        for number in 1_i64.. {
+            asked.send_replace((number, Instant::now()));
+            let mark = doc! { "$set": { "by": &self.by, "number": number } };
+            let written = self.collection.update_one(doc! { "_id": "mark" }, mark).upsert(true);
+            match timeout(self.timeout, written.write_concern(majority.clone()).into_future()).await {
+                Ok(Ok(_)) => sleep(pace).await,
+                Ok(Err(error)) if number == 1 => return refused(&error),
+                Ok(Err(error)) => return Ended::late(reason(&error)),
+                Err(late) => return if number == 1 { Ended::early(late) } else { Ended::late(late) },
+            }
+        }
+        Ended::late("all numbers are used up")
+    }
+}
+
+struct Hears<'a> {
+    told: &'a Told,
+    listener: &'a Listener<SessionHandle>,
+    by: &'a str,
+}
+
+impl Hears<'_> {
+    async fn read(
+        &self,
+        mut stream: ChangeStream<Document>,
+        asks: &tokio::sync::watch::Receiver<(i64, Instant)>,
+    ) -> Ended {
+        loop {
+            match stream.next_if_any().await {
+                Ok(Some(event)) => self.hear(&event, asks),
+                Ok(None) if stream.is_alive() => {}
+                Ok(None) => return Ended::late("the change stream has ended"),
+                Err(error) => return Ended::late(reason(&error)),
+            }
+        }
+    }
+
+    fn hear(&self, event: &Document, asks: &tokio::sync::watch::Receiver<(i64, Instant)>) {
+        let collection = event.get_document("ns").and_then(|ns| ns.get_str("coll")).unwrap_or_default();
+        if collection == MARKS {
+            let (number, asked) = *asks.borrow();
+            let ours = event.get_str("by").is_ok_and(|by| by == self.by);
+            let heard =
+                event.get("number").and_then(|heard| heard.as_i64().or(heard.as_i32().map(i64::from)));
+            // Only the newest one says when it was made.
+            if ours && heard == Some(number) {
+                self.listener.alive(asked);
+            }
+            return;
+        }
+        match event.get_str("operationType") {
+            Ok("insert") => {}
+            Ok("update" | "replace" | "delete") => self.hear_change(event),
+            _ => self.listener.everything(),
+        }
+    }
+
+    fn hear_change(&self, event: &Document) {
+        let texts = |name: &str| event.get_array(name).map(Vec::as_slice).unwrap_or_default();
+        let updated: Vec<&str> = texts("updated").iter().filter_map(Bson::as_str).collect();
+        let is_update = event.get_str("operationType").is_ok_and(|operation| operation == "update");
+        if is_update && texts("removed").is_empty() && (self.told.is_use)(&updated) {
+            return;
+        }
+        let id = event.get_document("documentKey").ok().and_then(|key| key.get("_id"));
+        match id.map(|id| (self.told.handle_of)(id)) {
+            Some(Some(handle)) => self.listener.changed(&handle),
+            // A document of another make.
+            Some(None) => {}
+            None => self.listener.everything(),
+        }
+    }
+}
+
+/// A single server has no change streams, and who may not read them will not do so later.
+fn refused(error: &Error) -> Ended {
+    const UNAUTHORIZED: i32 = 13;
+    const ONLY_ON_REPLICA_SETS: i32 = 40573;
+    match &*error.kind {
+        ErrorKind::Command(refused) if refused.code == ONLY_ON_REPLICA_SETS => Ended::Never(
+            "a MongoDB without a replica set cannot tell what happens to sessions; a set of one can: start mongod with --replSet".to_owned(),
+        ),
+        ErrorKind::Command(refused) if refused.code == UNAUTHORIZED => Ended::Never(format!(
+            "this user of MongoDB may not watch the database or write to {MARKS}; give it readWrite on the database"
+        )),
+        _ => Ended::early(reason(error)),
+    }
+}
