@@ -63,3 +63,12 @@ pub use server::{ConnectError, ServerOptions};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{OpenError, Sqlite, SqliteOptions};
 pub use url::{StoreUrl, StoreUrlError};
+
+/// For the fuzzer: what is read from databases that others write to.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    pub use crate::connect::{
+        arbitrary::text,
+        mongo::arbitrary::{object, sealed},
+    };
+}

@@ -6,9 +6,11 @@
 //!
 //! One store for all ([`Connect`]), which knows sessions; below it a database each ([`Rows`]), which knows keys, bytes and ends.
 
+#[cfg(any(fuzzing, test))]
+pub mod arbitrary;
 mod exact;
 #[cfg(feature = "mongodb")]
-mod mongo;
+pub(crate) mod mongo;
 mod pages;
 #[cfg(feature = "postgres")]
 mod postgres;

@@ -182,6 +182,14 @@ fn untagged(tag: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
     rest.split_at_checked(length)
 }
 
+/// What was read is the same when it is written and read again.
+#[cfg(any(fuzzing, test))]
+pub(super) fn reads_what_it_writes(der: &[u8]) {
+    let Some(read) = fields(der) else { return };
+    let written: Vec<u8> = read.iter().flat_map(|field| tagged(OCTET_STRING, field)).collect();
+    assert_eq!(fields(&tagged(SEQUENCE, &written)), Some(read));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -211,6 +219,16 @@ mod tests {
         let stranger = Kruptein::new("t".to_owned().into());
         assert!(stranger.open(&first).is_err());
         assert!(stranger.keys().met.is_empty());
+    }
+
+    #[test]
+    fn lengths_of_all_sizes_are_read_as_they_are_written() {
+        for length in [0, 1, 127, 128, 255, 256, 65_535, 65_536] {
+            let field = vec![7; length];
+            assert_eq!(untagged(OCTET_STRING, &tagged(OCTET_STRING, &field)), Some((&field[..], &[][..])));
+            let six: Vec<u8> = (0..6).flat_map(|_| tagged(OCTET_STRING, &field)).collect();
+            reads_what_it_writes(&tagged(SEQUENCE, &six));
+        }
     }
 
     #[test]

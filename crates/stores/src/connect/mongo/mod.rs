@@ -2,6 +2,8 @@
 //!
 //! Only these fields are set, never a whole document: what others keep beside them stays.
 
+#[cfg(any(fuzzing, test))]
+pub mod arbitrary;
 mod bson;
 mod crypto;
 mod kruptein;
