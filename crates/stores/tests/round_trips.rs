@@ -11,10 +11,13 @@ use std::{sync::Arc, time::Duration};
 use engines::{mongodb, postgres, proxy::Proxy, redis};
 use hallpass_auth::{Email, UserStore};
 use hallpass_session::{
-    Clock, Document, IdGenerator, Lifetime, RandomIds, Revision, SessionRecord, SessionStore, SystemClock,
-    Timestamp, Touch,
+    Clock, Document, IdGenerator, Lifetime, RandomIds, SessionRecord, SessionStore, SystemClock, Timestamp,
+    Touch, Updated,
 };
-use hallpass_stores::{Mongo, Postgres, Redis, RedisOptions, ServerOptions};
+use hallpass_stores::{
+    ConnectMongo, ConnectMongoOptions, ConnectOptions, ConnectPg, ConnectPgOptions, ConnectRedis,
+    ConnectRedisOptions, Mongo, Postgres, Redis, RedisOptions, ServerOptions,
+};
 
 fn record(now: Timestamp) -> SessionRecord {
     SessionRecord {
@@ -40,12 +43,18 @@ async fn count(engine: &str, store: &dyn SessionStore, proxy: &Proxy) -> Vec<(&'
         counts.push(("create", proxy.taken()));
         assert!(store.load(&one, now).await.unwrap().is_some());
         counts.push(("load", proxy.taken()));
-        store.update(&one, &record(now), Revision(1), now).await.unwrap();
+        let loaded = store.load(&one, now).await.unwrap().unwrap();
+        proxy.taken();
+        let updated = store.update(&one, &loaded.record, loaded.revision, now).await.unwrap();
         counts.push(("update", proxy.taken()));
+        let Updated::Done(revision) = updated else { panic!("{updated:?}") };
         let touch = Touch { id: one.clone(), seen: now, expires: now + Duration::from_secs(4000) };
         store.touch(&vec![touch; 20], now).await.unwrap();
         counts.push(("touch of 20", proxy.taken()));
-        store.rotate(&one, Revision(2), &two, &record(now), now).await.unwrap();
+        let loaded = store.load(&one, now).await.unwrap().unwrap();
+        assert_eq!(loaded.revision, revision);
+        proxy.taken();
+        store.rotate(&one, revision, &two, &loaded.record, now).await.unwrap();
         counts.push(("rotate", proxy.taken()));
         assert_eq!(store.of_user("ann", now).await.unwrap().len(), 1);
         counts.push(("of_user", proxy.taken()));
@@ -85,11 +94,59 @@ fn with(operation: &str, trips: usize) -> Vec<(&'static str, usize)> {
     ONE_EACH.map(|(name, one)| if name == operation { (name, trips) } else { (name, one) }).into()
 }
 
+/// Express's stores delete the old id and write the new one.
+fn with_two_for_a_new_id(of_user: usize) -> Vec<(&'static str, usize)> {
+    let mut expected = with("rotate", 2);
+    expected[5].1 = of_user;
+    expected
+}
+
+fn postgres_url(proxy: &Proxy) -> String {
+    format!("postgres://hallpass@127.0.0.1:{}/postgres?sslmode=disable", proxy.port)
+}
+
+/// Nobody asks how the server is while we count.
+fn mongodb_url(proxy: &Proxy) -> String {
+    format!("mongodb://127.0.0.1:{}/test?directConnection=true&heartbeatFrequencyMS=100000", proxy.port)
+}
+
+fn connect() -> ConnectOptions {
+    ConnectOptions { server: server(), ..ConnectOptions::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connect_pg_simple_takes_two_for_a_new_id() {
+    let Some(engine) = postgres::start() else { return };
+    let proxy = Proxy::to(engine.port);
+    let options = ConnectPgOptions { connect: connect(), create_table: true, ..ConnectPgOptions::default() };
+    let store = ConnectPg::connect(&postgres_url(&proxy), &options).await.unwrap();
+    assert_eq!(count("connect-pg-simple", &store, &proxy).await, with_two_for_a_new_id(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connect_mongo_takes_two_for_a_new_id() {
+    let Some(engine) = mongodb::start().await else { return };
+    let proxy = Proxy::to(engine.port);
+    let options = ConnectMongoOptions { connect: connect(), ..ConnectMongoOptions::default() };
+    let store = ConnectMongo::connect(&mongodb_url(&proxy), &options).await.unwrap();
+    assert_eq!(count("connect-mongo", &store, &proxy).await, with_two_for_a_new_id(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connect_redis_takes_two_for_a_new_id_and_reads_all_keys_for_a_list() {
+    let Some(engine) = redis::start() else { return };
+    let proxy = Proxy::to(engine.port);
+    let options = ConnectRedisOptions { connect: connect(), ..ConnectRedisOptions::default() };
+    let url = format!("redis://127.0.0.1:{}", proxy.port);
+    let store = ConnectRedis::connect(&url, &options).await.unwrap();
+    assert_eq!(count("connect-redis", &store, &proxy).await, with_two_for_a_new_id(2));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn postgresql_takes_one_for_each() {
     let Some(engine) = postgres::start() else { return };
     let proxy = Proxy::to(engine.port);
-    let url = format!("postgres://hallpass@127.0.0.1:{}/postgres?sslmode=disable", proxy.port);
+    let url = postgres_url(&proxy);
     let store = Arc::new(Postgres::connect(&url, &server()).await.unwrap());
     assert_eq!(count("PostgreSQL", &*store, &proxy).await, ONE_EACH);
     assert_eq!(count_user(&*store, &proxy).await, 1);
@@ -99,9 +156,7 @@ async fn postgresql_takes_one_for_each() {
 async fn mongodb_takes_one_for_each_but_two_for_a_new_id() {
     let Some(engine) = mongodb::start().await else { return };
     let proxy = Proxy::to(engine.port);
-    // Nobody asks how the server is while we count.
-    let url =
-        format!("mongodb://127.0.0.1:{}/test?directConnection=true&heartbeatFrequencyMS=100000", proxy.port);
+    let url = mongodb_url(&proxy);
     let store = Arc::new(Mongo::connect(&url, &server()).await.unwrap());
     assert_eq!(count("MongoDB", &*store, &proxy).await, with("rotate", 2));
     assert_eq!(count_user(&*store, &proxy).await, 1);
