@@ -20,7 +20,10 @@ use hallpass_session::{
     Clock, Created, Document, IdGenerator, Lifetime, RandomIds, SessionId, SessionRecord, SessionStore,
     StoreError, Sweeper, SystemClock, Updated,
 };
-use hallpass_stores::{Mongo, Postgres, Redis, RedisOptions, ServerOptions};
+use hallpass_stores::{
+    ConnectMongo, ConnectMongoOptions, ConnectOptions, ConnectPg, ConnectPgOptions, ConnectRedis,
+    ConnectRedisOptions, Mongo, Postgres, Redis, RedisOptions, ServerOptions,
+};
 use tokio::{task::JoinSet, time::sleep};
 
 const CLIENTS: usize = 16;
@@ -235,4 +238,35 @@ async fn redis_hangs() {
     let options = RedisOptions { server: server(), ..RedisOptions::default() };
     let store = Arc::new(Redis::connect(&redis::url(&engine), &options).await.unwrap());
     storm("Redis stopped", store, async || hang(&mut engine).await).await;
+}
+
+fn connect() -> ConnectOptions {
+    ConnectOptions { server: server(), ..ConnectOptions::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgresql_dies_under_connect_pg_simples_table() {
+    let Some(mut engine) = postgres::start() else { return };
+    let options = ConnectPgOptions { connect: connect(), create_table: true, ..ConnectPgOptions::default() };
+    let store = Arc::new(ConnectPg::connect(&postgres::url(&engine), &options).await.unwrap());
+    storm("connect-pg-simple, PostgreSQL killed", store, async || die(&mut engine).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_primary_steps_down_under_connect_mongos_collection() {
+    let Some(engines) = mongodb::start_set(3).await else { return };
+    let options = ConnectMongoOptions { connect: connect(), ..ConnectMongoOptions::default() };
+    let store = Arc::new(ConnectMongo::connect(&mongodb::set_url(&engines), &options).await.unwrap());
+    storm("connect-mongo, primary of three steps down", store, async || {
+        mongodb::step_down(&engines[0]).await
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_dies_under_connect_rediss_keys() {
+    let Some(mut engine) = redis::start() else { return };
+    let options = ConnectRedisOptions { connect: connect(), ..ConnectRedisOptions::default() };
+    let store = Arc::new(ConnectRedis::connect(&redis::url(&engine), &options).await.unwrap());
+    storm("connect-redis, Redis killed", store, async || die(&mut engine).await).await;
 }
