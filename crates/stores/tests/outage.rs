@@ -258,7 +258,7 @@ async fn a_primary_steps_down_under_connect_mongos_collection() {
     let options = ConnectMongoOptions { connect: connect(), ..ConnectMongoOptions::default() };
     let store = Arc::new(ConnectMongo::connect(&mongodb::set_url(&engines), &options).await.unwrap());
     storm("connect-mongo, primary of three steps down", store, async || {
-        mongodb::step_down(&engines[0]).await
+        mongodb::step_down(&engines[0]).await;
     })
     .await;
 }
