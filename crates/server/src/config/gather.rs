@@ -25,6 +25,18 @@ impl fmt::Display for Origin {
     }
 }
 
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Flag(flag) => flag.fmt(f),
+            Self::Number(number) => number.fmt(f),
+            Self::Duration(duration) => humantime::format_duration(*duration).fmt(f),
+            Self::List(list) => f.write_str(&list.join(",")),
+        }
+    }
+}
+
 /// One value for every setting.
 #[derive(Debug, Default)]
 pub(crate) struct Values {

@@ -455,15 +455,3 @@ fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
         .map_err(|_| "write a duration with its unit, such as 90s, 15m, 24h or 30d".to_owned())
 }
-
-impl std::fmt::Display for Value {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Text(text) => f.write_str(text),
-            Self::Flag(flag) => flag.fmt(f),
-            Self::Number(number) => number.fmt(f),
-            Self::Duration(duration) => humantime::format_duration(*duration).fmt(f),
-            Self::List(list) => f.write_str(&list.join(",")),
-        }
-    }
-}

@@ -142,7 +142,7 @@ fn check_clash(values: &mut Values, stores: &StoresConfig, users: &ExistingUsers
         (StoreUrl::Postgres(_), None) if ours => values.problem(
             "users.table",
             format!(
-                "Hallpass makes a table {0:?} of its own here; give it a schema (database = \"postgres://…?options=-csearch_path%3Dhallpass\" and users.schema = \"public\"), or name the application's database in users.url",
+                "Hallpass makes a table {0:?} of its own here; give it a schema (database = \"postgres://…?options=-csearch_path%3Dhallpass_own\" and users.schema = \"public\"), or name the application's database in users.url",
                 map.table
             ),
         ),

@@ -4,6 +4,7 @@
 
 pub mod express;
 pub mod mongodb;
+pub mod people;
 pub mod postgres;
 pub mod proxy;
 pub mod redis;
