@@ -6,7 +6,11 @@ use std::sync::{
 };
 
 use axum::extract::FromRef;
-use hallpass_auth::{Argon2ParamsError, Auth};
+use hallpass_auth::{
+    Argon2ParamsError, Auth,
+    oauth::{HttpClient, ProviderError, Providers, ProvidersOptions, SealKeys},
+};
+use hallpass_session::Secret;
 use hallpass_stores::Stores;
 
 use crate::{
@@ -22,6 +26,8 @@ struct Inner {
     config: Config,
     stores: Stores,
     auth: Auth,
+    providers: Providers,
+    public_url: String,
     pages: Pages,
     draining: AtomicBool,
 }
@@ -32,17 +38,32 @@ pub enum AppError {
     /// Hashes would be too weak.
     #[error(transparent)]
     Argon2(#[from] Argon2ParamsError),
+    /// A provider cannot be used.
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
+    /// The system has no certificates to verify providers with.
+    #[error(
+        "cannot read the system's certificates, which verify sign-in providers: {0}; install ca-certificates"
+    )]
+    Certificates(std::io::Error),
     /// A template is broken.
     #[error(transparent)]
     Pages(#[from] PagesError),
 }
 
 impl App {
-    /// The state of a server on these stores.
-    pub fn new(config: Config, stores: Stores) -> Result<Self, AppError> {
+    /// The state of a server on these stores, which browsers reach at `public_url`. `secrets` seal what providers give out.
+    pub fn new(
+        config: Config,
+        stores: Stores,
+        secrets: &[Secret<String>],
+        public_url: &str,
+    ) -> Result<Self, AppError> {
         let auth = Auth::new(stores.users.clone(), stores.records.clone(), config.auth.clone())?;
+        let providers = providers(&config, &auth, secrets, public_url)?;
         let pages = Pages::new(&config)?;
-        Ok(Self(Arc::new(Inner { config, stores, auth, pages, draining: AtomicBool::new(false) })))
+        let (public_url, draining) = (public_url.to_owned(), AtomicBool::new(false));
+        Ok(Self(Arc::new(Inner { config, stores, auth, providers, public_url, pages, draining })))
     }
 
     pub(crate) fn config(&self) -> &Config {
@@ -57,6 +78,15 @@ impl App {
         &self.0.auth
     }
 
+    pub(crate) fn providers(&self) -> &Providers {
+        &self.0.providers
+    }
+
+    /// Where browsers reach the server, without a slash at the end.
+    pub(crate) fn public_url(&self) -> &str {
+        &self.0.public_url
+    }
+
     pub(crate) fn pages(&self) -> &Pages {
         &self.0.pages
     }
@@ -69,6 +99,22 @@ impl App {
     pub(crate) fn is_draining(&self) -> bool {
         self.0.draining.load(Ordering::Relaxed)
     }
+}
+
+/// The configured providers. Certificates are read only when there are any.
+pub(crate) fn providers(
+    config: &Config,
+    auth: &Auth,
+    secrets: &[Secret<String>],
+    public_url: &str,
+) -> Result<Providers, AppError> {
+    if config.providers.is_empty() {
+        return Ok(Providers::none(auth.clone()));
+    }
+    let seal = SealKeys::new(secrets.iter().map(Secret::expose));
+    let options = ProvidersOptions { seal, ..ProvidersOptions::new(public_url) };
+    let client = Arc::new(HttpClient::new().map_err(AppError::Certificates)?);
+    Ok(Providers::new(auth.clone(), client, config.providers.clone(), options)?)
 }
 
 impl FromRef<App> for Auth {

@@ -25,6 +25,7 @@ use crate::{
     cors::CorsPolicy,
     error::ApiError,
     input::{MAX_BODY, form_field, is_safe, media_type},
+    routes::oauth,
 };
 
 fn refused() -> ApiError {
@@ -86,6 +87,9 @@ where
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
+        if oauth::is_posted_by_providers(request.uri().path()) {
+            return Box::pin(self.open.call(request));
+        }
         let origin = request.headers().get(ORIGIN).and_then(|origin| origin.to_str().ok());
         if origin.is_some_and(|origin| self.cors.allows_acting(origin)) {
             Box::pin(self.open.call(request))
@@ -97,7 +101,8 @@ where
 
 /// In token mode: refuses changes that do not carry the session's token, in the header or in the form.
 pub(crate) async fn demand_token(State(app): State<App>, request: Request, next: Next) -> Response {
-    if !app.config().csrf_token || is_safe(request.method()) {
+    let posted_by_provider = oauth::is_posted_by_providers(request.uri().path());
+    if !app.config().csrf_token || posted_by_provider || is_safe(request.method()) {
         return next.run(request).await;
     }
     match carries_token(request).await {

@@ -37,8 +37,13 @@ pub(crate) async fn secure(State(app): State<App>, request: Request, next: Next)
     let asset = request.uri().path().starts_with(ASSETS);
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
+    // Answers to what a provider sends say `no-referrer`: their address holds a code.
+    let strict = headers.get(REFERRER_POLICY).filter(|policy| *policy == "no-referrer").cloned();
     for (name, value) in FIXED {
         headers.insert(name, value);
+    }
+    if let Some(strict) = strict {
+        headers.insert(REFERRER_POLICY, strict);
     }
     if app.config().is_https() {
         headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));

@@ -38,6 +38,7 @@ pub enum KeyFileError {
 #[derive(Debug)]
 pub(crate) struct FoundKeys {
     pub(crate) keys: Keys,
+    pub(crate) secrets: Vec<Secret<String>>,
     /// The file was made just now.
     pub(crate) made: bool,
     /// Others than its owner may read the file.
@@ -60,9 +61,10 @@ pub(crate) fn read_or_make(path: &Path) -> Result<FoundKeys, KeyFileError> {
         }
         text => text.map_err(failed)?,
     };
-    let keys =
-        Keys::new(lines(&text)).map_err(|source| KeyFileError::Keys { path: path.to_owned(), source })?;
-    Ok(FoundKeys { keys, made, loose: is_loose(path) })
+    let secrets: Vec<Secret<String>> = lines(&text).into_iter().map(Secret::new).collect();
+    let keys = Keys::new(secrets.iter().map(Secret::expose));
+    let keys = keys.map_err(|source| KeyFileError::Keys { path: path.to_owned(), source })?;
+    Ok(FoundKeys { keys, secrets, made, loose: is_loose(path) })
 }
 
 /// Writes a file of its own first and links it into place: nobody ever reads half a secret. `false`: another was quicker.

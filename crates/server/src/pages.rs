@@ -21,6 +21,8 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("register.html", include_str!("../templates/register.html")),
     ("account.html", include_str!("../templates/account.html")),
     ("error.html", include_str!("../templates/error.html")),
+    ("providers.html", include_str!("../templates/providers.html")),
+    ("away.html", include_str!("../templates/away.html")),
 ];
 
 /// Where files lie that are the same for everybody.
@@ -67,6 +69,9 @@ impl Pages {
         templates.add_global("style", format!("{ASSETS}{style_name}"));
         templates.add_global("service", config.service_name.clone());
         templates.add_global("registration_open", config.registration_open);
+        let providers = config.providers.iter();
+        let shown = providers.map(|provider| context! { name => &provider.name, label => &provider.label });
+        templates.add_global("providers", shown.collect::<Vec<Value>>());
         templates.add_global("min_length", config.auth.password.min_length);
         add_users(&mut templates, config);
         Ok(Self { templates, style, style_name, csrf_token: config.csrf_token })
@@ -92,6 +97,13 @@ impl Pages {
             self.csrf_token.then(|| csrf_token(session)).transpose().map_err(hallpass_auth::Error::from)?;
         let page = self.page(template, context! { csrf_field => CSRF_FIELD, csrf_token => token, ..context });
         page.map(|page| (status, Html(page)).into_response()).ok_or_else(broken)
+    }
+
+    /// A page without anything of its own that leads on to `location` at once. It needs no script, and the browser counts the request as
+    /// coming from this site.
+    pub(crate) fn away(&self, location: &str) -> Result<Response, ApiError> {
+        let page = self.page("away.html", context! { location });
+        page.map(|page| Html(page).into_response()).ok_or_else(broken)
     }
 
     /// The page that says what went wrong.

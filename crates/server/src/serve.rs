@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Extension, Router};
 use hallpass_auth::records::RecordStore;
-use hallpass_session::{Keys, KeysError, PeerAddr, Sweeper};
+use hallpass_session::{Keys, KeysError, PeerAddr, Secret, Sweeper};
 use hallpass_stores::{Stores, StoresError};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -71,19 +71,28 @@ fn advice(error: &io::Error) -> &'static str {
 /// Serves until SIGTERM or SIGINT. `ready` is called with the address once connections are accepted.
 pub async fn serve(config: Config, ready: impl FnOnce(&str)) -> Result<(), ServeError> {
     let stores = config.stores.open(true).await?;
-    let keys = keys(&config)?;
+    let (keys, secrets) = keys(&config)?;
     let listener = TcpListener::bind(config.listen).await;
     let address = config.listen;
     let listener = listener.map_err(|source| ServeError::Listen { address, source })?;
     let address = listener.local_addr().unwrap_or(address);
     let mut signals = Signals::new().map_err(ServeError::Signals)?;
     warn_of_development(&config);
-    let app = App::new(config.clone(), stores.clone())?;
+    let public_url = config.public_url(address);
+    let app = App::new(config.clone(), stores.clone(), &secrets, &public_url)?;
     let router = router(app.clone(), keys)?;
     let sweepers = sweep(&stores);
-    let public_url = config.public_url(address);
     ready(&public_url);
     tracing::info!(event = "listening", %address, public_url);
+    for provider in app.providers().iter() {
+        let redirect_uri = app.providers().redirect_uri(&provider.name);
+        tracing::info!(
+            event = "provider",
+            name = provider.name,
+            redirect_uri,
+            "register this redirect URI there"
+        );
+    }
     let connections = Connections::new(router, config.limits);
     connections.accept_until(&listener, signals.next()).await;
     app.drain();
@@ -102,9 +111,11 @@ pub async fn serve(config: Config, ready: impl FnOnce(&str)) -> Result<(), Serve
     Ok(())
 }
 
-fn keys(config: &Config) -> Result<Keys, ServeError> {
+/// The keys that sign cookies, and the secrets they are made of.
+pub(crate) fn keys(config: &Config) -> Result<(Keys, Vec<Secret<String>>), ServeError> {
     if !config.secrets.is_empty() {
-        return Ok(Keys::new(config.secrets.iter().map(|secret| secret.expose().as_str()))?);
+        let keys = Keys::new(config.secrets.iter().map(|secret| secret.expose().as_str()))?;
+        return Ok((keys, config.secrets.clone()));
     }
     let found = key_file::read_or_make(&config.key_file)?;
     let path = config.key_file.display();
@@ -114,7 +125,7 @@ fn keys(config: &Config) -> Result<Keys, ServeError> {
     if found.loose {
         tracing::warn!(event = "key_file_readable", %path, "others can read the signing secrets; run chmod 600 on the file");
     }
-    Ok(found.keys)
+    Ok((found.keys, found.secrets))
 }
 
 /// Says what must not stay as it is in production.

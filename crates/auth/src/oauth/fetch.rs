@@ -28,6 +28,16 @@ pub trait Fetch: Send + Sync + 'static {
 #[error("{0}")]
 pub struct FetchError(pub String);
 
+/// Asks nobody.
+pub(super) struct Nobody;
+
+#[async_trait]
+impl Fetch for Nobody {
+    async fn fetch(&self, _: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, FetchError> {
+        Err(FetchError("there are no providers".to_owned()))
+    }
+}
+
 /// An answer of JSON.
 pub(super) struct Answer {
     pub(super) status: StatusCode,

@@ -155,6 +155,13 @@ impl Providers {
         Ok(Self(Arc::new(Inner { auth, fetch, entries, cookies, options })))
     }
 
+    /// No providers: for applications where they are a matter of configuration.
+    pub fn none(auth: Auth) -> Self {
+        let options = ProvidersOptions::new("http://localhost");
+        let (fetch, cookies) = (Arc::new(fetch::Nobody), Cookies { secure: false });
+        Self(Arc::new(Inner { auth, fetch, entries: Vec::new(), cookies, options }))
+    }
+
     /// The providers, in their order.
     pub fn iter(&self) -> impl Iterator<Item = &Provider> {
         self.0.entries.iter().map(|entry| &entry.provider)

@@ -117,6 +117,19 @@ pub enum ClientAuth {
     Apple(AppleKey),
 }
 
+/// What protects the flow is not for configuration to change.
+const OUR_PARAMETERS: &[&str] = &[
+    "response_type",
+    "response_mode",
+    "client_id",
+    "redirect_uri",
+    "scope",
+    "state",
+    "nonce",
+    "code_challenge",
+    "code_challenge_method",
+];
+
 /// A description that cannot work, or would not be safe.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("provider {name:?}: {advice}")]
@@ -140,6 +153,9 @@ impl Provider {
                 "trust_email would let everybody with an account there take any account here; leave it off".to_owned()
             }),
             self.check_secret(),
+            self.parameters.iter().find(|(name, _)| OUR_PARAMETERS.contains(&name.as_str())).map(|(name, _)| {
+                format!("the parameter {name} is set by the flow itself; leave it out")
+            }),
         ];
         match problems.into_iter().flatten().next() {
             Some(advice) => Err(ProviderError { name: self.name.clone(), advice }),

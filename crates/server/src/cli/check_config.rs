@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     config::{
-        Config,
+        Config, Values,
         schema::{Kind, SETTINGS, Setting},
     },
     pages::Pages,
@@ -33,18 +33,31 @@ pub(super) fn run(output: &Output, global: &Global, check: CheckConfig) -> Resul
     let (config, values) = Config::load_with_values(&global.with(check.serve), environment()?)?;
     // What the server would only find out at its start.
     Pages::new(&config).map_err(Failure::failed)?;
-    let row = |setting: &Setting| -> Vec<Value> {
-        let value = values.get(setting.path).map(ToString::to_string).unwrap_or_default();
+    let row = |(path, setting): (String, &Setting)| -> Vec<Value> {
+        let value = values.get(&path).map(ToString::to_string).unwrap_or_default();
         let value = match setting.kind {
             Kind::Secrets | Kind::Secret if !value.is_empty() => "(hidden)".to_owned(),
             // Its `Display` leaves the password out.
             Kind::Url => value.parse::<StoreUrl>().map(|url| url.to_string()).unwrap_or_default(),
             _ => value,
         };
-        vec![json!(setting.path), json!(value), json!(values.origin(setting.path).to_string())]
+        vec![json!(path), json!(value), json!(values.origin(&path).to_string())]
     };
-    output.list(&["setting", "value", "from"], &SETTINGS.iter().map(row).collect::<Vec<_>>());
+    let rows: Vec<Vec<Value>> =
+        SETTINGS.iter().flat_map(|setting| places(setting, &values)).map(row).collect();
+    output.list(&["setting", "value", "from"], &rows);
     Ok(())
+}
+
+/// Where a setting stands: once, or with each provider that is configured.
+fn places<'a>(setting: &'a Setting, values: &Values) -> Vec<(String, &'a Setting)> {
+    if !setting.is_of_each() {
+        return vec![(setting.path.to_owned(), setting)];
+    }
+    let section = setting.path.split('.').next().unwrap_or_default();
+    let path = |name: &String| setting.path.replacen("NAME", name, 1);
+    let given = |path: &String| values.get(path).is_some();
+    values.names(section).iter().map(path).filter(given).map(|path| (path, setting)).collect()
 }
 
 /// The table of docs/configuration.md.

@@ -13,6 +13,7 @@ use url::Url;
 use super::{
     Config, Limits, LogFormat,
     gather::Values,
+    providers,
     schema::{Kind, SETTINGS},
     stores::{self, StoresConfig},
 };
@@ -43,6 +44,7 @@ pub(super) fn check(values: &mut Values) -> Option<Config> {
     check_log_level(values);
     check_durations(values);
     let stores = stores::check(values, &session.cookie);
+    let providers = providers::check(values);
     Some(Config {
         key_file: key_file(values, stores.as_ref()),
         listen: listen?,
@@ -53,6 +55,7 @@ pub(super) fn check(values: &mut Values) -> Option<Config> {
         secrets,
         session,
         auth: auth?,
+        providers,
         clear_site_data: clear_site_data(values),
         registration_open: values.flag_of("registration.open"),
         cors: cors?,

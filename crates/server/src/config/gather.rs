@@ -40,9 +40,9 @@ impl fmt::Display for Value {
 /// One value for every setting.
 #[derive(Debug, Default)]
 pub(crate) struct Values {
-    given: BTreeMap<&'static str, (Value, Origin)>,
+    given: BTreeMap<String, (Value, Origin)>,
     /// Settings that got their value from a file of their own.
-    from_own_file: BTreeMap<&'static str, Origin>,
+    from_own_file: BTreeMap<String, Origin>,
     pub(crate) problems: Vec<Problem>,
 }
 
@@ -50,8 +50,8 @@ impl Values {
     /// The table's defaults.
     pub(crate) fn defaults() -> Self {
         let mut values = Self::default();
-        for setting in SETTINGS {
-            values.parse(setting, setting.default, Origin::Default);
+        for setting in SETTINGS.iter().filter(|setting| !setting.is_of_each()) {
+            values.parse(setting.path, setting, setting.default, Origin::Default);
         }
         values
     }
@@ -84,7 +84,7 @@ impl Values {
                     self.problem(&path, format!("is a section: write [{path}] on a line of its own"));
                 }
                 _ => match schema::find(&path) {
-                    Some(setting) => self.accept(setting, setting.kind.read(value), origin),
+                    Some(setting) => self.accept(&path, setting, setting.kind.read(value), origin),
                     None => self.own_file_or_unknown(&path, value.as_str(), "_file", origin),
                 },
             }
@@ -98,7 +98,7 @@ impl Values {
             let path = rest.to_lowercase().replace("__", ".");
             let origin = Origin::Environment(name.clone());
             match schema::find(&path) {
-                Some(setting) => self.parse(setting, &text, origin),
+                Some(setting) => self.parse(&path, setting, &text, origin),
                 None => self.own_file_or_unknown(&path, Some(&text), "_file", origin),
             }
         }
@@ -107,36 +107,22 @@ impl Values {
     /// Takes a flag of the command line.
     pub(crate) fn flag(&mut self, path: &str, text: Option<&str>) {
         if let (Some(setting), Some(text)) = (schema::find(path), text) {
-            self.parse(setting, text, Origin::Flag(format!("--{}", path.replace(['_', '.'], "-"))));
+            self.parse(path, setting, text, Origin::Flag(format!("--{}", path.replace(['_', '.'], "-"))));
         }
     }
 
     /// `session.secrets_file`: the value stands in a file of its own. Anything else is unknown.
     fn own_file_or_unknown(&mut self, path: &str, file: Option<&str>, suffix: &str, origin: Origin) {
-        let setting = path.strip_suffix(suffix).and_then(schema::find);
+        let owner = path.strip_suffix(suffix).unwrap_or(path);
         let has_own_file =
             |setting: &&Setting| matches!(setting.kind, Kind::Secrets | Kind::Secret | Kind::Url);
-        let (Some(setting), Some(file)) = (setting.filter(has_own_file), file) else {
+        let (Some(setting), Some(file)) = (schema::find(owner).filter(has_own_file), file) else {
             return self.unknown(path, &origin);
         };
         match fs::read_to_string(file) {
             Ok(text) => {
-                let lines = lines(&text);
-                let none = || {
-                    format!(
-                        "{file:?} holds nothing but empty lines and comments; put the secret there (`hallpass key generate` makes signing secrets)"
-                    )
-                };
-                let value = match (setting.kind, lines.first()) {
-                    (Kind::Secret, _) if !without_line_end(&text).is_empty() => {
-                        Ok(Value::Text(without_line_end(&text).to_owned()))
-                    }
-                    (_, None) => Err(none()),
-                    (Kind::Url, Some(url)) => Ok(Value::Text(url.clone())),
-                    _ => Ok(Value::List(lines)),
-                };
-                self.accept(setting, value, origin.clone());
-                self.from_own_file.insert(setting.path, origin);
+                self.accept(owner, setting, own_file(setting.kind, file, &text), origin.clone());
+                self.from_own_file.insert(owner.to_owned(), origin);
             }
             Err(error) => {
                 self.problem(&origin_and(path, &origin), format!("{file:?} cannot be read: {error}"));
@@ -144,26 +130,30 @@ impl Values {
         }
     }
 
-    fn parse(&mut self, setting: &'static Setting, text: &str, origin: Origin) {
-        self.accept(setting, setting.kind.parse(text), origin);
+    fn parse(&mut self, path: &str, setting: &'static Setting, text: &str, origin: Origin) {
+        self.accept(path, setting, setting.kind.parse(text), origin);
     }
 
-    fn accept(&mut self, setting: &'static Setting, value: Result<Value, String>, origin: Origin) {
-        let twice = match self.given.get(setting.path) {
+    fn accept(
+        &mut self,
+        path: &str,
+        setting: &'static Setting,
+        value: Result<Value, String>,
+        origin: Origin,
+    ) {
+        let twice = match self.given.get(path) {
             Some((_, Origin::Default)) | None => false,
             Some(_) => {
-                self.from_own_file.contains_key(setting.path)
-                    || matches!(setting.kind, Kind::Secrets | Kind::Secret)
+                self.from_own_file.contains_key(path) || matches!(setting.kind, Kind::Secrets | Kind::Secret)
             }
         };
         match value {
             // Of two secrets, nobody should have to guess which one counts.
-            Ok(_) if twice => self.problem(
-                &origin_and(setting.path, &origin),
-                "is given twice; keep one of the two".to_owned(),
-            ),
-            Ok(value) => drop(self.given.insert(setting.path, (value, origin))),
-            Err(advice) => self.problem(&origin_and(setting.path, &origin), advice),
+            Ok(_) if twice => {
+                self.problem(&origin_and(path, &origin), "is given twice; keep one of the two".to_owned());
+            }
+            Ok(value) => drop(self.given.insert(path.to_owned(), (value, origin))),
+            Err(advice) => self.problem(&origin_and(path, &origin), advice),
         }
     }
 
@@ -175,7 +165,7 @@ impl Values {
         };
         let best = SETTINGS.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
         let name = |setting: &Setting| match origin {
-            Origin::Environment(_) => setting.env(),
+            Origin::Environment(_) => Setting::env(setting.path),
             _ => setting.path.to_owned(),
         };
         let advice = match best.filter(|setting| likeness(setting) > 800.0) {
@@ -200,17 +190,29 @@ impl Values {
         self.given.get(path).is_some_and(|(value, _)| Some(value) != usual.as_ref())
     }
 
-    /// The value of a setting of the table; `None` when it was refused.
-    pub(crate) fn get(&self, path: &'static str) -> Option<&Value> {
+    /// The value of a setting of the table; `None` when it was refused, or is of each thing of a kind and was not given.
+    pub(crate) fn get(&self, path: &str) -> Option<&Value> {
         debug_assert!(schema::find(path).is_some(), "{path} is not in the table");
         self.given.get(path).map(|(value, _)| value)
     }
 
-    pub(crate) fn text(&self, path: &'static str) -> &str {
+    /// The names of the things in a section, as in `[section.NAME]`, in their order.
+    pub(crate) fn names(&self, section: &str) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for name in self.given.keys().filter_map(|path| schema::name_in(path, section)).map(|(name, _)| name)
+        {
+            if names.last().is_none_or(|last| last != name) {
+                names.push(name.to_owned());
+            }
+        }
+        names
+    }
+
+    pub(crate) fn text(&self, path: &str) -> &str {
         if let Some(Value::Text(text)) = self.get(path) { text } else { "" }
     }
 
-    pub(crate) fn flag_of(&self, path: &'static str) -> bool {
+    pub(crate) fn flag_of(&self, path: &str) -> bool {
         self.get(path) == Some(&Value::Flag(true))
     }
 
@@ -222,7 +224,7 @@ impl Values {
         if let Some(Value::Duration(duration)) = self.get(path) { *duration } else { Duration::ZERO }
     }
 
-    pub(crate) fn list(&self, path: &'static str) -> &[String] {
+    pub(crate) fn list(&self, path: &str) -> &[String] {
         if let Some(Value::List(list)) = self.get(path) { list } else { &[] }
     }
 }
@@ -237,8 +239,35 @@ fn without_line_end(text: &str) -> &str {
     text.strip_suffix('\r').unwrap_or(text)
 }
 
+/// The value that stands in a file of its own.
+fn own_file(kind: Kind, file: &str, text: &str) -> Result<Value, String> {
+    let lines = lines(text);
+    match (kind, lines.first()) {
+        // As it stands: a private key has many lines.
+        (Kind::Secret, _) if !without_line_end(text).is_empty() => {
+            Ok(Value::Text(without_line_end(text).to_owned()))
+        }
+        (_, None) => Err(format!(
+            "{file:?} holds nothing but empty lines and comments; put the secret there (`hallpass key generate` makes signing secrets)"
+        )),
+        (Kind::Url, Some(url)) => Ok(Value::Text(url.clone())),
+        _ => Ok(Value::List(lines)),
+    }
+}
+
 fn is_section(path: &str) -> bool {
-    SETTINGS.iter().any(|setting| setting.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
+    let of_each = |setting: &Setting| {
+        let section = setting.path.split('.').next().unwrap_or_default();
+        setting.is_of_each()
+            && path
+                .strip_prefix(section)
+                .and_then(|rest| rest.strip_prefix('.'))
+                .is_some_and(|name| !name.contains('.'))
+    };
+    SETTINGS.iter().any(of_each)
+        || SETTINGS
+            .iter()
+            .any(|setting| setting.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
 }
 
 fn last(path: &str) -> &str {

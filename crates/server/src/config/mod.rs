@@ -3,6 +3,7 @@
 mod check;
 mod connect;
 mod gather;
+mod providers;
 pub(crate) mod schema;
 mod stores;
 mod users;
@@ -14,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use hallpass_auth::AuthOptions;
+use hallpass_auth::{AuthOptions, oauth::Provider};
 use hallpass_session::{Secret, SessionOptions, TrustProxy};
 use url::Url;
 
@@ -64,6 +65,8 @@ pub struct Config {
     pub session: SessionOptions,
     /// How authentication behaves.
     pub auth: AuthOptions,
+    /// Providers to sign in with.
+    pub providers: Vec<Provider>,
     /// What browsers forget at sign-out, as a header value; empty: nothing.
     pub clear_site_data: String,
     /// Whether visitors can make accounts.

@@ -5,19 +5,23 @@ use axum::{
     extract::State,
     response::{IntoResponse, Redirect, Response},
 };
-use hallpass_auth::{CurrentUser, PasswordChanged, Refusal, User};
+use hallpass_auth::oauth::Failure;
+use hallpass_auth::{CurrentUser, PasswordChanged, PasswordSet, Refusal, User};
 use hallpass_session::Session;
 use http::StatusCode;
 use minijinja::{Value, context};
 use serde_json::json;
 
-use super::{ThePageQuery, done, register::refused, sessions::ShownSession, shown};
+use super::{ThePageQuery, done, links, oauth, register::refused, sessions::ShownSession, shown};
 use crate::{
     app::App,
     device,
     error::ApiError,
     input::{Asker, Fields},
 };
+
+/// What somebody is told who took over an account that anybody may have made.
+const CLAIMED: &str = "You are signed in. Nobody had confirmed the address of this account before, so its password was removed and other devices were signed out. You can set a new password below.";
 
 /// GET /auth/me
 pub(super) async fn me(CurrentUser(user): CurrentUser) -> Response {
@@ -36,9 +40,15 @@ pub(super) async fn page(
         Some("password") => Some("Your password is changed. You are signed out everywhere else."),
         Some("ended") => Some("That session has ended."),
         Some("others") => Some("You are signed out everywhere else."),
+        Some("linked") => Some("The account is connected. You can sign in with it from now on."),
+        Some("unlinked") => Some("The account is disconnected."),
+        Some("claimed") => Some(CLAIMED),
         _ => None,
     };
-    render(&app, &session, &user, StatusCode::OK, context! { notice }).await
+    let error = oauth::sentence(&app, query.failed.as_deref(), query.with.as_deref());
+    let form = error.is_some().then_some("account");
+    let again = query.failed.as_deref() == Some(Failure::NotSignedIn.code());
+    render(&app, &session, &user, StatusCode::OK, context! { notice, error, form, again }).await
 }
 
 /// The account page; `more` says what has just happened.
@@ -67,8 +77,11 @@ async fn render(
             }
         })
         .collect();
+    let links = links::context(app, user, session.now()).await?;
+    let has_password = user.password.is_some();
     let user = context! { email => user.email.as_str(), name => user.name.as_deref() };
-    app.pages().render(session, status, "account.html", context! { user, sessions, ..more })
+    let context = context! { user, sessions, has_password, ..links };
+    app.pages().render(session, status, "account.html", context! { ..more, ..context })
 }
 
 /// PATCH /auth/me `{name}`, null removes it; from a page, POST
@@ -93,7 +106,7 @@ pub(super) async fn change_name(
     }
 }
 
-/// POST /auth/password `{current_password, new_password}`
+/// POST /auth/password `{current_password, new_password}`; who has none yet needs no current one.
 pub(super) async fn change_password(
     State(app): State<App>,
     CurrentUser(user): CurrentUser,
@@ -101,30 +114,51 @@ pub(super) async fn change_password(
     asker: Asker,
     fields: Fields,
 ) -> Result<Response, ApiError> {
-    let (current, new) = match (fields.secret("current_password"), fields.secret("new_password")) {
-        (Ok(current), Ok(new)) => (current, new),
-        (Err(error), _) | (_, Err(error)) => {
-            return answer(&app, &session, &user, asker.page, error, "password").await;
-        }
-    };
-    let error = match app.auth().change_password(&session, &user, current, new, &asker.origin).await? {
-        PasswordChanged::Done if asker.page => {
-            return Ok(Redirect::to("/account?done=password").into_response());
-        }
-        PasswordChanged::Done => return Ok(done("Password changed")),
-        PasswordChanged::WrongPassword => ApiError::new(
-            StatusCode::BAD_REQUEST,
-            "invalid_credentials",
-            "The current password is not right.",
-        ),
-        PasswordChanged::Refused(problem) => refused(Refusal::Password(problem)),
-        PasswordChanged::Throttled { retry_after } => ApiError::throttled(retry_after),
+    let error = match changed(&app, &user, &session, &asker, &fields).await {
+        Ok(()) if asker.page => return Ok(Redirect::to("/account?done=password").into_response()),
+        Ok(()) => return Ok(done("Password changed")),
+        Err(error) if error.status.is_server_error() => return Err(error),
+        Err(error) => error,
     };
     answer(&app, &session, &user, asker.page, error, "password").await
 }
 
+async fn changed(
+    app: &App,
+    user: &User,
+    session: &Session,
+    asker: &Asker,
+    fields: &Fields,
+) -> Result<(), ApiError> {
+    let new = fields.secret("new_password")?;
+    if user.password.is_none() {
+        return match app.auth().set_password(session, user, new, &asker.origin).await? {
+            PasswordSet::Done => Ok(()),
+            PasswordSet::HasOne => Err(wrong_password()),
+            PasswordSet::Refused(problem) => Err(refused(Refusal::Password(problem))),
+            PasswordSet::NotFresh => Err(not_fresh()),
+        };
+    }
+    let current = fields.secret("current_password")?;
+    match app.auth().change_password(session, user, current, new, &asker.origin).await? {
+        PasswordChanged::Done => Ok(()),
+        PasswordChanged::WrongPassword => Err(wrong_password()),
+        PasswordChanged::Refused(problem) => Err(refused(Refusal::Password(problem))),
+        PasswordChanged::Throttled { retry_after } => Err(ApiError::throttled(retry_after)),
+    }
+}
+
+fn wrong_password() -> ApiError {
+    ApiError::new(StatusCode::BAD_REQUEST, "invalid_credentials", "The current password is not right.")
+}
+
+/// 403: the proof of identity is too old for this.
+pub(super) fn not_fresh() -> ApiError {
+    ApiError::new(StatusCode::FORBIDDEN, "reauth_required", "Sign in again to do this.")
+}
+
 /// The error as JSON, or on the page beside the form it belongs to.
-async fn answer(
+pub(super) async fn answer(
     app: &App,
     session: &Session,
     user: &User,
@@ -135,5 +169,7 @@ async fn answer(
     if !page {
         return Err(error);
     }
-    render(app, session, user, error.status, context! { error => error.message.as_ref(), form }).await
+    let again = error.code == "reauth_required";
+    let form = if again { "account" } else { form };
+    render(app, session, user, error.status, context! { error => error.message.as_ref(), form, again }).await
 }

@@ -11,7 +11,7 @@ use http::StatusCode;
 use minijinja::context;
 use serde_json::json;
 
-use super::{ThePageQuery, onward, shown};
+use super::{ThePageQuery, oauth, onward, shown};
 use crate::{
     app::App,
     error::ApiError,
@@ -26,12 +26,18 @@ pub(super) async fn page(
     session: Session,
 ) -> Result<Response, ApiError> {
     let next = query.next();
-    if user.is_some() {
+    let failed = oauth::sentence(&app, query.failed.as_deref(), query.with.as_deref());
+    if user.is_some() && failed.is_some() {
+        let (failed, with) = (query.failed.unwrap_or_default(), query.with.unwrap_or_default());
+        return Ok(Redirect::to(&format!("/account?failed={failed}&with={with}")).into_response());
+    }
+    // Who signs in again proves once more who they are.
+    if user.is_some() && query.again.is_none() {
         return Ok(Redirect::to(next.as_ref().map_or("/account", RedirectPath::as_str)).into_response());
     }
     let notice = (query.done.as_deref() == Some("logout")).then_some("You are signed out.");
     let next = next.as_ref().map(RedirectPath::as_str);
-    app.pages().render(&session, StatusCode::OK, "login.html", context! { next, notice })
+    app.pages().render(&session, StatusCode::OK, "login.html", context! { next, notice, failed })
 }
 
 /// POST /auth/login `{email, password, remember?}`

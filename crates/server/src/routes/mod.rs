@@ -3,8 +3,10 @@
 mod account;
 mod csrf;
 mod health;
+mod links;
 mod login;
 mod logout;
+pub(crate) mod oauth;
 mod register;
 mod sessions;
 
@@ -38,6 +40,14 @@ pub(crate) fn routes() -> Router<App> {
         .route("/auth/sessions/end", post(sessions::end_others))
         .route("/auth/sessions/{handle}", axum::routing::delete(sessions::end))
         .route("/auth/sessions/{handle}/end", post(sessions::end))
+        .route("/auth/providers", get(oauth::list))
+        .route("/auth/oauth/{name}", get(oauth::begin))
+        .route("/auth/oauth/{name}/callback", get(oauth::callback).post(oauth::posted_callback))
+        .route("/auth/oauth/{name}/link", post(oauth::link))
+        .route("/auth/oauth/{name}/backchannel-logout", post(oauth::back_channel_logout))
+        .route("/auth/links", get(links::list))
+        .route("/auth/links/{id}", axum::routing::delete(links::end))
+        .route("/auth/links/{id}/end", post(links::end))
         .route("/auth/csrf", get(csrf::token))
         .route("/assets/{file}", get(asset))
         .route("/healthz", get(health::alive))
@@ -79,6 +89,12 @@ struct PageQuery {
     next: Option<String>,
     /// What has just been done.
     done: Option<String>,
+    /// What did not work, at a provider.
+    failed: Option<String>,
+    /// Which provider.
+    with: Option<String>,
+    /// Sign in although somebody is signed in.
+    again: Option<String>,
 }
 
 impl PageQuery {
