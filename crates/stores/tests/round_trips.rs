@@ -139,7 +139,7 @@ async fn connect_redis_takes_two_for_a_new_id_and_reads_all_keys_for_a_list() {
     let options = ConnectRedisOptions { connect: connect(), ..ConnectRedisOptions::default() };
     let url = format!("redis://127.0.0.1:{}", proxy.port);
     let store = ConnectRedis::connect(&url, &options).await.unwrap();
-    assert_eq!(count("connect-redis", &store, &proxy).await, with_two_for_a_new_id(2));
+    assert_eq!(count("connect-redis", &store, &proxy).await, with_two_for_a_new_id(3));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -106,11 +106,19 @@ macro_rules! script {
     };
 }
 
-/// `ARGV[3]`: what the text must contain.
 const GET: Script = script!(
     "local text, ends = row()
-    if not text or (ARGV[3] and not string.find(text, ARGV[3], 1, true)) then return false end
-    return { text, ends }"
+    return text and { text, ends }"
+);
+
+/// Those of the keys whose text contains `ARGV[1]`.
+const FIND: Script = Script(
+    "local found = {}
+    for _, key in ipairs(KEYS) do
+        local text = redis.pcall('GET', key)
+        if type(text) == 'string' and string.find(text, ARGV[1], 1, true) then found[#found + 1] = key end
+    end
+    return found",
 );
 
 /// `ARGV`: …, text, end.
@@ -176,15 +184,11 @@ impl Keys {
         &self,
         doing: &'static str,
         keys: &[String],
-        needle: Option<&str>,
         now: Timestamp,
     ) -> Result<Vec<Row>, StoreError> {
         let mut rows = Vec::new();
         for keys in keys.chunks(PAGE) {
-            let get = |key: &String| {
-                let get = self.call(GET, key, now);
-                if let Some(needle) = needle { get.with(needle) } else { get }
-            };
+            let get = |key: &String| self.call(GET, key, now);
             let answers = self.redis.call_any(doing, &keys.iter().map(get).collect::<Vec<_>>()).await?;
             for (key, answer) in keys.iter().zip(answers) {
                 rows.extend(row(doing, key, answer)?);
@@ -306,8 +310,19 @@ impl Rows for Keys {
     }
 
     async fn naming(&self, doing: &'static str, user: &str, now: Timestamp) -> Result<Vec<Row>, StoreError> {
-        let keys = self.keys(doing).await?;
-        self.rows(doing, &keys, Some(&needle(user)), now).await
+        let (keys, needle) = (self.keys(doing).await?, needle(user));
+        let mut found = Vec::new();
+        for keys in keys.chunks(PAGE) {
+            let find = |keys: &[String]| {
+                let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+                FIND.on(&keys).with(&needle)
+            };
+            let calls: Vec<Call> = keys.chunks(self.redis.most_keys(PAGE)).map(find).collect();
+            for answer in self.redis.call_any(doing, &calls).await? {
+                found.extend(parsed::<Vec<String>>(doing, answer)?);
+            }
+        }
+        self.rows(doing, &found, now).await
     }
 
     async fn keys(&self, doing: &'static str) -> Result<Vec<String>, StoreError> {
@@ -323,7 +338,7 @@ impl Rows for Keys {
         keys: &[String],
         now: Timestamp,
     ) -> Result<Vec<Row>, StoreError> {
-        self.rows(doing, keys, None, now).await
+        self.rows(doing, keys, now).await
     }
 
     /// Nothing: Redis removes what has expired by itself.

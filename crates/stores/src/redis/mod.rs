@@ -106,7 +106,7 @@ impl Redis {
 
     /// Runs scripts in this order, in one round trip where all keys are on one server.
     pub(crate) async fn call(&self, doing: &'static str, calls: &[Call]) -> Result<Vec<Value>, StoreError> {
-        let by_hash = self.link.send(calls.iter().map(Call::by_hash).collect()).await;
+        let by_hash = self.link.send(Call::by_hash(calls)).await;
         let answers = match by_hash {
             // The server has been restarted, or has not seen the script yet. What was done already is done again: scripts that
             // share a call can be repeated.
@@ -118,13 +118,18 @@ impl Redis {
         answers.map_err(|failure| StoreError::new(doing, failure))
     }
 
+    /// How many keys a script may have: those of a cluster must be in one slot.
+    pub(crate) fn most_keys(&self, wanted: usize) -> usize {
+        if self.link.is_cluster() { 1 } else { wanted }
+    }
+
     /// Runs scripts that have nothing to do with each other, and can be repeated; their answers in this order.
     pub(crate) async fn call_any(
         &self,
         doing: &'static str,
         calls: &[Call],
     ) -> Result<Vec<Value>, StoreError> {
-        let by_hash = self.link.send_any(calls.iter().map(Call::by_hash).collect()).await;
+        let by_hash = self.link.send_any(Call::by_hash(calls)).await;
         let answers = match by_hash {
             Err(failure) if failure.is_unknown_script() => {
                 self.link.send_any(calls.iter().map(Call::in_full).collect()).await

@@ -127,9 +127,18 @@ impl Call {
         self
     }
 
-    /// For a server that has seen the script.
-    pub(super) fn by_hash(&self) -> Cmd {
-        self.command("EVALSHA", redis::Script::new(self.script.0).get_hash())
+    /// For a server that has seen the scripts. Many calls of one script have its digest made once.
+    pub(super) fn by_hash(calls: &[Self]) -> Vec<Cmd> {
+        let mut script = calls.first().map(|call| redis::Script::new(call.script.0));
+        let mut last = calls.first().map_or("", |call| call.script.0);
+        let command = |call: &Self| {
+            if !std::ptr::eq(last, call.script.0) {
+                script = Some(redis::Script::new(call.script.0));
+                last = call.script.0;
+            }
+            call.command("EVALSHA", script.as_ref().map_or("", redis::Script::get_hash))
+        };
+        calls.iter().map(command).collect()
     }
 
     /// For one that has not.
