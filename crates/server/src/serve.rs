@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Extension, Router};
 use hallpass_auth::records::RecordStore;
-use hallpass_session::{Keys, KeysError, PeerAddr, Secret, Sweeper};
+use hallpass_session::{CachedSessions, Keys, KeysError, PeerAddr, Secret, Sweeper};
 use hallpass_stores::{Stores, StoresError};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -70,7 +70,9 @@ fn advice(error: &io::Error) -> &'static str {
 
 /// Serves until SIGTERM or SIGINT. `ready` is called with the address once connections are accepted.
 pub async fn serve(config: Config, ready: impl FnOnce(&str)) -> Result<(), ServeError> {
-    let stores = config.stores.open(true).await?;
+    let mut stores = config.stores.open(true).await?;
+    let sessions = Arc::new(CachedSessions::new(stores.sessions, &config.stores.cache));
+    stores.sessions = sessions.clone();
     let (keys, secrets) = keys(&config)?;
     let listener = TcpListener::bind(config.listen).await;
     let address = config.listen;
@@ -107,6 +109,9 @@ pub async fn serve(config: Config, ready: impl FnOnce(&str)) -> Result<(), Serve
         () = signals.next() => tracing::warn!(event = "stopped_at_once"),
     }
     sweepers.iter().for_each(tokio::task::JoinHandle::abort);
+    if let Err(error) = sessions.flush().await {
+        tracing::warn!(event = "session_touch_failed", error = &error as &dyn std::error::Error);
+    }
     tracing::info!(event = "stopped");
     Ok(())
 }

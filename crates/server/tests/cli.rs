@@ -107,11 +107,14 @@ fn sessions_are_listed_and_revoked() {
     assert_eq!((bobs.as_array().unwrap().len(), &bobs[0]["user"]), (1, &json!("bob@example.com")));
     let (code, answer) = asked(folder, &["session", "revoke", bobs[0]["handle"].as_str().unwrap()], "");
     assert_eq!((code, answer), (0, json!({ "ended": 1 })));
+    // Another program's change is heard within some milliseconds.
+    bob.wait_until_out();
     assert!(!bob.is_signed_in() && ann.is_signed_in());
     assert_eq!(
         asked(folder, &["session", "revoke", "--user", "ann@example.com"], "").1,
         json!({ "ended": 2 })
     );
+    ann.wait_until_out();
     assert!(!ann.is_signed_in() && !ann2.is_signed_in());
     let mut again = server.signed_in("bob");
     assert_eq!(asked(folder, &["session", "revoke", "--all"], "").1, json!({ "ended": 1 }));

@@ -1,6 +1,6 @@
 //! What the change feeds of all servers have in common: listening again when the connection breaks.
 
-use std::time::Duration;
+use std::{fmt::Display, time::Duration};
 
 use hallpass_session::NoFeed;
 
@@ -18,13 +18,13 @@ pub(crate) enum Ended {
 
 impl Ended {
     /// Broke before it listened.
-    pub(crate) fn early(error: impl ToString) -> Self {
-        Self::Broken { reason: error.to_string(), listened: false }
+    pub(crate) fn early(error: impl Display) -> Self {
+        Self::Broken { reason: format!("{error}"), listened: false }
     }
 
     /// Broke after it had listened.
-    pub(crate) fn late(error: impl ToString) -> Self {
-        Self::Broken { reason: error.to_string(), listened: true }
+    pub(crate) fn late(error: impl Display) -> Self {
+        Self::Broken { reason: format!("{error}"), listened: true }
     }
 }
 

@@ -231,7 +231,7 @@ async fn sqlite() {
 }
 
 /// A stranger who speaks SQL.
-async fn sql(
+fn sql(
     url: &str,
     delete: &'static str,
     id_of: fn(&SessionId) -> Box<dyn tokio_postgres::types::ToSql + Sync + Send>,
@@ -268,8 +268,7 @@ async fn postgresql() {
         cache(Postgres::connect(&through, &server()).await.unwrap()),
     ];
     run(caches[0].clone()).await;
-    let stranger =
-        sql(&direct, "delete from sessions where id = $1", |id| Box::new(id.hash().0.to_vec())).await;
+    let stranger = sql(&direct, "delete from sessions where id = $1", |id| Box::new(id.hash().0.to_vec()));
     calm("PostgreSQL", &caches, &stranger).await;
     let mut restart = || {
         engine.kill();
@@ -296,7 +295,7 @@ async fn connect_pg_simple() {
     run(caches[0].clone()).await;
     // As connect-pg-simple destroys.
     let destroy = "DELETE FROM \"session\" WHERE sid = $1";
-    let stranger = sql(&direct, destroy, |id| Box::new(id.expose().to_owned())).await;
+    let stranger = sql(&direct, destroy, |id| Box::new(id.expose().to_owned()));
     calm("PostgreSQL, Express's table", &caches, &stranger).await;
     history("connect-pg-simple", &caches, &stranger, Trouble::Everything(&proxy), &mut nothing()).await;
 }

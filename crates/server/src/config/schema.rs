@@ -21,6 +21,8 @@ pub(crate) enum Kind {
     Text,
     Flag,
     Number,
+    /// Bytes.
+    Size,
     Duration,
     /// In the environment separated by commas.
     List,
@@ -54,7 +56,7 @@ pub(super) const fn setting(
     Setting { path, kind, default, doc }
 }
 
-use Kind::{Choice, Duration as Time, Flag, List, Number, Secret, Secrets, Text, Trust, Url};
+use Kind::{Choice, Duration as Time, Flag, List, Number, Secret, Secrets, Size, Text, Trust, Url};
 
 /// The table: everything here, then what is only for the layouts shared with Express.
 pub(crate) const SETTINGS: &[Setting] = &joined();
@@ -217,6 +219,18 @@ const SERVER: &[Setting] = &[
         Time,
         "1m",
         "A use within this time of the last noted one is not noted again, which saves a write.",
+    ),
+    setting(
+        "session.cache_size",
+        Size,
+        "64MiB",
+        "Memory for copies of sessions, which answer while the store proves that it tells every change; `0`: every check asks the store.",
+    ),
+    setting(
+        "session.max_staleness",
+        Time,
+        "1s",
+        "What was ended elsewhere is refused here at the latest after this time, also when the network is broken; usually at once.",
     ),
     setting(
         "session.login_key",
@@ -514,6 +528,7 @@ impl Kind {
             Url => "URL; secret, also as `…_file`".to_owned(),
             Flag => "true or false".to_owned(),
             Number => "number".to_owned(),
+            Size => "size".to_owned(),
             Time => "duration".to_owned(),
             List => "list".to_owned(),
             Choice(choices) => choices.join(", "),
@@ -533,6 +548,7 @@ impl Kind {
             Text | Trust | Url | Secret => Ok(Value::Text(text.to_owned())),
             Flag => text.parse().map(Value::Flag).map_err(|_| "write true or false".to_owned()),
             Number => text.parse().map(Value::Number).map_err(|_| "write a whole number".to_owned()),
+            Size => size(text).map(Value::Number),
             Time => duration(text).map(Value::Duration),
             List | Secrets => Ok(Value::List(items(text, ','))),
             Choice(choices) if choices.contains(&text) => Ok(Value::Text(text.to_owned())),
@@ -545,7 +561,7 @@ impl Kind {
         use toml::Value as Toml;
         match (self, value) {
             (Flag, Toml::Boolean(flag)) => Ok(Value::Flag(*flag)),
-            (Number, Toml::Integer(number)) => {
+            (Number | Size, Toml::Integer(number)) => {
                 u64::try_from(*number).map(Value::Number).map_err(|_| "write a positive number".to_owned())
             }
             (List | Secrets, Toml::Array(list)) => texts(list).map(Value::List),
@@ -553,10 +569,11 @@ impl Kind {
             (Trust, Toml::Boolean(flag)) => Ok(Value::Text(flag.to_string())),
             (Trust, Toml::Integer(hops)) => Ok(Value::Text(hops.to_string())),
             (Trust, Toml::Array(list)) => Ok(Value::Text(texts(list)?.join(","))),
-            (Text | Trust | Time | Url | Secret | Choice(_), Toml::String(text)) => self.parse(text),
+            (Text | Trust | Time | Size | Url | Secret | Choice(_), Toml::String(text)) => self.parse(text),
             (Text | Url | Secret, _) => Err("write text in quotes".to_owned()),
             (Flag, _) => Err("write true or false, without quotes".to_owned()),
             (Number, _) => Err("write a whole number, without quotes".to_owned()),
+            (Size, _) => Err("write a size in quotes, such as \"64MiB\" or \"1GiB\"".to_owned()),
             (Time, _) => {
                 Err("write a duration in quotes, such as \"90s\", \"15m\", \"24h\" or \"30d\"".to_owned())
             }
@@ -575,6 +592,19 @@ pub(crate) fn items(text: &str, separator: char) -> Vec<String> {
 fn texts(list: &[toml::Value]) -> Result<Vec<String>, String> {
     let text = |item: &toml::Value| item.as_str().map(str::to_owned);
     list.iter().map(text).collect::<Option<_>>().ok_or_else(|| "every item is text, in quotes".to_owned())
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|letter: char| !letter.is_ascii_digit());
+    let unit = match &text[digits.len()..] {
+        "" => Some(1),
+        "KiB" => Some(1 << 10),
+        "MiB" => Some(1 << 20),
+        "GiB" => Some(1_u64 << 30),
+        _ => None,
+    };
+    let bytes = digits.parse::<u64>().ok().zip(unit).and_then(|(count, unit)| count.checked_mul(unit));
+    bytes.ok_or_else(|| "write a number with its unit, such as 64MiB or 1GiB".to_owned())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hallpass_session::CookieOptions;
+use hallpass_session::{CacheOptions, CookieOptions};
 use hallpass_stores::{
     Layout, OpenOptions, ServerOptions, StoreUrl, StoreUrlError, Stores, StoresError, TransformId,
     open_sessions, open_users,
@@ -17,6 +17,12 @@ use super::{
 /// What one server can serve.
 const MOST_CONNECTIONS: u64 = 1000;
 
+/// A proof that travels to a database and back takes its time; and nobody means to be refused a minute late.
+const MIN_STALENESS: Duration = Duration::from_millis(50);
+const MAX_STALENESS: Duration = Duration::from_secs(60);
+
+const SMALLEST_CACHE: u64 = 1 << 20;
+
 /// Where things are kept, and how.
 #[derive(Clone, Debug)]
 pub struct StoresConfig {
@@ -28,6 +34,8 @@ pub struct StoresConfig {
     pub users: Option<ExistingUsers>,
     /// How.
     pub options: OpenOptions,
+    /// What is kept in memory of them.
+    pub cache: CacheOptions,
     /// Where things come from that are not there yet.
     pub moving: Option<Source>,
 }
@@ -139,9 +147,10 @@ pub(super) fn check(values: &mut Values, cookie: &CookieOptions) -> Option<Store
     let sessions_only = values.flag_of("moving.sessions_only");
     let layout = layout(values, "moving.layout");
     let moving = optional_url(values, "moving.from").map(|url| Source { url, layout, sessions_only });
+    let cache = cache(values);
     let users_url = optional_url(values, "users.url");
     let users = users::check(values, users_url);
-    let config = StoresConfig { database: database?, sessions, users, options, moving };
+    let config = StoresConfig { database: database?, sessions, users, options, cache, moving };
     check_layouts(values, &config);
     check_moving(values, &config);
     users::check_stores(values, &config);
@@ -181,6 +190,19 @@ fn check_moving(values: &mut Values, config: &StoresConfig) {
         let advice = "is where accounts are kept already; give moving.sessions_only = true (or --sessions-only) to move its sessions";
         values.problem("moving.from", advice.to_owned());
     }
+}
+
+fn cache(values: &mut Values) -> CacheOptions {
+    let (size, max_staleness) =
+        (values.number("session.cache_size"), values.duration("session.max_staleness"));
+    if !(MIN_STALENESS..=MAX_STALENESS).contains(&max_staleness) {
+        let advice = "must be from 50ms to 60s; session.cache_size = 0 turns copies off";
+        values.problem("session.max_staleness", advice.to_owned());
+    }
+    if usize::try_from(size).is_err() || (size > 0 && size < SMALLEST_CACHE) {
+        values.problem("session.cache_size", "must be 0 or at least 1MiB".to_owned());
+    }
+    CacheOptions { size: usize::try_from(size).unwrap_or(0), max_staleness, ..CacheOptions::default() }
 }
 
 fn url(values: &mut Values, path: &'static str) -> Option<StoreUrl> {

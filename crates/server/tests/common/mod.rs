@@ -304,6 +304,14 @@ impl Client {
         self.send("POST", path, "application/x-www-form-urlencoded", &body)
     }
 
+    /// Waits until the server has heard that this client was signed out by another program.
+    pub fn wait_until_out(&mut self) {
+        let end = Instant::now() + Duration::from_secs(1);
+        while self.is_signed_in() {
+            assert!(Instant::now() < end, "still signed in");
+        }
+    }
+
     /// Whether the server knows this client.
     pub fn is_signed_in(&mut self) -> bool {
         match self.get("/auth/me").status {

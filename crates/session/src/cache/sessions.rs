@@ -36,7 +36,8 @@ struct Inner {
 impl CachedSessions {
     /// Caches `store` if it has a feed; else only uses are collected. Starts tasks, so it must be called within a Tokio runtime; they end with this value.
     pub fn new(store: Arc<dyn SessionStore>, options: &CacheOptions) -> Self {
-        let feed = store.changes();
+        let wanted = options.size > 0 && !options.max_staleness.is_zero();
+        let feed = wanted.then(|| store.changes()).flatten();
         let size = if feed.is_some() { options.size } else { 0 };
         let cache = Coherent::new(&CacheOptions { size, ..options.clone() });
         let inner = Arc::new(Inner { store, cache, touches: Touches::default() });

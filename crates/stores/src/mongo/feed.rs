@@ -14,7 +14,7 @@ use mongodb::{
     bson::{Bson, Document, doc},
     change_stream::ChangeStream,
     error::{Error, ErrorKind},
-    options::{ReadPreference, SelectionCriteria, WriteConcern},
+    options::{ReadConcern, ReadPreference, SelectionCriteria, WriteConcern},
 };
 use tokio::time::{sleep, timeout};
 
@@ -91,8 +91,8 @@ impl Mongo {
             } },
             doc! { "$set": { "updated": "$updated.k" } },
         ];
-        let stream =
-            self.database.watch().pipeline(pipeline).max_await_time(Duration::from_millis(500)).await?;
+        let stream = self.database.watch().pipeline(pipeline).read_concern(ReadConcern::majority());
+        let stream = stream.max_await_time(Duration::from_millis(500)).await?;
         Ok(stream.with_type())
     }
 }
@@ -114,7 +114,7 @@ impl Marks {
             match timeout(self.timeout, written.write_concern(majority.clone()).into_future()).await {
                 Ok(Ok(_)) => sleep(pace).await,
                 Ok(Err(error)) if number == 1 => return refused(&error),
-                Ok(Err(error)) => return Ended::late(reason(&error)),
+                Ok(Err(error)) => return Ended::late(said(&error)),
                 Err(late) => return if number == 1 { Ended::early(late) } else { Ended::late(late) },
             }
         }
@@ -139,7 +139,7 @@ impl Hears<'_> {
                 Ok(Some(event)) => self.hear(&event, asks),
                 Ok(None) if stream.is_alive() => {}
                 Ok(None) => return Ended::late("the change stream has ended"),
-                Err(error) => return Ended::late(reason(&error)),
+                Err(error) => return Ended::late(said(&error)),
             }
         }
     }
@@ -192,6 +192,14 @@ fn refused(error: &Error) -> Ended {
         ErrorKind::Command(refused) if refused.code == UNAUTHORIZED => Ended::Never(format!(
             "this user of MongoDB may not watch the database or write to {MARKS}; give it readWrite on the database"
         )),
-        _ => Ended::early(reason(error)),
+        _ => Ended::early(said(error)),
+    }
+}
+
+/// The server's own words, without the documents around them.
+fn said(error: &Error) -> String {
+    match &*error.kind {
+        ErrorKind::Command(refused) => refused.message.clone(),
+        _ => reason(error),
     }
 }

@@ -40,7 +40,9 @@ impl Sqlite {
 
 /// Who listens. Clones are the same.
 #[derive(Clone, Default)]
-pub(super) struct Ears(Arc<Mutex<Vec<(u64, Listener<SessionHandle>)>>>);
+pub(super) struct Ears(Arc<Mutex<Numbered>>);
+
+type Numbered = Vec<(u64, Listener<SessionHandle>)>;
 
 /// A place among those who listen; ends with this value.
 pub(super) struct Ear {
@@ -49,7 +51,7 @@ pub(super) struct Ear {
 }
 
 impl Ears {
-    fn all(&self) -> MutexGuard<'_, Vec<(u64, Listener<SessionHandle>)>> {
+    fn all(&self) -> MutexGuard<'_, Numbered> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
