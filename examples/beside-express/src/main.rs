@@ -1,0 +1,201 @@
+//! The Hallpass app beside an Express app: the same cookie, the same sessions, the same accounts. `./run` starts both behind one nginx.
+//!
+//! What Express calls `session({ name, secret, cookie, rolling })` is [`SessionLayer`], `MongoStore.create` is [`ConnectMongo`], the mongoose
+//! model is a [`UserMap`]. It serves Express's own routes too, so that each can move by one line of nginx.
+
+use std::{env, error::Error, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{
+    Json, Router,
+    extract::{ConnectInfo, State},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use hallpass_auth::{
+    Attempt, Auth, AuthOptions, CurrentUser, LoginKey, LoginOutcome, Origin, PasswordChanged, PasswordPolicy,
+};
+use hallpass_session::{
+    Client, CookieOptions, Keys, Secret, Secure, Session, SessionLayer, SessionOptions, TrustProxy,
+    TrustProxyLayer,
+};
+use hallpass_stores::{
+    ConnectMongo, ConnectMongoOptions, ConnectOptions, Mongo, MongoUsers, ServerOptions, UserMap,
+};
+use http::{HeaderValue, StatusCode};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use tower_http::set_header::SetResponseHeaderLayer;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+type Answer = Result<Response, hallpass_auth::Error>;
+
+#[tokio::main]
+#[expect(clippy::disallowed_methods, clippy::print_stdout, reason = "a program of its own")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let setting = |name, default: &str| env::var(name).unwrap_or_else(|_| default.to_owned());
+    let url = setting("MONGO_URL", "mongodb://127.0.0.1/shop");
+    let production = setting("NODE_ENV", "development") == "production";
+
+    // cookie: { maxAge, sameSite, httpOnly, secure }, and the name that is Express's default.
+    let cookie = CookieOptions {
+        name: "connect.sid".to_owned(),
+        max_age: Some(7 * DAY),
+        secure: if production { Secure::On } else { Secure::Off },
+        ..CookieOptions::default() // HttpOnly, SameSite=Lax, Path=/
+    };
+    // MongoStore.create({ collectionName: "sessions", ttl }), and where the session says who is logged in.
+    let user_path = Some("userId".to_owned());
+    let connect =
+        ConnectOptions { ttl: 14 * DAY, cookie: cookie.clone(), user_path, ..ConnectOptions::default() };
+    let options = ConnectMongoOptions { connect, ..ConnectMongoOptions::default() };
+    let store = ConnectMongo::connect(&url, &options).await?;
+    // session({ rolling: true }); Express knows no end but the idle one.
+    let options =
+        SessionOptions { cookie, rolling: true, absolute_timeout: None, ..SessionOptions::default() };
+    let keys = Keys::from_secret(&setting("SESSION_SECRET", ""))?;
+    let sessions = SessionLayer::new(Arc::new(store), keys, options)?;
+
+    // mongoose.model("User"): collection `users`, `email`, `password` as bcryptjs writes it, `name`.
+    let users = MongoUsers::connect(&url, &UserMap::default(), &ServerOptions::default()).await?;
+    // What Express has no place for, such as counts of failed sign-ins, is in collections of its own.
+    let records = Mongo::connect(&url, &ServerOptions::default()).await?;
+    let options = AuthOptions {
+        login_key: LoginKey::plain("userId"),
+        password: PasswordPolicy { min_length: 8, ..PasswordPolicy::default() }, // as long as Express has its own say
+        ..AuthOptions::default()
+    };
+    let auth = Auth::new(Arc::new(users), Arc::new(records), options)?;
+
+    // app.set("trust proxy", 1)
+    let proxy = TrustProxyLayer::with_peer(TrustProxy::Hops(1), |connection| {
+        connection.get().map(|ConnectInfo(peer): &ConnectInfo<SocketAddr>| peer.ip())
+    });
+    let served_by = SetResponseHeaderLayer::overriding(
+        http::HeaderName::from_static("x-served-by"),
+        HeaderValue::from_static("hallpass"),
+    );
+    let app = Router::new()
+        .route("/auth/login", post(log_in))
+        .route("/auth/logout", post(log_out))
+        .route("/auth/me", get(me))
+        .route("/account", get(account))
+        .route("/account/logout", post(log_out))
+        .route("/account/logout-everywhere", post(log_out_everywhere))
+        .route("/account/password", post(change_password))
+        .route("/cart", get(cart).post(add_to_cart))
+        .route("/orders", get(orders).post(order))
+        .layer(sessions)
+        .layer(proxy)
+        .layer(served_by)
+        .with_state(auth);
+    let listener = tokio::net::TcpListener::bind(setting("LISTEN", "127.0.0.1:3001")).await?;
+    println!("hallpass listens on {}", listener.local_addr()?);
+    Ok(axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await?)
+}
+
+fn says(status: StatusCode, message: &str) -> Response {
+    (status, Json(json!({ "message": message }))).into_response()
+}
+
+#[derive(Deserialize)]
+struct Credentials {
+    email: String,
+    password: Secret<String>,
+}
+
+async fn log_in(
+    State(auth): State<Auth>,
+    session: Session,
+    client: Client,
+    Json(Credentials { email, password }): Json<Credentials>,
+) -> Answer {
+    let origin = Origin { addr: client.addr, user_agent: None };
+    Ok(match auth.log_in(&session, Attempt { email, password, remember: false, origin }).await? {
+        LoginOutcome::LoggedIn(_) => says(StatusCode::OK, "Logged in successfully"),
+        LoginOutcome::Refused => says(StatusCode::BAD_REQUEST, "Invalid credentials"),
+        LoginOutcome::Throttled { .. } => says(StatusCode::TOO_MANY_REQUESTS, "Too many attempts"),
+    })
+}
+
+async fn log_out(State(auth): State<Auth>, session: Session) -> Response {
+    auth.log_out(&session);
+    says(StatusCode::OK, "Logged out successfully")
+}
+
+/// Also where the person logged in at Express: sessions are found by the `userId` in them.
+async fn log_out_everywhere(State(auth): State<Auth>, session: Session) -> Answer {
+    let others = auth.log_out_everywhere(&session).await?;
+    Ok(Json(json!({ "message": "Logged out everywhere", "others": others })).into_response())
+}
+
+async fn me(CurrentUser(user): CurrentUser) -> Response {
+    Json(json!({ "email": user.email.as_str(), "name": user.name })).into_response()
+}
+
+async fn account(State(auth): State<Auth>, CurrentUser(user): CurrentUser, session: Session) -> Answer {
+    let sessions = auth.sessions(&session, &user).await?.len();
+    Ok(Json(json!({ "email": user.email.as_str(), "name": user.name, "sessions": sessions })).into_response())
+}
+
+#[derive(Deserialize)]
+struct NewPassword {
+    current: Secret<String>,
+    new: Secret<String>,
+}
+
+async fn change_password(
+    State(auth): State<Auth>,
+    CurrentUser(user): CurrentUser,
+    session: Session,
+    client: Client,
+    Json(NewPassword { current, new }): Json<NewPassword>,
+) -> Answer {
+    let origin = Origin { addr: client.addr, user_agent: None };
+    Ok(match auth.change_password(&session, &user, current, new, &origin).await? {
+        PasswordChanged::Done => says(StatusCode::OK, "Password changed"),
+        PasswordChanged::WrongPassword => says(StatusCode::BAD_REQUEST, "Invalid credentials"),
+        PasswordChanged::Refused(problem) => says(StatusCode::UNPROCESSABLE_ENTITY, &problem.to_string()),
+        PasswordChanged::Throttled { .. } => says(StatusCode::TOO_MANY_REQUESTS, "Too many attempts"),
+    })
+}
+
+/// What is in the cart, as Express has it: `{"apple": 2}`.
+fn cart_of(session: &Session) -> Result<Map<String, Value>, hallpass_auth::Error> {
+    Ok(session.get("cart")?.unwrap_or_default())
+}
+
+async fn cart(CurrentUser(_): CurrentUser, session: Session) -> Answer {
+    Ok(Json(json!({ "cart": cart_of(&session)? })).into_response())
+}
+
+#[derive(Deserialize)]
+struct Item {
+    item: String,
+}
+
+async fn add_to_cart(
+    CurrentUser(_): CurrentUser,
+    session: Session,
+    Json(Item { item }): Json<Item>,
+) -> Answer {
+    let mut cart = cart_of(&session)?;
+    let count = cart.get(&item).and_then(Value::as_u64).unwrap_or(0) + 1;
+    cart.insert(item, count.into());
+    session.insert("cart", &cart)?;
+    Ok(Json(json!({ "cart": cart })).into_response())
+}
+
+async fn orders(CurrentUser(_): CurrentUser, session: Session) -> Answer {
+    let orders: Vec<Value> = session.get("orders")?.unwrap_or_default();
+    Ok(Json(json!({ "orders": orders })).into_response())
+}
+
+/// Orders what is in the cart.
+async fn order(CurrentUser(_): CurrentUser, session: Session) -> Answer {
+    let mut orders: Vec<Value> = session.get("orders")?.unwrap_or_default();
+    orders.push(cart_of(&session)?.into());
+    session.insert("orders", &orders)?;
+    session.remove("cart");
+    Ok((StatusCode::CREATED, Json(json!({ "orders": orders }))).into_response())
+}
