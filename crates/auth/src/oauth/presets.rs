@@ -68,16 +68,13 @@ impl Provider {
 
     /// GitHub. Accounts are keyed by its number for the person: logins there can be renamed and taken by others.
     pub fn github(client_id: &str, secret: Secret<String>) -> Self {
-        let oauth = OAuth2 {
-            issuer: GITHUB.to_owned(),
-            authorize_url: url("https://github.com/login/oauth/authorize"),
-            token_url: url("https://github.com/login/oauth/access_token"),
-            userinfo_url: url("https://api.github.com/user"),
-            emails_url: Some(url("https://api.github.com/user/emails")),
-            // The address of the public profile says nothing; the list does.
-            fields: fields("id", "", "", "name"),
-        };
-        preset("github", "GitHub", oauth, client_id, secret, &["read:user", "user:email"])
+        let site = url("https://github.com");
+        github(&site, url("https://api.github.com/user"), client_id, secret)
+    }
+
+    /// GitHub Enterprise Server at this address.
+    pub fn github_enterprise(server: &Url, client_id: &str, secret: Secret<String>) -> Self {
+        github(server, below(server, "/api/v3/user"), client_id, secret)
     }
 
     /// Discord.
@@ -130,6 +127,26 @@ impl Provider {
             end_session: false,
         }
     }
+}
+
+fn github(site: &Url, api: Url, client_id: &str, secret: Secret<String>) -> Provider {
+    let oauth = OAuth2 {
+        issuer: below(site, "/login/oauth").into(),
+        authorize_url: below(site, "/login/oauth/authorize"),
+        token_url: below(site, "/login/oauth/access_token"),
+        emails_url: Some(below(&api, &format!("{}/emails", api.path()))),
+        userinfo_url: api,
+        // The address of the public profile says nothing; the list does.
+        fields: fields("id", "", "", "name"),
+    };
+    preset("github", "GitHub", oauth, client_id, secret, &["read:user", "user:email"])
+}
+
+/// The address of this path at the same place.
+fn below(site: &Url, path: &str) -> Url {
+    let mut url = site.clone();
+    url.set_path(path);
+    url
 }
 
 fn preset(

@@ -192,6 +192,7 @@ fn start(output: &Output, flags: &Flags) -> Result<(), Failure> {
 
 /// What commands on accounts and sessions work with.
 struct Desk {
+    config: Config,
     stores: Stores,
     auth: Auth,
     now: Timestamp,
@@ -206,8 +207,9 @@ fn at_desk(
     let config = Config::load(&global.flags(), environment()?)?;
     runtime()?.block_on(async {
         let stores = config.stores.open(make).await.map_err(Failure::failed)?;
-        let auth = Auth::new(stores.users.clone(), stores.records.clone(), config.auth);
-        work(Desk { stores, auth: auth.map_err(Failure::failed)?, now: SystemClock.now() }).await
+        let auth = Auth::new(stores.users.clone(), stores.records.clone(), config.auth.clone());
+        let auth = auth.map_err(Failure::failed)?;
+        work(Desk { config, stores, auth, now: SystemClock.now() }).await
     })
 }
 

@@ -11,6 +11,7 @@ use super::{
     Desk, Exit,
     output::{Failure, Output, confirmed},
 };
+use crate::{app::providers, serve::keys};
 
 /// How many users are read at once.
 const PAGE: usize = 500;
@@ -40,6 +41,18 @@ pub(super) enum Command {
         /// The e-mail address
         email: String,
     },
+    /// Note that an account's address is its owner's, so that a provider that vouches for it opens the account
+    Verify {
+        /// The e-mail address
+        email: String,
+    },
+    /// Print an access token for a provider's API, of somebody who signed in there; see `keep_tokens`
+    Token {
+        /// The e-mail address
+        email: String,
+        /// The provider's name in the configuration
+        provider: String,
+    },
     /// Delete an account with its sessions and everything that belongs to it
     Delete {
         /// The e-mail address
@@ -56,6 +69,8 @@ pub(super) async fn run(output: &Output, desk: &Desk, command: Command) -> Resul
         Command::List => list(output, desk).await,
         Command::Disable { email } => set_disabled(output, desk, &email, true).await,
         Command::Enable { email } => set_disabled(output, desk, &email, false).await,
+        Command::Verify { email } => verify(output, desk, &email).await,
+        Command::Token { email, provider } => token(output, desk, &email, &provider).await,
         Command::Delete { email, yes } => delete(output, desk, &email, yes).await,
     }
 }
@@ -168,6 +183,32 @@ async fn set_disabled(output: &Output, desk: &Desk, email: &str, disabled: bool)
         format!("Enabled {}", user.email)
     };
     output.answer(&sentence, &json!({ "email": user.email.as_str(), "disabled": disabled }));
+    Ok(())
+}
+
+async fn verify(output: &Output, desk: &Desk, email: &str) -> Result<(), Failure> {
+    let user = find(desk, email).await?;
+    desk.auth.note_verified(&user, desk.now).await.map_err(Failure::failed)?;
+    let sentence = format!("{} counts as verified", user.email);
+    output.answer(&sentence, &json!({ "email": user.email.as_str(), "verified": true }));
+    Ok(())
+}
+
+async fn token(output: &Output, desk: &Desk, email: &str, name: &str) -> Result<(), Failure> {
+    let user = find(desk, email).await?;
+    let (_, secrets) = keys(&desk.config).map_err(Failure::failed)?;
+    // Nobody is sent anywhere from here, so the address of the server does not matter.
+    let providers = providers(&desk.config, &desk.auth, &secrets, "http://localhost");
+    let providers = providers.map_err(Failure::failed)?;
+    let token = providers.access_token(&user, name, desk.now).await.map_err(Failure::failed)?;
+    let none = || {
+        let advice = format!(
+            "there is no token: {name} must be configured with keep_tokens = true, and {email} must have signed in with it since"
+        );
+        Failure::new(Exit::NotFound, "not_found", advice)
+    };
+    let token = token.ok_or_else(none)?;
+    output.answer(token.expose(), &json!({ "token": token.expose() }));
     Ok(())
 }
 

@@ -78,7 +78,8 @@ impl Section<'_> {
             (self.text("client_id"), self.secret("client_secret"), self.text("issuer"));
         Some(match preset.as_str() {
             "google" => Provider::google(&id, secret),
-            "github" => Provider::github(&id, secret),
+            "github" if issuer.is_empty() => Provider::github(&id, secret),
+            "github" => Provider::github_enterprise(&self.url("issuer")?, &id, secret),
             "microsoft" => Provider::microsoft(&self.text_or("tenant", "common"), &id, secret),
             "apple" => Provider::apple(&id, self.apple_key()?),
             "gitlab" => {

@@ -414,7 +414,7 @@ const SERVER: &[Setting] = &[
         "providers.NAME.issuer",
         Text,
         "",
-        "`openid`: the issuer, exactly as the provider writes it. `gitlab`: the address of your own server. `oauth2`: keys accounts; empty: the origin of `authorize_url`.",
+        "`openid`: the issuer, exactly as the provider writes it. `github`, `gitlab`: the address of your own server. `oauth2`: keys accounts; empty: the origin of `authorize_url`.",
     ),
     setting(
         "providers.NAME.tenant",

@@ -55,8 +55,11 @@ impl Server {
     }
 
     pub fn start_with(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        // On a free port, unless its address must be known beforehand.
+        let fixed = environment.iter().any(|(name, _)| *name == "HALLPASS__LISTEN");
+        let listen: &[&str] = if fixed { &["serve"] } else { &["serve", "--listen", "127.0.0.1:0"] };
         let mut child = hallpass(folder)
-            .args(["serve", "--listen", "127.0.0.1:0"])
+            .args(listen)
             .args(arguments)
             .envs(environment.iter().copied())
             .stdout(Stdio::piped())
