@@ -92,7 +92,7 @@ impl Auth {
         origin: &Origin,
     ) -> Result<(), Error> {
         let session_epoch = self.inner().users.epoch_after(user, password.as_ref());
-        let user = &User { session_epoch, password, ..user.clone() };
+        let user = &User { password, session_epoch, ..user.clone() };
         self.establish_again(session, user, origin)?;
         session.store().delete_of_user(user.id.as_str(), session.id().as_ref(), session.now()).await?;
         tracing::info!(event = "password_changed", user = %user.id, client = %origin.addr);
