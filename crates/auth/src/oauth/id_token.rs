@@ -89,9 +89,11 @@ pub(super) fn id_token(
 
 fn issuer(claims: &Map<String, Value>, expected: Expected<'_>) -> Result<String, Problem> {
     let given = text(claims, "iss").unwrap_or_default();
-    let wanted = match (expected.tenants, text(claims, "tid")) {
-        (true, Some(tenant)) if is_tenant(tenant) => expected.issuer.replace("{tenantid}", tenant),
-        _ => expected.issuer.to_owned(),
+    let tenant = text(claims, "tid").filter(|tenant| is_tenant(tenant));
+    let wanted = match (expected.tenants, tenant) {
+        (false, _) => expected.issuer.to_owned(),
+        (true, Some(tenant)) => expected.issuer.replace("{tenantid}", tenant),
+        (true, None) => return Err(Problem::untrusted("the token names no tenant (tid)")),
     };
     if given == wanted && !given.is_empty() {
         return Ok(wanted);
