@@ -11,7 +11,10 @@ mod engines;
 use std::thread;
 
 use common::{Client, PASSWORD, Server, run, text, write};
-use engines::{Engine, people::People};
+use engines::{
+    Engine,
+    people::{App, People},
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -299,4 +302,57 @@ fn people_with_user_names_in_postgresql_sign_in_and_change_their_password() {
     });
     let ours = ours.count() as u64;
     assert_eq!(both.people.receive().as_u64().unwrap() + ours, 1);
+}
+
+/// The configuration that docs/from-express.md begins with.
+#[test]
+fn the_server_shares_people_and_live_sessions_with_an_express_app() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let Some(engine) = runtime.block_on(engines::mongodb::start()) else { return };
+    let (mongo, secret) = (engines::mongodb::url(&engine), "a secret of both that is long enough");
+    let Some(express) = App::start(&mongo, secret) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let config = format!(
+        "database = \"{mongo}\"\n[session]\ncookie_name = \"connect.sid\"\nsecrets = [\"{secret}\"]\nlogin_key = \"userId\"\n\
+         layout = \"connect\"\n[users]\ncollection = \"users\"\n"
+    );
+    let path = write(&folder, "hallpass.toml", &config);
+    let server = Server::start(folder.path(), &["--config", path.to_str().unwrap()]);
+    let at = |url: &str, from: &Client| {
+        let mut client = Client::new(url);
+        client.cookie.clone_from(&from.cookie);
+        client
+    };
+
+    let mut there = Client::new(&express.url);
+    assert_eq!(there.post("/auth/register", &common::credentials("ann")).status, 201);
+    assert_eq!(there.post("/cart", &json!({ "item": "apple" })).status, 200);
+    let mut here = at(&server.url, &there);
+    assert_eq!(
+        here.get("/auth/me").json()["user"]["email"],
+        "ann@example.com",
+        "logged in there, known here"
+    );
+    assert_eq!(here.get("/auth/sessions").json()["sessions"].as_array().unwrap().len(), 1);
+
+    let mut other = server.signed_in("ann");
+    assert_eq!(
+        at(&express.url, &other).get("/auth/me").json()["email"],
+        "ann@example.com",
+        "and the other way round"
+    );
+    assert_eq!(at(&express.url, &there).get("/cart").json()["cart"], json!({ "apple": 1 }));
+    assert_eq!(change_password(&mut other, PASSWORD, OTHER), 200);
+    assert!(other.is_signed_in() && !here.is_signed_in());
+    assert_eq!(there.get("/auth/me").status, 401, "a session that Express began has ended for Express too");
+
+    let mut there = at(&express.url, &other);
+    assert_eq!(there.post("/auth/logout", &json!({})).status, 200);
+    assert!(!other.is_signed_in());
+    let credentials = json!({ "email": "ann@example.com", "password": OTHER });
+    assert_eq!(there.post("/auth/login", &credentials).status, 200, "bcryptjs verifies the new password");
+    let mut here = at(&server.url, &there);
+    assert!(here.is_signed_in());
+    assert_eq!(here.post("/auth/logout", &json!({})).status, 200);
+    assert_eq!(there.get("/auth/me").status, 401);
 }

@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{find, missing};
+use super::{find, free_port, missing};
 
 /// The running application.
 pub struct People {
@@ -54,6 +54,43 @@ impl People {
 }
 
 impl Drop for People {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// The Express app of examples/beside-express; ends when dropped.
+pub struct App {
+    child: Child,
+    pub url: String,
+}
+
+impl App {
+    /// On this database; `None` when Node or the packages are not installed.
+    pub fn start(mongo: &str, secret: &str) -> Option<Self> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/beside-express/express");
+        let installed = folder.join("node_modules").is_dir();
+        let Some(node) = find("node", &[]).filter(|_| installed) else {
+            return missing("Express (Node and examples/beside-express)");
+        };
+        let port = free_port().to_string();
+        let mut command = Command::new(node);
+        command.arg("app.mjs").current_dir(folder).stdout(Stdio::piped());
+        command
+            .env("MONGO_URL", mongo)
+            .env("SESSION_SECRET", secret)
+            .env("PORT", &port)
+            .env("BCRYPT_COST", "4");
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert!(line.contains("listens"), "the Express app did not start: {line}");
+        Some(Self { child, url: format!("http://127.0.0.1:{port}") })
+    }
+}
+
+impl Drop for App {
     fn drop(&mut self) {
         self.child.kill().ok();
         self.child.wait().ok();
