@@ -1,7 +1,6 @@
-//! What a case configures: the options of express-session, connect-mongo and the app, as JSON.
+//! What a case configures: the options of express-session and the app, as JSON; those of its store are in `stores`.
 
 use std::{
-    num::NonZeroU64,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -10,10 +9,9 @@ use std::{
 };
 
 use hallpass_session::{
-    IdGenerator, SessionId, Timestamp, Unset,
+    CookieOptions, IdGenerator, Secure, SessionId, SessionOptions, Timestamp, Unset,
     express::{CookieSource, ExpressIds, ExpressOptions, Proxy, Races},
 };
-use hallpass_stores::{AutoRemove, ConnectMongoOptions, Crypto, TransformId, WebCrypto};
 use serde_json::{Map, Value};
 
 use crate::net::Trust;
@@ -62,6 +60,54 @@ impl Config {
         }
     }
 
+    /// What is ours alone: `handlers`, `layer`, `races`, `userPath`. Express ignores it.
+    fn own(&self, name: &str) -> Option<&str> {
+        self.whole["hallpass"][name].as_str()
+    }
+
+    /// Whether requests may cross as the library has them by default.
+    pub(crate) fn settled(&self, default: bool) -> bool {
+        self.own("races").map_or(default, |races| races == "settled")
+    }
+
+    /// Whether handlers know [`Session`](hallpass_session::Session) alone, as those of an application do.
+    pub(crate) fn plain_handlers(&self) -> bool {
+        self.own("handlers") == Some("plain")
+    }
+
+    /// Whether the layer is the ordinary one, which shares the sessions but not Express's ways.
+    pub(crate) fn ordinary_layer(&self) -> bool {
+        self.own("layer") == Some("ordinary")
+    }
+
+    pub(crate) fn user_path(&self) -> Option<&str> {
+        self.own("userPath")
+    }
+
+    /// The options of the ordinary layer.
+    pub(crate) fn ordinary(&self) -> SessionOptions {
+        let session = &self.whole["session"];
+        let cookie = self.cookie_options();
+        SessionOptions {
+            ids: Arc::new(ExpressIds),
+            rolling: session["rolling"].as_bool().unwrap_or_default(),
+            touch_after: Duration::ZERO,
+            cookie,
+            ..SessionOptions::default()
+        }
+    }
+
+    /// The cookie of sessions that begin in the ordinary layer.
+    pub(crate) fn cookie_options(&self) -> CookieOptions {
+        let session = &self.whole["session"];
+        CookieOptions {
+            name: session["name"].as_str().unwrap_or("connect.sid").to_owned(),
+            secure: Secure::Off,
+            max_age: session["cookie"]["maxAge"].as_u64().map(Duration::from_millis),
+            ..CookieOptions::default()
+        }
+    }
+
     pub(crate) fn is_on(&self, name: &str) -> bool {
         self.whole[name].as_bool().unwrap_or_default()
     }
@@ -92,6 +138,7 @@ impl Config {
                 Some(false) => Proxy::Never,
             },
             races: if settled { Races::Settled } else { Races::AsExpress },
+            user_path: self.user_path().unwrap_or("passport.user").to_owned(),
             ..ExpressOptions::default()
         }
     }
@@ -115,41 +162,6 @@ impl Config {
             Genid::Number | Genid::Throws => Arc::new(Counted { counter, name: |_| NO_ID.to_owned() }),
         }
     }
-
-    pub(crate) fn store(&self, database: &str) -> ConnectMongoOptions {
-        let store = &self.whole["store"];
-        let mut options = ConnectMongoOptions {
-            database: Some(database.to_owned()),
-            touch_after: seconds(&store["touchAfter"]).unwrap_or_default(),
-            stringify: store["stringify"].as_bool().unwrap_or(true),
-            timestamps: store["timestamps"].as_bool().unwrap_or_default(),
-            ..ConnectMongoOptions::default()
-        };
-        if let Some(ttl) = seconds(&store["ttl"]) {
-            options.connect.ttl = ttl;
-        }
-        if let Some(collection) = store["collectionName"].as_str() {
-            collection.clone_into(&mut options.collection);
-        }
-        let minutes =
-            store["autoRemoveInterval"].as_u64().and_then(NonZeroU64::new).map_or(10, NonZeroU64::get);
-        options.auto_remove = match store["autoRemove"].as_str() {
-            None | Some("native") => AutoRemove::Native,
-            Some("interval") => AutoRemove::Interval(Duration::from_secs(60 * minutes)),
-            Some(_) => AutoRemove::Disabled,
-        };
-        if let Some(prefix) = store["transformIdPrefix"].as_str() {
-            options.transform_id = TransformId::Prefix(prefix.to_owned());
-        }
-        let secret = |options: &Value| options["secret"].as_str().unwrap_or_default().to_owned();
-        if let Some(crypto) = store.get("webcrypto") {
-            options.crypto = Some(Crypto::WebCrypto(WebCrypto::new(secret(crypto))));
-        }
-        if let Some(crypto) = store.get("crypto") {
-            options.crypto = Some(Crypto::Kruptein(secret(crypto).into()));
-        }
-        options
-    }
 }
 
 /// Cookie options; `expiresInMs` stands for a date.
@@ -161,10 +173,6 @@ fn cookie(options: &Value, now: Timestamp) -> Map<String, Value> {
             .insert("expires".to_owned(), Timestamp::from_millis(now.as_millis() + left).to_string().into());
     }
     cookie
-}
-
-fn seconds(value: &Value) -> Option<Duration> {
-    value.as_f64().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
 }
 
 /// Ids by number.

@@ -19,12 +19,11 @@ use axum::{
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::{request::failed, spy::Shared, stack::Stack};
+use crate::{request::failed, spy::Shared, stack::Stack, stores::Servers};
 
 /// The driver: one stack at a time.
 pub(crate) struct Driver {
-    mongo: String,
-    db: String,
+    servers: Servers,
     settled: bool,
     stack: RwLock<Option<Arc<Stack>>>,
     notes: Shared,
@@ -32,13 +31,13 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    pub(crate) fn new(mongo: String, db: String, settled: bool) -> Arc<Self> {
+    pub(crate) fn new(servers: Servers, settled: bool) -> Arc<Self> {
         let (stack, notes, connected) = (RwLock::default(), Shared::default(), AtomicBool::new(true));
-        Arc::new(Self { mongo, db, settled, stack, notes, connected })
+        Arc::new(Self { servers, settled, stack, notes, connected })
     }
 
     async fn configure(&self, config: Value) -> Result<(), String> {
-        let stack = Stack::new(config, (&self.mongo, &self.db), self.settled, self.notes.clone()).await?;
+        let stack = Stack::new(config, &self.servers, self.settled, self.notes.clone()).await?;
         self.notes.with(|notes| {
             notes.asked.clear();
             notes.failing.clear();

@@ -12,11 +12,13 @@ mod cookies;
 mod cors;
 mod net;
 mod passport;
+mod plain;
 mod request;
 mod script;
 mod seed;
 mod spy;
 mod stack;
+mod stores;
 mod streaming;
 
 use std::{error::Error, net::SocketAddr};
@@ -29,12 +31,18 @@ struct Args {
     /// Where to listen.
     #[arg(long, default_value = "127.0.0.1:4200")]
     listen: SocketAddr,
-    /// The MongoDB server.
+    /// The MongoDB server, for cases that want connect-mongo.
     #[arg(long)]
-    mongo: String,
+    mongo: Option<String>,
     /// The database in it.
-    #[arg(long)]
+    #[arg(long, default_value = "express")]
     db: String,
+    /// The Redis server and database, for cases that want connect-redis.
+    #[arg(long)]
+    redis: Option<String>,
+    /// The PostgreSQL database, for cases that want connect-pg-simple.
+    #[arg(long)]
+    postgres: Option<String>,
     /// Let requests of one session cross as the library has them by default, not as Express has them.
     #[arg(long)]
     settled: bool,
@@ -42,8 +50,11 @@ struct Args {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let Args { listen, mongo, db, settled } = Args::parse();
-    let driver = control::Driver::new(mongo, db, settled);
+    let Args { listen, mongo, db, redis, postgres, settled } = Args::parse();
+    let driver = control::Driver::new(
+        stores::Servers { mongo, db, redis, postgres, known: std::sync::Mutex::default() },
+        settled,
+    );
     let listener = tokio::net::TcpListener::bind(listen).await?;
     println!("interop-driver listens on http://{}", listener.local_addr()?);
     axum::serve(listener, control::app(driver).into_make_service_with_connect_info::<SocketAddr>()).await?;

@@ -44,11 +44,11 @@ pub(crate) fn message(error: &dyn Error) -> String {
     error.source().map_or_else(|| error.to_string(), message)
 }
 
-fn text(step: &Step, at: usize) -> String {
+pub(crate) fn text(step: &Step, at: usize) -> String {
     step.get(at).and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
 }
 
-fn value(step: &Step, at: usize) -> Value {
+pub(crate) fn value(step: &Step, at: usize) -> Value {
     step.get(at).and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
 }
 

@@ -11,7 +11,6 @@ use hallpass_session::{
     Document, SessionId, SessionStore, StoreError, Timestamp,
     express::{ExpressStore, Fetched, Over, Set},
 };
-use hallpass_stores::ConnectMongo;
 
 /// What all stacks share.
 #[derive(Default)]
@@ -32,7 +31,7 @@ impl Shared {
 }
 
 pub(crate) struct Spy {
-    pub(crate) store: Arc<ConnectMongo>,
+    pub(crate) store: Arc<dyn ExpressStore>,
     pub(crate) notes: Shared,
 }
 
@@ -52,12 +51,12 @@ impl Spy {
 #[async_trait]
 impl ExpressStore for Spy {
     fn sessions(self: Arc<Self>) -> Arc<dyn SessionStore> {
-        self.store.clone()
+        self.store.clone().sessions()
     }
 
     async fn get(&self, id: &SessionId, now: Timestamp) -> Result<Option<Fetched>, StoreError> {
         self.asked("get").await?;
-        ExpressStore::get(&*self.store, id, now).await
+        self.store.get(id, now).await
     }
 
     async fn set(
@@ -80,7 +79,7 @@ impl ExpressStore for Spy {
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         self.asked("touch").await?;
-        ExpressStore::touch(&*self.store, id, session, expires, now).await
+        self.store.touch(id, session, expires, now).await
     }
 
     async fn destroy(&self, id: &SessionId, now: Timestamp) -> Result<bool, StoreError> {

@@ -11,9 +11,8 @@ use axum::{
 };
 use hallpass_session::{
     Clock, Keys, LoadError, SessionLayer, SystemClock,
-    express::{ExpressSession, Finish},
+    express::{ExpressSession, ExpressStore, Finish},
 };
-use hallpass_stores::ConnectMongo;
 use http_body_util::BodyExt;
 use serde_json::Value;
 use tower::ServiceExt;
@@ -22,11 +21,12 @@ use crate::{
     config::{Config, Genid, NO_ID},
     cors,
     net::Net,
-    passport,
+    passport, plain,
     request::{Current, failed},
     script::{self, Next, message},
     seed,
     spy::{Shared, Spy},
+    stores::Servers,
     streaming,
 };
 
@@ -42,19 +42,25 @@ impl Stack {
     /// Connects to the store and makes its index, if it is to have one.
     pub(crate) async fn new(
         whole: Value,
-        (mongo, db): (&str, &str),
+        servers: &Servers,
         settled: bool,
         notes: Shared,
     ) -> Result<Self, String> {
         let config = Config::new(whole)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let store = ConnectMongo::connect(mongo, &config.store(db)).await.map_err(|error| message(&error))?;
-        let store = Arc::new(Spy { store: Arc::new(store), notes });
+        let settled = config.settled(settled);
+        let store = Arc::new(Spy { store: servers.store(&config).await?, notes });
         let layer = |secrets: Vec<String>, options| {
             let keys = Keys::of_express(secrets).ok()?;
             Some(SessionLayer::express(store.clone(), keys, options))
         };
-        let session = layer(config.secrets(), config.session(settled, clock.now()));
+        let session = if config.ordinary_layer() {
+            let keys = Keys::of_express(config.secrets()).map_err(|error| error.to_string())?;
+            let layer = SessionLayer::new(store.clone().sessions(), keys, config.ordinary());
+            Some(layer.map_err(|error| error.to_string())?)
+        } else {
+            layer(config.secrets(), config.session(settled, clock.now()))
+        };
         let second = || layer(vec!["other".to_owned()], config.second_session(settled, clock.now()));
         let second = if config.is_on("doubleMount") { second() } else { None };
         Ok(Self { config, clock, session, second })
@@ -94,6 +100,9 @@ impl Stack {
 
 async fn handle(State(stack): State<Arc<Stack>>, request: Request<Body>) -> Response {
     let (parts, body) = request.into_parts();
+    if stack.config.plain_handlers() {
+        return plain::run(&parts).await;
+    }
     let session = match ExpressSession::of(&parts).await {
         Ok(session) => Some(session),
         Err(LoadError::NoLayer) => None,

@@ -27,15 +27,24 @@ impl<R: Rows> Connect<R> {
         self.rows.rounded(expires.unwrap_or(now + self.ttl()), now)
     }
 
-    async fn whole(&self, doing: &'static str, row: &Row) -> Result<Document, StoreError> {
+    /// The session in a row; `None` where express-session takes what is stored for nothing.
+    async fn whole(&self, doing: &'static str, row: &Row) -> Result<Option<Document>, StoreError> {
         let text = self.rows.decode_own(&row.bytes).await.map_err(|error| StoreError::new(doing, error))?;
         let session = parse(&text).map_err(|error| StoreError::new(doing, error))?;
-        let mut session = session.ok_or_else(|| StoreError::new(doing, NoSession))?;
+        let Some(mut session) = session else {
+            return if is_falsy(&text) { Ok(None) } else { Err(StoreError::new(doing, NoSession)) };
+        };
         if let Some(at) = row.last_modified {
             session.insert(LAST_MODIFIED, &at.to_string()).map_err(|error| StoreError::new(doing, error))?;
         }
-        Ok(session)
+        Ok(Some(session))
     }
+}
+
+/// Whether JavaScript takes the value of this JSON text for false.
+fn is_falsy(text: &str) -> bool {
+    let text = text.trim();
+    matches!(text, "null" | "false" | "\"\"") || text.parse() == Ok(0.0)
 }
 
 #[async_trait]
@@ -49,7 +58,7 @@ impl<R: Rows> ExpressStore for Connect<R> {
         let row = self.rows.get(doing, &self.key(doing, id)?, now).await?;
         let Some(row) = row else { return Ok(None) };
         let session = self.whole(doing, &row).await?;
-        Ok(Some(Fetched { session, version: Version(row.bytes) }))
+        Ok(session.map(|session| Fetched { session, version: Version(row.bytes) }))
     }
 
     async fn set(

@@ -142,9 +142,9 @@ const REPLACE: Script = script!(
 const PUT: Script = script!(
     "if ARGV[5] and row() ~= ARGV[5] then return 0 end
     redis.call('DEL', KEYS[2])
-    if lasting then redis.call('SET', KEYS[1], ARGV[3])
-    elseif tonumber(ARGV[4]) > 0 then redis.call('SET', KEYS[1], ARGV[3], 'EX', ARGV[4])
-    else redis.call('DEL', KEYS[1]) end
+    if tonumber(ARGV[4]) <= 0 then redis.call('DEL', KEYS[1])
+    elseif lasting then redis.call('SET', KEYS[1], ARGV[3])
+    else redis.call('SET', KEYS[1], ARGV[3], 'EX', ARGV[4]) end
     return 1"
 );
 
@@ -210,7 +210,8 @@ fn note(key: &str) -> String {
 
 fn row(doing: &'static str, key: &str, answer: Value) -> Result<Option<Row>, StoreError> {
     let answer: Option<(Vec<u8>, String)> = parsed(doing, answer)?;
-    let Some((bytes, expires)) = answer else { return Ok(None) };
+    // An empty text is no session to connect-redis.
+    let Some((bytes, expires)) = answer.filter(|(bytes, _)| !bytes.is_empty()) else { return Ok(None) };
     let expires = expires.parse().ok().map(Timestamp::from_millis);
     Ok(Some(Row { key: key.to_owned(), bytes: bytes.into(), expires, last_modified: None }))
 }
