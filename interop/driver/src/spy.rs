@@ -82,7 +82,7 @@ impl ExpressStore for Spy {
         self.store.touch(id, session, expires, now).await
     }
 
-    async fn destroy(&self, id: &SessionId, now: Timestamp) -> Result<bool, StoreError> {
+    async fn destroy(&self, id: &SessionId, now: Timestamp) -> Result<Option<Fetched>, StoreError> {
         self.asked("destroy").await?;
         self.store.destroy(id, now).await
     }

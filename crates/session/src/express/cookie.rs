@@ -159,6 +159,11 @@ impl ExpressCookie {
         }
     }
 
+    /// Whether it is the other one, but for when it ends.
+    pub(super) fn differs_in_end_only(&self, other: &Self) -> bool {
+        Self { expires: other.expires.clone(), ..self.clone() } == *other
+    }
+
     /// Begins the lifetime anew.
     pub(super) fn reset_max_age(&mut self, now: Timestamp) -> Result<(), ExpressCookieError> {
         self.set_max_age(self.original_max_age.clone(), now)

@@ -130,7 +130,10 @@ impl Finish {
     /// Writes the session as it would be written at the end of any request.
     pub async fn finish(self) -> Result<(), StoreError> {
         match self.0.express() {
-            Some(held) => held.end().await,
+            Some(held) => {
+                held.end_former().await?;
+                held.end().await
+            }
             None => Ok(()),
         }
     }

@@ -12,6 +12,7 @@ use super::{
     ExpressCookie, ExpressCookieError, ExpressError, ExpressFailure, Over, Profile, Races, Set, decision,
     decision::Write,
     machine::{Ending, Kept, Machine, Why},
+    meta,
 };
 use crate::{Keys, StoreError, Timestamp, session::Chain};
 
@@ -59,19 +60,27 @@ impl Held {
     /// `save`; `false` when the session has ended elsewhere.
     pub(super) async fn save(&self) -> Result<bool, ExpressFailure> {
         self.end_former().await?;
-        let present = self.machine().live.is_some();
-        if !present {
-            return Err(ExpressError::NoSession.into());
+        let (present, gone) = (self.machine().live.is_some(), self.machine().gone);
+        match (present, gone) {
+            (false, _) => Err(ExpressError::NoSession.into()),
+            (true, true) => Ok(false),
+            (true, false) => Ok(self.note_and_set().await?),
         }
-        self.machine().note_save();
-        Ok(self.set().await?)
     }
 
+    /// Whether a plain save has anything to write: not for a visitor who changed nothing.
+    pub(super) fn is_untouched(&self) -> bool {
+        let machine = self.machine();
+        machine.kept.is_none() && machine.ending.is_none() && !machine.facts().modified
+    }
+
+    /// `reload`; what has reached its absolute end is not found.
     pub(super) async fn reload(&self) -> Result<(), ExpressFailure> {
         let id = self.machine().id.clone();
         let now = self.now();
-        let fetched = self.profile.store.get(&id, now).await?.ok_or(ExpressError::NotFound)?;
-        Ok(self.machine().reloaded(fetched, now)?)
+        let fetched = self.profile.store.get(&id, now).await?;
+        let fetched = fetched.filter(|fetched| !meta::has_ended(&fetched.session, now));
+        Ok(self.machine().reloaded(fetched.ok_or(ExpressError::NotFound)?, now)?)
     }
 
     /// `regenerate`: the session is another even when the old one could not be destroyed.
@@ -100,14 +109,14 @@ impl Held {
 
     /// Does what is left to do before the response head leaves; the `Set-Cookie` it owes.
     pub(crate) async fn finish(&self) -> Result<Option<HeaderValue>, StoreError> {
-        let cleared = self.end_former().await?;
+        self.end_former().await?;
         let later = self.machine().later;
         if !later {
             self.end().await?;
         }
         let cookie = self.head()?;
-        let gone = self.machine().gone;
-        Ok(if gone { None } else { cookie.or(cleared) })
+        let machine = self.machine();
+        Ok(if machine.gone { None } else { cookie.or_else(|| machine.cleared.clone()) })
     }
 
     /// The cookie that goes with the response head.
@@ -155,11 +164,21 @@ impl Held {
                 let id = self.machine().id.clone();
                 self.profile.store.destroy(&id, self.now()).await.map(drop)
             }
-            Write::Set => {
-                self.machine().note_save();
-                self.set().await.map(drop)
-            }
+            Write::Set => self.note_and_set().await.map(drop),
         }
+    }
+
+    /// Stores the session and notes it as saved: at once, as express-session does, or only when it is.
+    async fn note_and_set(&self) -> Result<bool, StoreError> {
+        let saved = self.machine().save_to_note();
+        if self.profile.options.races == Races::AsExpress {
+            self.machine().note_save(saved);
+            return self.set().await;
+        }
+        let done = self.set().await?;
+        // After a conflict it is another text; a save that is noted as what it was leads to one more, and loses nothing.
+        self.machine().note_save(saved.filter(|_| done));
+        Ok(done)
     }
 
     /// Stores the session; `false` when it has ended elsewhere, and its changes are dropped.
@@ -167,31 +186,38 @@ impl Held {
         let (store, now) = (&self.profile.store, self.now());
         for conflicts in 0..MAX_CONFLICTS {
             let Some((id, mut whole, expires, kept)) = self.to_store() else { return Ok(false) };
+            let given: Vec<String> = whole.iter().map(|(key, _)| key.to_owned()).collect();
             let over = kept.as_ref().map_or(Over::Anything, |kept| Over::Version(&kept.version));
             match store.set(&id, &mut whole, expires, over, now).await? {
                 Set::Done(version) => {
                     let mut machine = self.machine();
                     if let Some(live) = &mut machine.live {
-                        live.keep_only(&whole);
+                        live.without(&given, &whole);
                     }
                     machine.kept = Some(Kept { version, document: whole });
                     return Ok(true);
                 }
-                Set::Gone => break,
+                Set::Gone => return Ok(self.has_gone()),
                 Set::Conflict => {}
             }
             if conflicts >= PATIENT_FROM {
                 tokio::time::sleep(Duration::from_millis(conflicts)).await;
             }
-            let Some(newer) = store.get(&id, now).await? else { break };
+            let newer = store.get(&id, now).await?.filter(|newer| !meta::has_ended(&newer.session, now));
+            let Some(newer) = newer else { return Ok(self.has_gone()) };
             let mut machine = self.machine();
             if let (Some(live), Some(kept)) = (&mut machine.live, kept) {
-                live.rebase(&kept.document, &newer.session);
+                live.rebase(&kept.document, &newer.session, now);
             }
             machine.kept = Some(Kept { version: newer.version, document: newer.session });
         }
+        Err(StoreError::new("save a session", "too many requests changed it at the same time"))
+    }
+
+    /// Notes that the session has ended elsewhere: nothing more is written. `false`, as `set` answers.
+    fn has_gone(&self) -> bool {
         self.machine().gone = true;
-        Ok(false)
+        false
     }
 
     /// What is to be stored, and what of it is known to be there.
@@ -199,7 +225,8 @@ impl Held {
         let machine = self.machine();
         let live = machine.live.as_ref()?;
         let kept = machine.kept.clone().filter(|_| self.profile.options.races == Races::Settled);
-        Some((machine.id.clone(), live.whole(), live.cookie.expires_at(), kept))
+        let idle = || meta::idle(&machine.meta()).map(|idle| self.now() + idle);
+        Some((machine.id.clone(), live.whole(), live.cookie.expires_at().or_else(idle), kept))
     }
 
     /// A use that could not be noted shortens the session a little; that is no reason to fail the request.
@@ -214,25 +241,35 @@ impl Held {
         }
     }
 
-    /// Ends the session that this request signed out of, or moved from; the cookie that makes the browser forget it.
-    async fn end_former(&self) -> Result<Option<HeaderValue>, StoreError> {
-        let ending = self.machine().ending.take();
-        let Some(Ending { id, why, cookie }) = ending else { return Ok(None) };
-        let existed = self.profile.store.destroy(&id, self.now()).await?;
+    /// Ends the session that this request signed out of, or moved from. Noted as done only when it is.
+    pub(super) async fn end_former(&self) -> Result<(), StoreError> {
+        let ending = self.machine().ending.clone();
+        let Some(Ending { id, why, cookie }) = ending else { return Ok(()) };
+        let now = self.now();
+        let removed = self.profile.store.destroy(&id, now).await?;
         let mut machine = self.machine();
+        machine.ending = None;
         let kept = machine.kept.take();
         if why == Why::Logout {
             let cleared = cookie.clear_cookie(&self.profile.options.name).ok();
-            return Ok(cleared.and_then(|cookie| HeaderValue::try_from(cookie).ok()));
+            machine.cleared = cleared.and_then(|cookie| HeaderValue::try_from(cookie).ok());
+            return Ok(());
         }
-        if !existed && self.profile.options.races == Races::Settled {
-            match (why, &mut machine.live, kept) {
-                // Somebody logged out while somebody logged in: nothing of the old session may come along.
-                (Why::Login, Some(live), Some(kept)) => live.rebase(&kept.document, &crate::Document::new()),
-                _ => machine.gone = true,
+        if self.profile.options.races == Races::AsExpress {
+            return Ok(());
+        }
+        let standing = machine.standing.clone().unwrap_or_default();
+        match (removed, kept, &mut machine.live) {
+            // Others changed it since it was loaded, which must not be lost; or ended what it stood for.
+            (Some(removed), Some(kept), Some(live)) if removed.version != kept.version => {
+                live.rebase(&kept.document, &removed.session, now);
             }
+            (Some(_), _, _) => {}
+            // Somebody logged out while somebody logged in: nothing of the old session may come along.
+            (None, Some(kept), Some(live)) if why == Why::Login => live.let_stand(&kept.document, &standing),
+            (None, _, _) => machine.gone = true,
         }
-        Ok(None)
+        Ok(())
     }
 }
 

@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
+use http::HeaderValue;
 use serde_json::{Map, Value, value::RawValue};
 
 use super::{
-    ExpressCookie, ExpressCookieError, ExpressError, Fetched, Version, decision::Facts, js, meta::META,
+    ExpressCookie, ExpressCookieError, ExpressError, Fetched, Version,
+    decision::Facts,
+    js,
+    meta::{self, META},
 };
 use crate::{Document, SessionId, Timestamp};
 
@@ -40,6 +44,8 @@ const RESERVED: [&str; 20] = [
 #[derive(Clone)]
 pub(super) struct Live {
     pub(super) cookie: ExpressCookie,
+    /// The cookie as it was made or loaded.
+    first_cookie: ExpressCookie,
     /// The data; `cookie` keeps its place in it.
     document: Document,
     /// Whether a save of it is noticed: sessions made by `regenerate` are not, in express-session.
@@ -92,6 +98,10 @@ pub(super) struct Machine {
     pub(super) later: bool,
     /// The session has ended elsewhere.
     pub(super) gone: bool,
+    /// What was set since somebody signed in, which must stand whatever becomes of the former session.
+    pub(super) standing: Option<Vec<Box<str>>>,
+    /// Makes the browser forget a session that this request ended.
+    pub(super) cleared: Option<HeaderValue>,
 }
 
 impl Live {
@@ -101,7 +111,7 @@ impl Live {
         if let Ok(place) = place {
             document.insert_raw(COOKIE, place);
         }
-        Self { cookie, document, wrapped }
+        Self { first_cookie: cookie.clone(), cookie, document, wrapped }
     }
 
     /// The session in a stored document.
@@ -117,7 +127,7 @@ impl Live {
         for key in RESERVED {
             document.remove(key);
         }
-        Ok(Self { cookie, document, wrapped })
+        Ok(Self { first_cookie: cookie.clone(), cookie, document, wrapped })
     }
 
     pub(super) fn raw(&self, key: &str) -> Option<&RawValue> {
@@ -159,7 +169,7 @@ impl Live {
     }
 
     /// What was changed since `base`, on top of `newest`.
-    pub(super) fn rebase(&mut self, base: &Document, newest: &Document) {
+    pub(super) fn rebase(&mut self, base: &Document, newest: &Document, now: Timestamp) {
         let mut merged = newest.clone();
         for (key, value) in self.document.iter() {
             if base.get_raw(key).is_none_or(|old| old.get() != value.get()) {
@@ -169,15 +179,35 @@ impl Live {
         for (key, _) in base.iter().filter(|(key, _)| self.document.get_raw(key).is_none()) {
             merged.remove(key);
         }
+        if let Some(meta) = meta::merged(&self.document, base, newest) {
+            merged.insert_raw(META, meta);
+        }
         self.document = merged;
+        let newest = newest.get::<Map<String, Value>>(COOKIE).ok().flatten();
+        let newest = newest.and_then(|cookie| ExpressCookie::stored(&cookie, now).ok());
+        if let Some(newest) = newest.filter(|_| self.cookie.differs_in_end_only(&self.first_cookie)) {
+            // Only somebody else changed how long the session lives. One that cannot begin anew stays as it is.
+            self.cookie = newest;
+            let _ = self.cookie.reset_max_age(now);
+        }
     }
 
-    /// What a store took out.
-    pub(super) fn keep_only(&mut self, stored: &Document) {
-        for key in self.keys() {
-            if stored.get_raw(&key).is_none() {
-                self.document.remove(&key);
+    /// Keeps only what this request set, and the cookie: the rest belonged to a session that has ended.
+    pub(super) fn let_stand(&mut self, base: &Document, keys: &[Box<str>]) {
+        let mut document = Document::new();
+        for (key, value) in self.document.iter() {
+            let is_ours = key == COOKIE || keys.iter().any(|set| **set == *key);
+            if is_ours || base.get_raw(key).is_none_or(|old| old.get() != value.get()) {
+                document.insert_raw(key, value.to_owned());
             }
+        }
+        self.document = document;
+    }
+
+    /// Removes what a store took out of what it was given.
+    pub(super) fn without(&mut self, given: &[String], stored: &Document) {
+        for key in given.iter().filter(|key| stored.get_raw(key).is_none()) {
+            self.document.remove(key);
         }
     }
 }
@@ -198,6 +228,8 @@ impl Machine {
             ending: None,
             later: false,
             gone: false,
+            standing: None,
+            cleared: None,
         }
     }
 
@@ -222,6 +254,8 @@ impl Machine {
             ending: None,
             later: false,
             gone: false,
+            standing: None,
+            cleared: None,
         })
     }
 
@@ -241,10 +275,14 @@ impl Machine {
         Ok(())
     }
 
-    /// Notes that the session is about to be saved as it is.
-    pub(super) fn note_save(&mut self) {
-        if let Some(live) = self.live.as_ref().filter(|live| live.wrapped) {
-            self.saved = Some(live.text());
+    /// What a save of the session as it is would be noticed by; `None`: it would not.
+    pub(super) fn save_to_note(&self) -> Option<String> {
+        self.live.as_ref().filter(|live| live.wrapped).map(Live::text)
+    }
+
+    pub(super) fn note_save(&mut self, text: Option<String>) {
+        if text.is_some() {
+            self.saved = text;
         }
     }
 
@@ -252,7 +290,9 @@ impl Machine {
     pub(super) fn renew(&mut self, id: SessionId, why: Why) {
         if let Some(ending) = self.ending.as_mut().filter(|ending| ending.why != Why::Logout) {
             // The id is new already.
-            ending.why = why;
+            if why != Why::Renewal {
+                ending.why = why;
+            }
             return;
         }
         if let (None, Some(_), Some(live)) = (&self.ending, &self.kept, &self.live) {
@@ -265,7 +305,8 @@ impl Machine {
     pub(super) fn end(&mut self, id: SessionId, cookie: ExpressCookie) {
         self.renew(id.clone(), Why::Logout);
         let (cookie_id, later, ending) = (self.cookie_id.take(), self.later, self.ending.take());
-        *self = Self { ending, later, ..Self::generated(cookie_id, id, cookie) };
+        let cleared = self.cleared.take();
+        *self = Self { ending, later, cleared, ..Self::generated(cookie_id, id, cookie) };
     }
 
     /// Begins the lifetime anew, once a request.

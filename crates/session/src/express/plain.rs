@@ -16,7 +16,11 @@ impl Held {
     }
 
     pub(crate) fn insert_raw(&self, key: &str, value: &RawValue) {
-        if let Some(live) = &mut self.machine().live {
+        let mut machine = self.machine();
+        if let Some(standing) = &mut machine.standing {
+            standing.push(key.into());
+        }
+        if let Some(live) = &mut machine.live {
             // What the handler made is JSON; what JavaScript could not read back would be too deep.
             live.set(key, Some(js::canonical(value.get()).unwrap_or_else(|_| value.to_owned())));
         }
@@ -29,9 +33,15 @@ impl Held {
         true
     }
 
+    /// Removes all data; when the session ends is none.
     pub(crate) fn clear(&self) {
-        if let Some(live) = &mut self.machine().live {
+        let mut machine = self.machine();
+        let meta = machine.meta();
+        if let Some(live) = &mut machine.live {
             live.clear();
+        }
+        if !meta.is_empty() {
+            machine.set_meta(meta);
         }
     }
 
@@ -48,7 +58,7 @@ impl Held {
 
     pub(crate) fn establish(&self, user: &str) {
         let (path, id) = (&self.profile.options.user_path, self.profile.options.ids.generate());
-        let now = self.now();
+        let (now, cookie) = (self.now(), self.new_cookie());
         let mut machine = self.machine();
         let former = machine.user(path);
         if former.as_ref().is_some_and(|former| **former != *user)
@@ -59,16 +69,25 @@ impl Held {
         if former.as_deref() != Some(user) {
             machine.name(path, user);
         }
-        let mut meta = noted(machine.meta(), now);
+        // The lifetimes begin anew, whatever the former ones were. A cookie that the options do not allow stays as it is.
+        if let (Some(live), Ok(cookie)) = (&mut machine.live, cookie) {
+            live.cookie = cookie;
+        }
+        let mut meta = machine.meta();
+        meta.remove("until");
+        meta.remove("idle");
+        let mut meta = noted(meta, now);
         meta.insert("authenticated".to_owned(), now.as_millis().into());
         meta.insert("created".to_owned(), now.as_millis().into());
         machine.set_meta(meta);
+        let first = path.split('.').next().unwrap_or_default();
+        machine.standing = Some(vec![first.into(), meta::META.into()]);
         machine.renew(id, Why::Login);
     }
 
     pub(crate) fn reauthenticate(&self) {
         if self.user().is_some() {
-            self.note("authenticated", self.now().as_millis().into());
+            self.note("authenticated", Some(self.now().as_millis().into()));
             self.renew();
         }
     }
@@ -92,9 +111,9 @@ impl Held {
         let machine = self.machine();
         let meta = machine.meta();
         let left = machine.live.as_ref().and_then(|live| live.cookie.max_age(self.now()));
-        let idle = left.and_then(|left| u64::try_from(left).ok()).map(Duration::from_millis);
+        let left_of_cookie = left.and_then(|left| u64::try_from(left).ok()).map(Duration::from_millis);
         Lifetime {
-            idle: idle.unwrap_or(UNKNOWN_IDLE),
+            idle: left_of_cookie.or_else(|| meta::idle(&meta)).unwrap_or(UNKNOWN_IDLE),
             until: meta::time(&meta, "until"),
             persistent: left.is_some(),
         }
@@ -103,15 +122,14 @@ impl Held {
     pub(crate) fn set_lifetime(&self, lifetime: Lifetime) {
         let now = self.now();
         let idle = u64::try_from(lifetime.idle.as_millis()).unwrap_or(u64::MAX);
-        if let Some(live) = self.machine().live.as_mut().filter(|_| lifetime.persistent) {
-            // A number is always a lifetime.
-            let _ = live.cookie.set("maxAge", idle.into(), now);
+        let max_age = if lifetime.persistent { Value::from(idle) } else { Value::Null };
+        if let Some(live) = &mut self.machine().live {
+            // A number and nothing are always a lifetime.
+            let _ = live.cookie.set("maxAge", max_age, now);
         }
-        // express-session saves no session whose cookie alone has changed.
-        self.note("idle", idle.into());
-        if let Some(until) = lifetime.until {
-            self.note("until", until.as_millis().into());
-        }
+        // express-session saves no session whose cookie alone has changed; and has no other place for this.
+        self.note("idle", Some(idle.into()));
+        self.note("until", lifetime.until.map(|until| until.as_millis().into()));
     }
 
     pub(crate) fn authenticated(&self) -> Option<Timestamp> {
@@ -123,12 +141,15 @@ impl Held {
     }
 
     pub(crate) fn set_label(&self, label: &str) {
-        self.note("label", label.into());
+        self.note("label", Some(label.into()));
     }
 
-    /// The id, once the session is stored.
+    /// The id that the session is stored under; of a renewal, the former one until it is carried out.
     pub(crate) fn stored_id(&self) -> Option<SessionId> {
         let machine = self.machine();
+        if let Some(ending) = machine.ending.as_ref().filter(|ending| ending.why != Why::Logout) {
+            return Some(ending.id.clone());
+        }
         machine.kept.as_ref().map(|_| machine.id.clone())
     }
 
@@ -149,6 +170,9 @@ impl Held {
     }
 
     pub(crate) async fn save_session(&self) -> Result<bool, StoreError> {
+        if self.is_untouched() {
+            return Ok(true);
+        }
         match self.save().await {
             Ok(saved) => Ok(saved),
             Err(ExpressFailure::Session(_)) => Ok(false),
@@ -156,11 +180,14 @@ impl Held {
         }
     }
 
-    fn note(&self, name: &str, value: Value) {
+    fn note(&self, name: &str, value: Option<Value>) {
         let now = self.now();
         let mut machine = self.machine();
         let mut meta = noted(machine.meta(), now);
-        meta.insert(name.to_owned(), value);
+        match value {
+            Some(value) => drop(meta.insert(name.to_owned(), value)),
+            None => drop(meta.shift_remove(name)),
+        }
         machine.set_meta(meta);
     }
 }
@@ -170,6 +197,5 @@ fn noted(mut meta: Map<String, Value>, now: Timestamp) -> Map<String, Value> {
     for name in ["created", "seen"] {
         meta.entry(name).or_insert_with(|| now.as_millis().into());
     }
-    meta.entry("idle").or_insert_with(|| u64::try_from(UNKNOWN_IDLE.as_millis()).unwrap_or_default().into());
     meta
 }

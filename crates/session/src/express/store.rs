@@ -76,6 +76,6 @@ pub trait ExpressStore: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<bool, StoreError>;
 
-    /// `destroy`; `true` when there was a live session.
-    async fn destroy(&self, id: &SessionId, now: Timestamp) -> Result<bool, StoreError>;
+    /// `destroy`; the session as it was, when there was one that lived and could be read.
+    async fn destroy(&self, id: &SessionId, now: Timestamp) -> Result<Option<Fetched>, StoreError>;
 }

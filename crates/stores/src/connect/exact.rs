@@ -111,8 +111,11 @@ impl<R: Rows> ExpressStore for Connect<R> {
         self.rows.prolong(doing, &key, expires, noted.map(|_| now), now).await
     }
 
-    async fn destroy(&self, id: &SessionId, now: Timestamp) -> Result<bool, StoreError> {
+    async fn destroy(&self, id: &SessionId, now: Timestamp) -> Result<Option<Fetched>, StoreError> {
         let doing = "end a session";
-        Ok(self.rows.remove(doing, &self.key(doing, id)?, now).await?.is_some())
+        let Some(row) = self.rows.remove(doing, &self.key(doing, id)?, now).await? else { return Ok(None) };
+        // It is gone; that it cannot be read is no reason to say otherwise.
+        let session = self.whole(doing, &row).await.ok().flatten();
+        Ok(session.map(|session| Fetched { session, version: Version(row.bytes) }))
     }
 }

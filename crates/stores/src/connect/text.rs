@@ -33,7 +33,8 @@ struct Meta {
     #[serde(skip_serializing_if = "Option::is_none")]
     authenticated: Option<i64>,
     seen: i64,
-    idle: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    idle: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     until: Option<i64>,
 }
@@ -69,7 +70,7 @@ impl Text {
         let meta: Option<Meta> = document.get(META).ok().flatten();
         document.remove(META);
         let max_age = max_age(&cookie);
-        let idle = max_age.or_else(|| meta.as_ref().map(Meta::idle)).unwrap_or(self.ttl);
+        let idle = max_age.or_else(|| meta.as_ref().and_then(Meta::idle)).unwrap_or(self.ttl);
         let until = meta.as_ref().and_then(Meta::until);
         let expires = expires.unwrap_or(now + idle);
         let ends = until.map_or(expires, |until| until.min(expires));
@@ -98,7 +99,7 @@ impl Text {
     pub(super) fn idle(&self, text: &str) -> Option<Duration> {
         let document = Document::from_json(text).ok()?;
         let cookie: Value = document.get(COOKIE).ok().flatten().unwrap_or_default();
-        let noted = || document.get::<Meta>(META).ok().flatten().map(|meta| meta.idle());
+        let noted = || document.get::<Meta>(META).ok().flatten().and_then(|meta| meta.idle());
         Some(max_age(&cookie).or_else(noted).unwrap_or(self.ttl))
     }
 
@@ -126,7 +127,7 @@ impl Text {
             created: record.created.as_millis(),
             authenticated: record.authenticated.map(Timestamp::as_millis),
             seen: record.seen.as_millis(),
-            idle,
+            idle: Some(idle),
             until: record.lifetime.until.map(Timestamp::as_millis),
         };
         whole.insert(META, &meta)?;
@@ -141,8 +142,8 @@ impl Text {
 }
 
 impl Meta {
-    fn idle(&self) -> Duration {
-        Duration::from_millis(self.idle.max(0).cast_unsigned())
+    fn idle(&self) -> Option<Duration> {
+        self.idle.map(|idle| Duration::from_millis(idle.max(0).cast_unsigned()))
     }
 
     fn until(&self) -> Option<Timestamp> {

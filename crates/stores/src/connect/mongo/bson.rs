@@ -16,7 +16,7 @@ pub(super) fn to_json(bson: &Bson) -> Value {
         Bson::Document(document) => object(document),
         Bson::Boolean(flag) => (*flag).into(),
         Bson::Int32(number) => (*number).into(),
-        Bson::Int64(number) => (*number).into(),
+        Bson::Int64(number) => long(*number),
         Bson::DateTime(date) => {
             date.try_to_rfc3339_string().map_or(Value::Null, |text| with_millis(&text).into())
         }
@@ -41,6 +41,9 @@ pub(super) fn merged(old: Option<&Bson>, new: &Value) -> Bson {
         (Some(Bson::Document(old)), Value::Object(new)) => {
             let merged = new.iter().map(|(key, value)| (key.clone(), merged(old.get(key), value)));
             Bson::Document(merged.collect())
+        }
+        (Some(Bson::Array(old)), Value::Array(new)) => {
+            new.iter().enumerate().map(|(at, value)| merged(old.get(at), value)).collect()
         }
         (Some(Bson::DateTime(_)), Value::String(text)) => date(text).unwrap_or_else(|| text.as_str().into()),
         (_, new) => plain(new),
@@ -112,6 +115,12 @@ fn plain(value: &Value) -> Bson {
     }
 }
 
+/// JavaScript has doubles only: beyond 2^53 it shows the nearest.
+#[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "that is what is shown")]
+fn long(number: i64) -> Value {
+    (number as f64 as i64).into()
+}
+
 /// JavaScript shows whole numbers without a fraction.
 #[expect(clippy::cast_possible_truncation, reason = "exact below 2^53")]
 fn double(number: f64) -> Value {
@@ -132,11 +141,11 @@ fn with_millis(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mongodb::bson::{doc, oid::ObjectId};
+    use mongodb::bson::{bson, doc, oid::ObjectId};
 
     fn everything() -> Document {
         doc! {
-            "int": 3, "double": 3.0, "half": 0.5, "big": 1e21, "nan": f64::NAN, "long": 5_i64, "null": null, "flag": true,
+            "int": 3, "double": 3.0, "half": 0.5, "big": 1e21, "nan": f64::NAN, "long": 5_i64, "longer": 9_007_199_254_740_993_i64, "null": null, "flag": true,
             "id": ObjectId::parse_str("507f1f77bcf86cd799439011").unwrap(),
             "date": DateTime::from_millis(1_795_424_473_300), "list": [1, "two", { "three": 3.0 }],
             "inner": { "date": DateTime::from_millis(0), "undefined": Bson::Undefined, "n": 1 },
@@ -146,7 +155,7 @@ mod tests {
     #[test]
     fn objects_look_as_javascript_shows_them() {
         let expected = json!({
-            "int": 3, "double": 3, "half": 0.5, "big": 1e21, "nan": null, "long": 5, "null": null, "flag": true,
+            "int": 3, "double": 3, "half": 0.5, "big": 1e21, "nan": null, "long": 5, "longer": 9_007_199_254_740_992_i64, "null": null, "flag": true,
             "id": "507f1f77bcf86cd799439011", "date": "2026-11-23T09:01:13.300Z", "list": [1, "two", { "three": 3 }],
             "inner": { "date": "1970-01-01T00:00:00.000Z", "n": 1 },
         });
@@ -167,13 +176,15 @@ mod tests {
         let mut json = object(&old);
         json["inner"]["n"] = json!(2);
         json["date"] = json!("2026-11-23T09:01:14.000Z");
+        json["list"][1] = json!("zwei");
         json["new"] = json!({ "small": -1, "large": 5_000_000_000_i64 });
         let Bson::Document(new) = merged(Some(&Bson::Document(old.clone())), &json) else {
             panic!("no document")
         };
-        for key in ["int", "double", "half", "big", "long", "null", "flag", "id", "list"] {
+        for key in ["int", "double", "half", "big", "long", "longer", "null", "flag", "id"] {
             assert_eq!(new.get(key), old.get(key), "{key}");
         }
+        assert_eq!(new.get("list"), Some(&bson!([1, "zwei", { "three": 3.0 }])));
         assert_eq!(new.get("inner"), Some(&doc! { "date": DateTime::from_millis(0), "n": 2 }.into()));
         assert_eq!(new.get("date"), Some(&DateTime::from_millis(1_795_424_474_000).into()));
         assert_eq!(new.get("new"), Some(&doc! { "small": -1, "large": 5e9 }.into()));
