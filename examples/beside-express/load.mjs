@@ -21,18 +21,20 @@ const seen = { requests: 0, express: 0, hallpass: 0, errors: 0, loggedOut: 0, wr
 const problems = [];
 let slowest = 0;
 
-/** One request; as a browser does it, once more on a fresh connection when the server had just closed the old one. */
+/** One request. nginx closes connections when it reloads, also those it has not read a byte from yet. */
 function send(client, method, path, body, over = agent) {
   return new Promise((resolve, reject) => {
     const headers = { 'content-type': 'application/json', ...(client.cookie && { cookie: client.cookie }) };
+    let answered = false;
     const request = http.request(`${site}${path}`, { method, agent: over, headers }, (response) => {
+      answered = true;
       let text = '';
       response.setEncoding('utf8');
       response.on('data', (part) => { text += part; });
       response.on('end', () => resolve({ status: response.statusCode, headers: response.headers, text }));
       response.on('error', reject);
     });
-    request.on('error', (error) => reject(Object.assign(error, { stale: request.reusedSocket && error.code === 'ECONNRESET' })));
+    request.on('error', (error) => reject(Object.assign(error, { unread: error.code === 'ECONNRESET' && !answered })));
     request.end(body === undefined ? undefined : JSON.stringify(body));
   });
 }
@@ -43,7 +45,8 @@ async function ask(client, method, path, body) {
   let answer;
   try {
     answer = await send(client, method, path, body).catch((error) => {
-      if (!error.stale) throw error;
+      // Send again what was not answered, as browsers do. Had it been read after all, a cart would hold one pear too many.
+      if (!error.unread) throw error;
       seen.retried += 1;
       return send(client, method, path, body, false);
     });

@@ -10,7 +10,7 @@
 
 #[cfg(any(feature = "mongodb", feature = "postgres", feature = "redis"))]
 mod connect;
-#[cfg(feature = "auth")]
+#[cfg(all(feature = "auth", any(feature = "mongodb", feature = "postgres", feature = "sqlite")))]
 mod existing;
 #[cfg(any(feature = "mongodb", feature = "postgres", feature = "redis"))]
 mod feed;
@@ -47,7 +47,7 @@ pub use existing::MongoUsers;
 pub use existing::PostgresUsers;
 #[cfg(all(feature = "auth", feature = "sqlite"))]
 pub use existing::SqliteUsers;
-#[cfg(feature = "auth")]
+#[cfg(all(feature = "auth", any(feature = "mongodb", feature = "postgres", feature = "sqlite")))]
 pub use existing::{Flag, Ids, Roles, UserMap, UserMapError, UsersError, open_users};
 #[cfg(feature = "mongodb")]
 pub use mongo::Mongo;

@@ -92,6 +92,7 @@ pub enum StoresError {
     #[error(transparent)]
     Connect(#[from] crate::ConnectError),
     /// The existing accounts cannot be used.
+    #[cfg(any(feature = "mongodb", feature = "postgres", feature = "sqlite"))]
     #[error(transparent)]
     Users(#[from] crate::UsersError),
 }

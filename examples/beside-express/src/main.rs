@@ -35,38 +35,50 @@ type Answer = Result<Response, hallpass_auth::Error>;
 async fn main() -> Result<(), Box<dyn Error>> {
     let setting = |name, default: &str| env::var(name).unwrap_or_else(|_| default.to_owned());
     let url = setting("MONGO_URL", "mongodb://127.0.0.1/shop");
-    let production = setting("NODE_ENV", "development") == "production";
+    let secure = if setting("NODE_ENV", "") == "production" { Secure::On } else { Secure::Off };
+    let keys = Keys::from_secret(&setting("SESSION_SECRET", ""))?;
+    let app = router(sessions(&url, keys, secure).await?, people(&url).await?);
+    let listener = tokio::net::TcpListener::bind(setting("LISTEN", "127.0.0.1:3001")).await?;
+    println!("hallpass listens on {}", listener.local_addr()?);
+    Ok(axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await?)
+}
 
-    // cookie: { maxAge, sameSite, httpOnly, secure }, and the name that is Express's default.
+/// `session({ name, secret, cookie, rolling: true, store: MongoStore.create({ collectionName: "sessions", ttl }) })`
+async fn sessions(url: &str, keys: Keys, secure: Secure) -> Result<SessionLayer, Box<dyn Error>> {
     let cookie = CookieOptions {
-        name: "connect.sid".to_owned(),
+        name: "connect.sid".to_owned(), // Express's default
         max_age: Some(7 * DAY),
-        secure: if production { Secure::On } else { Secure::Off },
+        secure,
         ..CookieOptions::default() // HttpOnly, SameSite=Lax, Path=/
     };
-    // MongoStore.create({ collectionName: "sessions", ttl }), and where the session says who is logged in.
-    let user_path = Some("userId".to_owned());
-    let connect =
-        ConnectOptions { ttl: 14 * DAY, cookie: cookie.clone(), user_path, ..ConnectOptions::default() };
+    let connect = ConnectOptions {
+        ttl: 14 * DAY,
+        cookie: cookie.clone(),
+        user_path: Some("userId".to_owned()), // where its sessions say who is logged in
+        ..ConnectOptions::default()
+    };
     let options = ConnectMongoOptions { connect, ..ConnectMongoOptions::default() };
-    let store = ConnectMongo::connect(&url, &options).await?;
-    // session({ rolling: true }); Express knows no end but the idle one.
+    let store = ConnectMongo::connect(url, &options).await?;
+    // Express knows no end but the idle one.
     let options =
         SessionOptions { cookie, rolling: true, absolute_timeout: None, ..SessionOptions::default() };
-    let keys = Keys::from_secret(&setting("SESSION_SECRET", ""))?;
-    let sessions = SessionLayer::new(Arc::new(store), keys, options)?;
+    Ok(SessionLayer::new(Arc::new(store), keys, options)?)
+}
 
-    // mongoose.model("User"): collection `users`, `email`, `password` as bcryptjs writes it, `name`.
-    let users = MongoUsers::connect(&url, &UserMap::default(), &ServerOptions::default()).await?;
+/// `mongoose.model("User")`: collection `users`, `email`, `password` as bcryptjs writes it, `name`.
+async fn people(url: &str) -> Result<Auth, Box<dyn Error>> {
+    let users = MongoUsers::connect(url, &UserMap::default(), &ServerOptions::default()).await?;
     // What Express has no place for, such as counts of failed sign-ins, is in collections of its own.
-    let records = Mongo::connect(&url, &ServerOptions::default()).await?;
+    let records = Mongo::connect(url, &ServerOptions::default()).await?;
     let options = AuthOptions {
         login_key: LoginKey::plain("userId"),
         password: PasswordPolicy { min_length: 8, ..PasswordPolicy::default() }, // as long as Express has its own say
         ..AuthOptions::default()
     };
-    let auth = Auth::new(Arc::new(users), Arc::new(records), options)?;
+    Ok(Auth::new(Arc::new(users), Arc::new(records), options)?)
+}
 
+fn router(sessions: SessionLayer, auth: Auth) -> Router {
     // app.set("trust proxy", 1)
     let proxy = TrustProxyLayer::with_peer(TrustProxy::Hops(1), |connection| {
         connection.get().map(|ConnectInfo(peer): &ConnectInfo<SocketAddr>| peer.ip())
@@ -75,7 +87,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         http::HeaderName::from_static("x-served-by"),
         HeaderValue::from_static("hallpass"),
     );
-    let app = Router::new()
+    Router::new()
         .route("/auth/login", post(log_in))
         .route("/auth/logout", post(log_out))
         .route("/auth/me", get(me))
@@ -88,10 +100,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .layer(sessions)
         .layer(proxy)
         .layer(served_by)
-        .with_state(auth);
-    let listener = tokio::net::TcpListener::bind(setting("LISTEN", "127.0.0.1:3001")).await?;
-    println!("hallpass listens on {}", listener.local_addr()?);
-    Ok(axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await?)
+        .with_state(auth)
 }
 
 fn says(status: StatusCode, message: &str) -> Response {

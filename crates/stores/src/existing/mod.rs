@@ -61,7 +61,6 @@ pub async fn open_users(
     map: &UserMap,
     options: &OpenOptions,
 ) -> Result<Arc<dyn UserStore>, StoresError> {
-    let _ = (map, options);
     match url {
         #[cfg(feature = "mongodb")]
         StoreUrl::Mongo(url) => Ok(Arc::new(MongoUsers::connect(url.expose(), map, &options.server).await?)),

@@ -24,14 +24,7 @@ impl Statements {
         let (name, login) = (&table.name, quoted(&map.login));
         let select = format!("select {} from {name}", columns(map, table));
         let id = format!("{} = {}", quoted(&map.id), cast(table, &map.id, "$1"));
-        let typed = |number| cast(table, &map.login, number);
-        let wanted = match map.logins.case {
-            Case::Lower => format!("{login} = {} and $2::text is not null", typed("$1")),
-            Case::Insensitive if !table.is_citext(map) => {
-                format!("lower({login}) = lower($1::text) and $2::text is not null")
-            }
-            Case::Exact | Case::Insensitive => format!("{login} in ({}, {})", typed("$1"), typed("$2")),
-        };
+        let wanted = wanted(map, table);
         let password = quoted(&map.password);
         let change = |set: String| change(map, table, &set, &id);
         let epoch = map.session_epoch.as_deref().map(quoted);
@@ -64,6 +57,19 @@ impl Statements {
                 change(with(set_flag(table, flag, "$2"), moved("case when $2::boolean then 1 else 0 end")))
             }),
         }
+    }
+}
+
+/// Who is meant by a login as it was typed (`$1`), and in lower case (`$2`).
+fn wanted(map: &UserMap, table: &Table) -> String {
+    let login = quoted(&map.login);
+    let typed = |number| cast(table, &map.login, number);
+    match map.logins.case {
+        Case::Lower => format!("{login} = {} and $2::text is not null", typed("$1")),
+        Case::Insensitive if !table.is_citext(map) => {
+            format!("lower({login}) = lower($1::text) and $2::text is not null")
+        }
+        Case::Exact | Case::Insensitive => format!("{login} in ({}, {})", typed("$1"), typed("$2")),
     }
 }
 

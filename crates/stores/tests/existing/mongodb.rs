@@ -1,0 +1,188 @@
+//! In MongoDB.
+
+use std::sync::Arc;
+
+use hallpass_auth::{
+    Case, Change, LoginKind, User, UserChanged, UserCreated, UserId, UserStore,
+    conformance::{CREATED, DISABLING, EPOCHS, OWN_IDS, ROLE_LISTS, ROLES, users, users_without},
+};
+use hallpass_stores::{Flag, Ids, MongoUsers, Roles, ServerOptions, UserMap};
+use mongodb::{
+    Client, Collection,
+    bson::{Bson, DateTime, Document, RawDocumentBuf, doc, oid::ObjectId},
+};
+
+use super::{NOW, closed, engines, login, password, some, typed, whole};
+
+struct Mongo {
+    url: String,
+    client: Client,
+    _server: engines::Reached,
+}
+
+impl Mongo {
+    async fn start() -> Option<Self> {
+        let server = engines::mongodb::reach().await?;
+        let url = server.url.clone();
+        let client = Client::with_uri_str(&url).await.unwrap();
+        Some(Self { url, client, _server: server })
+    }
+
+    fn collection(&self, name: &str) -> Collection<Document> {
+        self.client.default_database().unwrap().collection(name)
+    }
+
+    /// A collection as mongoose makes it, with its unique index.
+    async fn make(&self, name: &str, login: &str, options: Document) {
+        self.collection(name).drop().await.unwrap();
+        let mut index = doc! { "key": { login: 1 }, "name": "login", "unique": true };
+        index.extend(options);
+        let database = self.client.default_database().unwrap();
+        database.run_command(doc! { "createIndexes": name, "indexes": [index] }).await.unwrap();
+    }
+
+    async fn connect(&self, map: UserMap) -> MongoUsers {
+        MongoUsers::connect(&self.url, &map, &ServerOptions::default()).await.unwrap()
+    }
+
+    async fn users(&self, name: &str, map: UserMap, options: Document) -> Arc<MongoUsers> {
+        self.make(name, &map.login, options).await;
+        Arc::new(self.connect(UserMap { table: name.to_owned(), ..map }).await)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mongodb_with_a_place_for_everything() {
+    let Some(mongo) = Mongo::start().await else { return };
+    users(mongo.users("whole", whole(), doc! {}).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mongodb_as_mongoose_has_it() {
+    let Some(mongo) = Mongo::start().await else { return };
+    let store = mongo.users("mongoose", UserMap::default(), doc! {}).await;
+    users_without(store, &[CREATED, DISABLING, EPOCHS, OWN_IDS, ROLES]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mongodb_with_nested_fields_user_names_and_uuids() {
+    let Some(mongo) = Mongo::start().await else { return };
+    let blind = doc! { "collation": { "locale": "en", "strength": 2 } };
+    let map = UserMap {
+        ids: Ids::Uuid,
+        login: "local.username".to_owned(),
+        password: "local.hash".to_owned(),
+        name: None,
+        logins: login(LoginKind::UserName, Case::Insensitive),
+        roles: Some(Roles::One("profile.role".to_owned())),
+        flag: Some(Flag::Enabled("profile.active".to_owned())),
+        ..UserMap::default()
+    };
+    let store = mongo.users("nested", map, blind).await;
+    let found = |name: &'static str| {
+        let store = store.clone();
+        async move { store.find_by_email(&typed(name)).await.unwrap().map(|user| user.email.to_string()) }
+    };
+    store.create(&User::new(typed("Ann"), NOW)).await.unwrap();
+    assert_eq!(found("aNN").await, some("Ann"));
+    assert_eq!(store.create(&User::new(typed("ANN"), NOW)).await.unwrap(), UserCreated::Taken);
+    users_without(store, &[CREATED, EPOCHS, OWN_IDS, ROLE_LISTS]).await;
+}
+
+/// A user as an application of some age has them.
+fn old_user() -> Document {
+    doc! {
+        "_id": ObjectId::parse_str("0123456789abcdef01234567").unwrap(),
+        "email": "Ann@Example.com",
+        "int32": 5_i32, "int64": 5_i64, "double": 5.0, "nan": f64::NAN,
+        "password": "$2b$10$one",
+        "born": DateTime::from_millis(-86_400_000),
+        "nested": { "list": [1_i32, 2_i64, [3.0, { "deep": Bson::Null }]], "empty": {} },
+        "isActive": true,
+        "role": "editor",
+        "__v": 3_i32,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_byte_that_is_not_ours_stays() {
+    let Some(mongo) = Mongo::start().await else { return };
+    let map = UserMap {
+        roles: Some(Roles::One("role".to_owned())),
+        flag: Some(Flag::Enabled("isActive".to_owned())),
+        ..UserMap::default()
+    };
+    let store = mongo.users("bytes", map, doc! {}).await;
+    let rows = mongo.client.default_database().unwrap().collection::<RawDocumentBuf>("bytes");
+    let mut expected = old_user();
+    mongo.collection("bytes").insert_one(&expected).await.unwrap();
+    let id = UserId::new("0123456789abcdef01234567");
+    let user = store.find_by_email(&typed("Ann@Example.com")).await.unwrap().unwrap();
+    assert_eq!((user.id.clone(), user.roles, user.disabled), (id.clone(), vec!["editor".to_owned()], false));
+    let changes = [
+        (password("$2b$10$one", "$2b$10$two"), "password", Bson::from("$2b$10$two")),
+        (Change::Name(some("Ann")), "name", "Ann".into()),
+        (Change::Roles(vec!["admin".to_owned()]), "role", "admin".into()),
+        (Change::Disabled(true), "isActive", false.into()),
+    ];
+    for (change, field, value) in changes {
+        assert_eq!(store.change(&id, &change).await.unwrap(), UserChanged::Done);
+        expected.insert(field, value);
+        let found = rows.find_one(doc! {}).await.unwrap().unwrap();
+        let expected = RawDocumentBuf::try_from(&expected).unwrap();
+        assert_eq!(found.as_bytes(), expected.as_bytes(), "{change:?}");
+    }
+    assert!(store.find(&id).await.unwrap().unwrap().disabled);
+    let other_spelling = UserId::new("0123456789ABCDEF01234567");
+    assert_eq!(store.find(&other_spelling).await.unwrap(), None, "one account has one id");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mongodb_makes_no_account_that_could_be_made_twice() {
+    let Some(mongo) = Mongo::start().await else { return };
+    let map = UserMap { table: "loose".to_owned(), ..UserMap::default() };
+    mongo.collection("loose").drop().await.unwrap();
+    mongo.collection("loose").insert_one(old_user()).await.unwrap();
+    let store = mongo.connect(map.clone()).await;
+    let reason = closed(&store).await;
+    assert!(reason.contains("db.loose.createIndex({ \"email\": 1 }, { unique: true })"), "{reason}");
+    // Its index is made in the background, as mongoose does: no restart is needed.
+    mongo.make("loose", "email", doc! {}).await;
+    assert!(matches!(
+        store.create(&User::new(typed("b@example.com"), NOW)).await.unwrap(),
+        UserCreated::Done(_)
+    ));
+    // The field of another unique index is missing in all accounts made here.
+    mongo.make("loose", "email", doc! {}).await;
+    let google = doc! { "key": { "googleId": 1 }, "name": "googleId_1", "unique": true };
+    let database = mongo.client.default_database().unwrap();
+    database.run_command(doc! { "createIndexes": "loose", "indexes": [google] }).await.unwrap();
+    mongo.collection("loose").insert_one(old_user()).await.unwrap();
+    let reason = closed(&store).await;
+    assert!(reason.contains("googleId_1") && reason.contains("sparse"), "{reason}");
+    mongo.make("blind", "email", doc! {}).await;
+    let blind =
+        UserMap { table: "blind".to_owned(), logins: login(LoginKind::Email, Case::Insensitive), ..map };
+    let reason = closed(&mongo.connect(blind).await).await;
+    assert!(reason.contains("strength: 2"), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mongodb_finds_people_by_the_spelling_that_is_stored() {
+    let Some(mongo) = Mongo::start().await else { return };
+    let store = mongo.users("spelling", UserMap::default(), doc! {}).await;
+    for (number, login) in ["Ann@x.org", "ann@x.org", "bob@x.org"].iter().enumerate() {
+        let row = doc! { "email": login, "password": format!("$2b${number}") };
+        mongo.collection("spelling").insert_one(row).await.unwrap();
+    }
+    for (typed_as, found) in [
+        ("Ann@x.org", some("Ann@x.org")),
+        ("ann@x.org", some("ann@x.org")),
+        ("ANN@x.org", some("ann@x.org")),
+        ("BOB@x.org", some("bob@x.org")),
+        ("eve@x.org", None),
+    ] {
+        let user = store.find_by_email(&typed(typed_as)).await.unwrap();
+        assert_eq!(user.map(|user| user.email.to_string()), found, "{typed_as}");
+    }
+}

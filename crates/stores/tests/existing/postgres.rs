@@ -1,0 +1,161 @@
+//! In PostgreSQL.
+
+use std::sync::Arc;
+
+use hallpass_auth::{
+    Case, Change, LoginKind, User, UserChanged, UserCreated, UserId, UserStore,
+    conformance::{CREATED, DISABLING, EPOCHS, OWN_IDS, ROLE_LISTS, users, users_without},
+};
+use hallpass_stores::{Flag, PostgresUsers, Roles, ServerOptions, UserMap};
+
+use super::{NOW, closed, engines, login, some, typed, whole};
+
+const PG_WHOLE: &str = "create table whole (id text primary key, email text not null unique, password text, name text,
+    roles text[] not null, disabled boolean not null, created timestamptz not null, updated timestamp not null, epoch bigint, other jsonb)";
+
+/// As Sequelize and Prisma make them, more or less.
+const PG_SERIAL: &str = "create schema app; create type app.role as enum ('admin', 'editor', 'a');
+    create table app.\"Users\" (id serial primary key, \"userName\" varchar(80) not null, \"passwordHash\" char(60), \"fullName\" varchar(200) not null,
+    role text, active smallint not null default 1, \"createdAt\" bigint, kept numeric(9,3) not null default 1.500);
+    create unique index on app.\"Users\" (lower(\"userName\"))";
+
+const PG_UUID: &str = "create table accounts (id uuid primary key default gen_random_uuid(), email varchar not null unique, password varchar,
+    name text, roles jsonb not null default '[\"user\"]', epoch bigint not null default 0)";
+
+struct Postgres {
+    url: String,
+    client: tokio_postgres::Client,
+    _server: engines::Reached,
+}
+
+impl Postgres {
+    async fn start() -> Option<Self> {
+        let server = engines::postgres::reach()?;
+        let (admin, connection) = tokio_postgres::connect(&server.url, tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        // A database of its own, so that a server that others use too stays as it was.
+        let name = format!("users_{}", UserId::generate());
+        admin.batch_execute(&format!("create database {name}")).await.unwrap();
+        let (start, options) = server.url.split_once('?').map_or((&*server.url, ""), |parts| parts);
+        let url = format!("{}/{name}?{options}", start.rsplit_once('/').unwrap().0);
+        let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        Some(Self { url, client, _server: server })
+    }
+
+    async fn try_connect(&self, map: &UserMap) -> Result<PostgresUsers, String> {
+        let connected = PostgresUsers::connect(&self.url, map, &ServerOptions::default()).await;
+        connected.map_err(|error| error.to_string())
+    }
+
+    async fn users(&self, tables: &str, map: UserMap) -> Arc<PostgresUsers> {
+        self.client.batch_execute(tables).await.unwrap();
+        Arc::new(self.try_connect(&map).await.unwrap())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgresql_with_a_place_for_everything() {
+    let Some(postgres) = Postgres::start().await else { return };
+    users(postgres.users(PG_WHOLE, UserMap { table: "whole".to_owned(), ..whole() }).await).await;
+}
+
+fn serial() -> UserMap {
+    UserMap {
+        schema: some("app"),
+        table: "Users".to_owned(),
+        login: "userName".to_owned(),
+        password: "passwordHash".to_owned(),
+        name: some("fullName"),
+        logins: login(LoginKind::UserName, Case::Insensitive),
+        roles: Some(Roles::One("role".to_owned())),
+        flag: Some(Flag::Enabled("active".to_owned())),
+        created: some("createdAt"),
+        ..UserMap::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgresql_with_numbers_for_ids_and_odd_names() {
+    let Some(postgres) = Postgres::start().await else { return };
+    let store = postgres.users(PG_SERIAL, serial()).await;
+    assert!(store.conventions().numeric_ids);
+    let insert = "insert into app.\"Users\" (\"userName\", \"passwordHash\", \"fullName\") values ('Ann', '$2b$x', 'Ann Lee')";
+    postgres.client.batch_execute(insert).await.unwrap();
+    let ann = store.find_by_email(&typed("aNN")).await.unwrap().unwrap();
+    assert_eq!((ann.id.as_str(), ann.email.as_str(), ann.disabled), ("1", "Ann", false));
+    for nobody in ["01", "+1", " 1", "x", "99999999999999999999"] {
+        assert_eq!(store.find(&UserId::new(nobody)).await.unwrap(), None, "{nobody}");
+    }
+    let renamed = store.change(&ann.id, &Change::Name(None)).await.unwrap();
+    assert_eq!(renamed, UserChanged::Done, "a column that must not be null takes an empty name");
+    users_without(store, &[EPOCHS, OWN_IDS, ROLE_LISTS]).await;
+    let kept =
+        postgres.client.query_one("select kept::text from app.\"Users\" where id = 1", &[]).await.unwrap();
+    assert_eq!(kept.get::<_, &str>(0), "1.500");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgresql_with_uuids_and_roles_in_json() {
+    let Some(postgres) = Postgres::start().await else { return };
+    let map = UserMap {
+        table: "accounts".to_owned(),
+        roles: Some(Roles::List("roles".to_owned())),
+        session_epoch: some("epoch"),
+        ..UserMap::default()
+    };
+    let store = postgres.users(PG_UUID, map).await;
+    let UserCreated::Done(id) = store.create(&User::new(typed("ann@example.com"), NOW)).await.unwrap() else {
+        panic!("refused")
+    };
+    let ann = store.find(&id).await.unwrap().unwrap();
+    assert_eq!(ann.roles, ["user"], "who is given no role has the table's default");
+    assert_eq!(store.find(&UserId::new(&id.as_str().to_uppercase())).await.unwrap(), None);
+    postgres
+        .client
+        .batch_execute("alter table accounts alter roles drop default, alter roles set default '[]'")
+        .await
+        .unwrap();
+    users_without(store, &[CREATED, DISABLING, OWN_IDS]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgresql_refuses_what_cannot_be_with_the_reason() {
+    let Some(postgres) = Postgres::start().await else { return };
+    postgres.client.batch_execute("create table users (id int primary key, email text, password varchar(40), name text, born date not null)").await.unwrap();
+    let refused = async |map: UserMap| postgres.try_connect(&map).await.err().unwrap();
+    let map = UserMap::default();
+    assert!(refused(map.clone()).await.contains("hashes need 60 characters"));
+    postgres.client.batch_execute("alter table users alter password type text").await.unwrap();
+    assert!(
+        refused(UserMap { table: "people".to_owned(), ..map.clone() }).await.contains("there is no table")
+    );
+    assert!(
+        refused(UserMap { login: "mail".to_owned(), ..map.clone() })
+            .await
+            .contains("no column \"mail\" for the login")
+    );
+    assert!(
+        refused(UserMap { flag: Some(Flag::Disabled("born".to_owned())), ..map.clone() })
+            .await
+            .contains("cannot be the flag")
+    );
+    let steps = [
+        ("select 1", "nothing gives the numbers"),
+        ("alter table users alter id add generated by default as identity", "what to put into born"),
+        (
+            "alter table users alter born set default '2000-01-01'",
+            "create unique index concurrently on \"users\" (\"email\")",
+        ),
+        ("create unique index on users (email) where born is not null", "keeps email unique"),
+    ];
+    for (step, reason) in steps {
+        postgres.client.batch_execute(step).await.unwrap();
+        let store = postgres.try_connect(&map).await.unwrap();
+        let said = closed(&store).await;
+        assert!(said.contains(reason), "{step}: {said}");
+    }
+    let store = postgres.try_connect(&map).await.unwrap();
+    postgres.client.batch_execute("create unique index on users (email)").await.unwrap();
+    assert!(matches!(store.create(&User::new(typed("a@b.c"), NOW)).await.unwrap(), UserCreated::Done(_)));
+}

@@ -1,0 +1,89 @@
+//! In SQLite.
+
+use std::{path::PathBuf, sync::Arc};
+
+use hallpass_auth::{
+    Case, LoginKind, User, UserCreated, UserId, UserStore,
+    conformance::{EPOCHS, OWN_IDS, ROLE_LISTS, users, users_without},
+};
+use hallpass_stores::{Flag, Roles, SqliteOptions, SqliteUsers, UserMap};
+use tempfile::TempDir;
+
+use super::{NOW, closed, login, some, typed, whole};
+
+fn sqlite(tables: &str) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.db");
+    rusqlite::Connection::open(&path).unwrap().execute_batch(tables).unwrap();
+    (folder, path)
+}
+
+fn open(path: &PathBuf, map: &UserMap) -> Arc<SqliteUsers> {
+    Arc::new(SqliteUsers::open(path, map, &SqliteOptions::default()).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlite_with_a_place_for_everything() {
+    let (_folder, path) = sqlite(
+        "create table users (id text primary key, email text not null unique, password text, name text,
+            roles text not null, disabled boolean not null, created integer not null, updated text not null, epoch integer)",
+    );
+    users(open(&path, &whole())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlite_with_numbers_for_ids_and_dates_as_text() {
+    let (_folder, path) = sqlite(
+        "create table \"Users\" (\"Id\" integer primary key autoincrement, username varchar(80) unique collate nocase, hash text,
+            role text, active integer default 1, createdAt datetime, kept blob default x'00ff')",
+    );
+    let map = UserMap {
+        table: "Users".to_owned(),
+        id: "Id".to_owned(),
+        login: "username".to_owned(),
+        password: "hash".to_owned(),
+        name: None,
+        logins: login(LoginKind::UserName, Case::Insensitive),
+        roles: Some(Roles::One("role".to_owned())),
+        flag: Some(Flag::Enabled("active".to_owned())),
+        created: some("createdAt"),
+        ..UserMap::default()
+    };
+    let store = open(&path, &map);
+    let other = rusqlite::Connection::open(&path).unwrap();
+    let sequelize = "insert into Users (username, hash, createdAt) values ('Ann', '$2b$x', '2026-11-23 10:00:00.123 +00:00')";
+    other.execute_batch(sequelize).unwrap();
+    let ann = store.find_by_email(&typed("aNN")).await.unwrap().unwrap();
+    assert_eq!((ann.id.as_str(), ann.roles, ann.disabled), ("1", vec![], false));
+    assert_eq!(ann.created.to_string(), "2026-11-23T10:00:00.123Z");
+    assert_eq!(store.find(&UserId::new("01")).await.unwrap(), None, "one account has one id");
+    other.execute_batch("update Users set role = 'x'").unwrap();
+    let journal: String = other.query_row("pragma journal_mode", [], |row| row.get(0)).unwrap();
+    assert_eq!(journal, "delete", "the application's file stays as it is");
+    other.execute_batch("delete from Users").unwrap();
+    drop(other);
+    users_without(store, &[EPOCHS, OWN_IDS, ROLE_LISTS]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlite_refuses_what_cannot_be_with_the_reason() {
+    let (_folder, path) = sqlite(
+        "create table users (id integer primary key, email text, password text, name text, born text not null)",
+    );
+    let refused =
+        |map: &UserMap| SqliteUsers::open(&path, map, &SqliteOptions::default()).err().unwrap().to_string();
+    let map = UserMap::default();
+    assert!(refused(&UserMap { table: "people".to_owned(), ..map.clone() }).contains("no such table"));
+    assert!(refused(&UserMap { login: "mail".to_owned(), ..map.clone() }).contains("no column \"mail\""));
+    let missing = SqliteUsers::open("nowhere.db", &map, &SqliteOptions::default()).err().unwrap().to_string();
+    assert!(missing.contains("there is no database"), "{missing}");
+    assert!(closed(&*open(&path, &map)).await.contains("what to put into born"));
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.execute_batch("alter table users drop column born").unwrap();
+    let store = open(&path, &map);
+    let reason = closed(&*store).await;
+    let cure = reason.split("run ").nth(1).unwrap().to_owned();
+    assert_eq!(cure, "create unique index \"users_email\" on \"users\" (\"email\")");
+    other.execute_batch(&cure).unwrap();
+    assert!(matches!(store.create(&User::new(typed("a@b.c"), NOW)).await.unwrap(), UserCreated::Done(_)));
+}
