@@ -65,7 +65,7 @@ impl Site {
         browser
     }
 
-    /// Changes one line of nginx, and waits until the route is served by the other app.
+    /// Changes one line of nginx, and waits until only the other app serves the route.
     fn move_route(&self, path: &str, to: &str) {
         let file = self.folder.join("routes.conf");
         let lines = fs::read_to_string(&file).unwrap();
@@ -78,13 +78,23 @@ impl Site {
         let lines: Vec<String> = lines.lines().map(moved).collect();
         fs::write(&file, lines.join("\n")).unwrap();
         let nginx = fs::read_to_string(self.folder.join("nginx.pid")).unwrap();
-        assert!(Command::new("kill").args(["-HUP", nginx.trim()]).status().unwrap().success());
-        let end = Instant::now() + Duration::from_secs(20);
-        while self.browser().get(path).served_by != to {
-            assert!(Instant::now() < end, "{path} is still where it was");
+        let nginx = nginx.trim();
+        let before = workers(nginx);
+        assert!(Command::new("kill").args(["-HUP", nginx]).status().unwrap().success());
+        // Old workers finish what they have begun, and accept a little longer.
+        let end = Instant::now() + Duration::from_secs(60);
+        while workers(nginx).is_empty() || workers(nginx).iter().any(|worker| before.contains(worker)) {
+            assert!(Instant::now() < end, "nginx does not reload");
             thread::sleep(Duration::from_millis(20));
         }
+        assert_eq!(self.browser().get(path).served_by, to);
     }
+}
+
+/// The processes that serve.
+fn workers(nginx: &str) -> Vec<String> {
+    let children = fs::read_to_string(format!("/proc/{nginx}/task/{nginx}/children")).unwrap();
+    children.split_whitespace().map(str::to_owned).collect()
 }
 
 impl Drop for Site {
