@@ -46,14 +46,38 @@ impl LoginKey {
 
     /// Writes who is signed in, beside [`Session::establish`].
     pub(crate) fn set(&self, session: &Session, user: &UserId, numeric: bool) -> Result<(), ValueError> {
-        // JavaScript knows integers up to 2^53 - 1; drivers give larger ones as texts, and so do we.
-        let number = user.as_str().parse::<i64>().ok().filter(|id| id.unsigned_abs() < 1 << 53);
-        let id = number.filter(|_| numeric).map_or_else(|| Value::from(user.as_str()), Value::from);
+        let id = value_of(user, numeric);
         if !self.nested {
             return session.insert(&self.key, &id);
         }
         let mut members = session.get::<Map<String, Value>>(&self.key).ok().flatten().unwrap_or_default();
         members.insert("user".to_owned(), id);
         session.insert(&self.key, &members)
+    }
+}
+
+/// An id as it stands in the data. JavaScript knows integers up to 2^53 - 1; drivers give larger ones as texts, and so do we.
+fn value_of(user: &UserId, numeric: bool) -> Value {
+    let number = user.as_str().parse::<i64>().ok().filter(|id| id.unsigned_abs() < 1 << 53);
+    number.filter(|_| numeric).map_or_else(|| user.as_str().into(), Value::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn ids_are_numbers_where_an_application_has_numbers_and_javascript_can_hold_them() {
+        for (id, numeric, expected) in [
+            ("5", true, json!(5)),
+            ("5", false, json!("5")),
+            ("9007199254740991", true, json!(9_007_199_254_740_991_u64)),
+            ("9007199254740992", true, json!("9007199254740992")),
+            ("507f1f77bcf86cd799439011", true, json!("507f1f77bcf86cd799439011")),
+        ] {
+            assert_eq!(value_of(&UserId::new(id), numeric), expected, "{id}");
+        }
     }
 }
