@@ -151,6 +151,12 @@ const SERVER: &[Setting] = &[
     setting("users.created", Text, "", "The field of the time an account was made."),
     setting("users.updated", Text, "", "The field of the time an account was changed."),
     setting(
+        "users.providers",
+        List,
+        "",
+        "Where the application keeps people's ids at providers, as passport's strategies do: `google=googleId`. Whoever signs in there with such an id has that account.",
+    ),
+    setting(
         "users.session_epoch",
         Text,
         "",

@@ -32,6 +32,9 @@ pub(super) fn check(values: &mut Values, url: Option<StoreUrl>) -> Option<Existi
     };
     one_of(values, ["users.roles", "users.role"], "a list of roles or one role");
     one_of(values, ["users.disabled", "users.enabled"], "who may not sign in or who may");
+    for odd in values.list("users.providers").to_vec().iter().filter(|pair| !pair.contains('=')) {
+        values.problem("users.providers", format!("{odd:?} names no field; write \"google=googleId\""));
+    }
     let map = map(values, named);
     if let Err(error) = map.check() {
         values.problem("users", error.to_string());
@@ -93,8 +96,17 @@ fn map(values: &Values, table: String) -> UserMap {
         flag: optional("users.disabled").map(Flag::Disabled).or(optional("users.enabled").map(Flag::Enabled)),
         created: optional("users.created"),
         updated: optional("users.updated"),
+        providers: pairs(values.list("users.providers")),
         session_epoch: optional("users.session_epoch"),
     }
+}
+
+/// `google=googleId`; what is no such pair was noted as a problem.
+fn pairs(list: &[String]) -> Vec<(String, String)> {
+    let pair = |text: &String| {
+        text.split_once('=').map(|(name, field)| (name.trim().to_owned(), field.trim().to_owned()))
+    };
+    list.iter().filter_map(pair).collect()
 }
 
 /// What goes together with the other stores, and what does not.

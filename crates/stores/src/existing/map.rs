@@ -32,6 +32,9 @@ pub struct UserMap {
     pub created: Option<String>,
     /// When it was changed, set with each change. Default: none.
     pub updated: Option<String>,
+    /// Under which field the application keeps the person's id at a provider: `("google", "googleId")`, as passport's strategies do.
+    /// The first is the provider's name as configured. Default: none.
+    pub providers: Vec<(String, String)>,
     /// A number (64 bits) for nobody but us: see [`session_epoch`](hallpass_auth::User::session_epoch). Default: none.
     pub session_epoch: Option<String>,
 }
@@ -115,6 +118,7 @@ impl Default for UserMap {
             flag: None,
             created: None,
             updated: None,
+            providers: Vec::new(),
             session_epoch: None,
         }
     }
@@ -159,7 +163,13 @@ impl UserMap {
         let required =
             [("the id", &*self.id), ("the login", &*self.login), ("the password", &*self.password)];
         let optional = optional.into_iter().filter_map(|(what, name)| Some((what, name?.as_str())));
-        required.into_iter().chain(optional).collect()
+        let providers = self.providers.iter().map(|(_, name)| ("the id at a provider", name.as_str()));
+        required.into_iter().chain(optional).chain(providers).collect()
+    }
+
+    /// Where the ids of a provider stand.
+    pub(super) fn provider(&self, name: &str) -> Option<&str> {
+        self.providers.iter().find(|(provider, _)| provider == name).map(|(_, field)| field.as_str())
     }
 
     pub(super) fn conventions(&self, numeric_ids: bool) -> Conventions {

@@ -21,7 +21,7 @@ mod uuid;
 
 use std::sync::Arc;
 
-use hallpass_auth::UserStore;
+use hallpass_auth::{User, UserStore};
 
 pub use self::map::{Flag, Ids, Roles, UserMap, UserMapError};
 #[cfg(feature = "mongodb")]
@@ -82,6 +82,19 @@ pub async fn open_users(
         #[cfg(not(feature = "sqlite"))]
         StoreUrl::Sqlite(_) => Err(StoresError::NotBuilt { kind: "SQLite", feature: "sqlite" }),
     }
+}
+
+/// Of several accounts with one id at a provider, none can be meant.
+fn only(mut users: Vec<User>, provider: &str) -> Option<User> {
+    if users.len() > 1 {
+        tracing::warn!(
+            event = "provider_ambiguous",
+            provider,
+            "several accounts have the same id at this provider"
+        );
+        return None;
+    }
+    users.pop()
 }
 
 /// What is to be done where nothing keeps logins unique.

@@ -148,6 +148,12 @@ impl UserStore for MongoUsers {
         Ok(found.into_iter().next())
     }
 
+    async fn find_by_provider(&self, provider: &str, subject: &str) -> Result<Option<User>, StoreError> {
+        let Some(field) = self.map().provider(provider) else { return Ok(None) };
+        let find = self.users.find(doc! { field: subject }).projection(self.documents.projection()).limit(2);
+        Ok(super::only(self.all("find a user", find).await?, provider))
+    }
+
     async fn create(&self, user: &User) -> Result<UserCreated, StoreError> {
         if let Some(reason) = self.map().refuses(&user.roles) {
             return Ok(UserCreated::Closed(format!("no account with these roles: {reason}")));

@@ -145,6 +145,12 @@ impl UserStore for PostgresUsers {
         .await
     }
 
+    async fn find_by_provider(&self, provider: &str, subject: &str) -> Result<Option<User>, StoreError> {
+        let Some(sql) = self.shape.sql.find_by_provider.get(provider) else { return Ok(None) };
+        let rows = self.postgres.query("find a user", sql, &[&subject]).await?;
+        Ok(super::only(rows.iter().map(user).collect::<Result<_, _>>()?, provider))
+    }
+
     async fn create(&self, user: &User) -> Result<UserCreated, StoreError> {
         if let Some(reason) = self.shape.map.refuses(&user.roles) {
             return Ok(UserCreated::Closed(format!("no account with these roles: {reason}")));

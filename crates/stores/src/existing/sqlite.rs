@@ -100,6 +100,16 @@ impl UserStore for SqliteUsers {
         self.one(|sql| &sql.find_by_login, vec![login.to_owned(), login.to_lowercase()]).await
     }
 
+    async fn find_by_provider(&self, provider: &str, subject: &str) -> Result<Option<User>, StoreError> {
+        let Some(sql) = self.shape.sql.find_by_provider.get(provider).cloned() else { return Ok(None) };
+        let subject = subject.to_owned();
+        let found = self.sqlite.read("find a user", move |connection| {
+            let mut select = connection.prepare_cached(&sql)?;
+            select.query_map([subject], user)?.collect::<rusqlite::Result<Vec<User>>>()
+        });
+        Ok(super::only(found.await?, provider))
+    }
+
     async fn create(&self, user: &User) -> Result<UserCreated, StoreError> {
         if let Some(reason) = self.shape.map.refuses(&user.roles) {
             return Ok(UserCreated::Closed(format!("no account with these roles: {reason}")));

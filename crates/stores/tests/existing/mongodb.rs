@@ -89,6 +89,26 @@ async fn mongodb_with_nested_fields_user_names_and_uuids() {
     users_without(store, &[CREATED, EPOCHS, OWN_IDS, ROLE_LISTS]).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn mongodb_finds_people_by_their_id_at_a_provider() {
+    let Some(mongo) = Mongo::start().await else { return };
+    let providers = vec![("google".to_owned(), "google.id".to_owned())];
+    let store = mongo.users("provided", UserMap { providers, ..UserMap::default() }, doc! {}).await;
+    for (email, id) in [("ann@x.org", "1"), ("bob@x.org", "2"), ("eve@x.org", "2")] {
+        mongo
+            .collection("provided")
+            .insert_one(doc! { "email": email, "google": { "id": id } })
+            .await
+            .unwrap();
+    }
+    let found = async |provider, id| {
+        store.find_by_provider(provider, id).await.unwrap().map(|user| user.email.to_string())
+    };
+    assert_eq!(found("google", "1").await, some("ann@x.org"));
+    assert_eq!(found("google", "2").await, None, "of two, none can be meant");
+    assert_eq!((found("google", "3").await, found("github", "1").await), (None, None));
+}
+
 /// A user as an application of some age has them.
 fn old_user() -> Document {
     doc! {

@@ -16,7 +16,7 @@ const PG_WHOLE: &str = "create table whole (id text primary key, email text not 
 /// As Sequelize and Prisma make them, more or less.
 const PG_SERIAL: &str = "create schema app; create type app.role as enum ('admin', 'editor', 'a');
     create table app.\"Users\" (id serial primary key, \"userName\" varchar(80) not null, \"passwordHash\" char(60), \"fullName\" varchar(200) not null,
-    role text, active smallint not null default 1, \"createdAt\" bigint, kept numeric(9,3) not null default 1.500);
+    role text, active smallint not null default 1, \"googleId\" varchar, \"createdAt\" bigint, kept numeric(9,3) not null default 1.500);
     create unique index on app.\"Users\" (lower(\"userName\"))";
 
 const PG_UUID: &str = "create table accounts (id uuid primary key default gen_random_uuid(), email varchar not null unique, password varchar,
@@ -71,6 +71,7 @@ fn serial() -> UserMap {
         roles: Some(Roles::One("role".to_owned())),
         flag: Some(Flag::Enabled("active".to_owned())),
         created: some("createdAt"),
+        providers: vec![("google".to_owned(), "googleId".to_owned())],
         ..UserMap::default()
     }
 }
@@ -80,10 +81,13 @@ async fn postgresql_with_numbers_for_ids_and_odd_names() {
     let Some(postgres) = Postgres::start().await else { return };
     let store = postgres.users(PG_SERIAL, serial()).await;
     assert!(store.conventions().numeric_ids);
-    let insert = "insert into app.\"Users\" (\"userName\", \"passwordHash\", \"fullName\") values ('Ann', '$2b$x', 'Ann Lee')";
+    let insert = "insert into app.\"Users\" (\"userName\", \"passwordHash\", \"fullName\", \"googleId\") values ('Ann', '$2b$x', 'Ann Lee', '7')";
     postgres.client.batch_execute(insert).await.unwrap();
     let ann = store.find_by_email(&typed("aNN")).await.unwrap().unwrap();
     assert_eq!((ann.id.as_str(), ann.email.as_str(), ann.disabled), ("1", "Ann", false));
+    let provided = store.find_by_provider("google", "7").await.unwrap();
+    assert_eq!(provided.as_ref(), Some(&ann));
+    assert_eq!(store.find_by_provider("google", "8").await.unwrap(), None);
     for nobody in ["01", "+1", " 1", "x", "99999999999999999999"] {
         assert_eq!(store.find(&UserId::new(nobody)).await.unwrap(), None, "{nobody}");
     }

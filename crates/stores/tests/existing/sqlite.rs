@@ -35,7 +35,7 @@ async fn sqlite_with_a_place_for_everything() {
 async fn sqlite_with_numbers_for_ids_and_dates_as_text() {
     let (_folder, path) = sqlite(
         "create table \"Users\" (\"Id\" integer primary key autoincrement, username varchar(80) unique collate nocase, hash text,
-            role text, active integer default 1, createdAt datetime, kept blob default x'00ff')",
+            role text, active integer default 1, createdAt datetime, googleId text, kept blob default x'00ff')",
     );
     let map = UserMap {
         table: "Users".to_owned(),
@@ -47,14 +47,19 @@ async fn sqlite_with_numbers_for_ids_and_dates_as_text() {
         roles: Some(Roles::One("role".to_owned())),
         flag: Some(Flag::Enabled("active".to_owned())),
         created: some("createdAt"),
+        providers: vec![("google".to_owned(), "googleId".to_owned())],
         ..UserMap::default()
     };
     let store = open(&path, &map);
     let other = rusqlite::Connection::open(&path).unwrap();
-    let sequelize = "insert into Users (username, hash, createdAt) values ('Ann', '$2b$x', '2026-11-23 10:00:00.123 +00:00')";
+    let sequelize = "insert into Users (username, hash, googleId, createdAt) values ('Ann', '$2b$x', '7', '2026-11-23 10:00:00.123 +00:00')";
     other.execute_batch(sequelize).unwrap();
     let ann = store.find_by_email(&typed("aNN")).await.unwrap().unwrap();
     assert_eq!((ann.id.as_str(), ann.roles, ann.disabled), ("1", vec![], false));
+    assert_eq!(
+        store.find_by_provider("google", "7").await.unwrap().map(|user| user.id),
+        Some(ann.id.clone())
+    );
     assert_eq!(ann.created.to_string(), "2026-11-23T10:00:00.123Z");
     assert_eq!(store.find(&UserId::new("01")).await.unwrap(), None, "one account has one id");
     other.execute_batch("update Users set role = 'x'").unwrap();

@@ -1,5 +1,7 @@
 //! The statements for a table, written once.
 
+use std::collections::BTreeMap;
+
 use hallpass_auth::Case;
 
 use super::table::{Table, quoted};
@@ -8,6 +10,8 @@ use crate::existing::{Flag, Roles, UserMap};
 pub(super) struct Statements {
     pub(super) find: String,
     pub(super) find_by_login: String,
+    /// By the provider's name.
+    pub(super) find_by_provider: BTreeMap<String, String>,
     pub(super) list: String,
     pub(super) create: String,
     pub(super) create_with_roles: String,
@@ -39,6 +43,7 @@ impl Statements {
             find_by_login: format!(
                 "{select} where {wanted} order by {login}::text = $1::text desc, 1 limit 1"
             ),
+            find_by_provider: by_provider(map, table, &select),
             list: format!(
                 "{select} where {login}::text collate \"C\" > $1::text order by {login}::text collate \"C\" limit $2"
             ),
@@ -71,6 +76,14 @@ fn wanted(map: &UserMap, table: &Table) -> String {
         }
         Case::Exact | Case::Insensitive => format!("{login} in ({}, {})", typed("$1"), typed("$2")),
     }
+}
+
+fn by_provider(map: &UserMap, table: &Table, select: &str) -> BTreeMap<String, String> {
+    let of = |(provider, column): &(String, String)| {
+        let sql = format!("{select} where {} = {} limit 2", quoted(column), cast(table, column, "$1"));
+        (provider.clone(), sql)
+    };
+    map.providers.iter().map(of).collect()
 }
 
 /// A text as the column takes it.

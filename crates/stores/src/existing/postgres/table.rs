@@ -80,7 +80,7 @@ impl Table {
             };
             let fits = match what {
                 "the id" => column.is_whole() || column.is_text() || column.kind == "uuid",
-                "the password" | "the name" | "the login" => column.is_text(),
+                "the password" | "the name" | "the login" | "the id at a provider" => column.is_text(),
                 "the roles" => column.can_be(map.roles.as_ref()),
                 "the flag" => column.kind == "boolean" || column.is_whole(),
                 "the session epoch" => column.kind == "bigint",

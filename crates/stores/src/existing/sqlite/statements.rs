@@ -1,5 +1,7 @@
 //! The statements for a table, written once.
 
+use std::collections::BTreeMap;
+
 use hallpass_auth::Case;
 use serde_json::Value;
 
@@ -9,6 +11,8 @@ use crate::existing::{Flag, Roles, UserMap};
 pub(super) struct Statements {
     pub(super) find: String,
     pub(super) find_by_login: String,
+    /// By the provider's name.
+    pub(super) find_by_provider: BTreeMap<String, String>,
     pub(super) list: String,
     pub(super) create: String,
     pub(super) create_with_roles: String,
@@ -43,6 +47,7 @@ impl Statements {
             find_by_login: format!(
                 "{select} where {login} = ?1{collation} or {login} = ?2{collation} order by {login} = ?1 collate binary desc limit 1"
             ),
+            find_by_provider: by_provider(map, &select),
             list: format!(
                 "{select} where {login} > ?1 collate binary order by {login} collate binary limit ?2"
             ),
@@ -68,6 +73,13 @@ impl Statements {
     pub(super) fn roles_value(&self, roles: &[String]) -> Option<String> {
         if self.role_lists { Some(Value::from(roles).to_string()) } else { roles.first().cloned() }
     }
+}
+
+fn by_provider(map: &UserMap, select: &str) -> BTreeMap<String, String> {
+    let of = |(provider, column): &(String, String)| {
+        (provider.clone(), format!("{select} where {} = ?1 limit 2", quoted(column)))
+    };
+    map.providers.iter().map(of).collect()
 }
 
 /// What is read, under our names.
