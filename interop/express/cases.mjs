@@ -99,7 +99,7 @@ function* stores() {
     yield [id("no lifetime at all"), config({ cookie: { maxAge: 0 } }), [get(["set", "a", 1]), get(["peek", "a"])]];
     yield [id("ended in the store"), config(), [stored({ a: 1 }, { ends: -5 }), known(["peek", "a"])]];
     yield [id("a text that ended, in a row that lives"), config(), [
-      { put: { sid: SID, session: { cookie: { ...cookieOf(60_000), expires: "@+-30" }, a: 1 } } }, known(["peek", "a"]), known(["set", "b", 1])]];
+      { put: { sid: SID, session: { cookie: { ...cookieOf(60_000), expires: "@-30" }, a: 1 } } }, known(["peek", "a"]), known(["set", "b", 1])]];
     yield [id("shortened"), config(), [get(["set", "a", 1]), get(["cookie", { maxAge: 20_000 }], ["set", "b", 1]), get()]];
     yield [id("lengthened"), config(), [get(["set", "a", 1]), get(["cookie", { maxAge: 7 * HOUR }], ["set", "b", 1]), get()]];
     yield [id("touched to an end that has passed"), config(), [get(["set", "a", 1]), get(["cookie", { maxAge: -1000 }]), get(["peek", "a"])]];
@@ -179,6 +179,7 @@ function* attributes() {
     "expires in the past": { expiresInMs: -60_000 },
     "max age null": { maxAge: null },
     "max age with a fraction": { maxAge: 60_000.7 },
+    "for ever": { maxAge: 1e15 },
     unknown: { colour: "blue", maxAge: HOUR },
   };
   for (const sameSite of [true, false, "lax", "Strict", "NONE", "auto", "bogus", ""]) options[`same site ${sameSite}`] = { sameSite };
@@ -236,6 +237,8 @@ function* documents() {
     "a browser session": { cookie: cookieOf(null), a: 1 },
     "an end that is no date": { cookie: { ...cookie, expires: "garbage" }, a: 1 },
     "false for an end": { cookie: { originalMaxAge: false, expires: false, path: "/" }, a: 1 },
+    "an end long ago": { cookie: { ...cookie, expires: "1960-02-29T01:02:03.004Z" }, a: 1 },
+    "no end that matters": { cookie: { ...cookie, originalMaxAge: 1e15 }, a: 1 },
     "a secure one": { cookie: { ...cookie, secure: true }, a: 1 },
     "an attribute that cannot be": { cookie: { ...cookie, sameSite: "bogus" }, a: 1 },
     "of a domain": { cookie: { ...cookie, domain: "e.com", path: "/x", partitioned: true, priority: "low" }, a: 1 },
@@ -314,10 +317,15 @@ function* deviations() {
   yield ["deviation/a session that was let go of cannot be ended", session({ unset: "destroy" }), [begin, ...failing("destroy"), get(["unset", "null"])], saved];
   const kept = { why: "unreadable", ours: { 1: (real, before) => ({ ...real, asked: ["get"], stored: before.stored }) } };
   yield ["deviation/a session cannot be read, unset destroy", session({ unset: "destroy" }), [begin, ...failing("get"), get()], kept];
+  yield ["deviation/a stored session makes none, unset destroy", session({ unset: "destroy" }), [
+    { put: { sid: SID, session: { a: 1 } } }, { ...get(), cookies: "none" }, known()], kept];
   const answers = { why: "hangs", ours: { 0: (_, __, mine) => ({ ...unsaved(mine), asked: mine.asked, stored: mine.stored }) } };
   yield ["deviation/a lifetime that is a text", session(), [
-    { put: { sid: SID, session: { cookie: { originalMaxAge: "60000", expires: "@+60", path: "/" }, a: 1 } } }, known()], answers];
-  yield ["deviation/a cookie assigned a lifetime that is a text", session(), [get(["set", "a", 1], ["cookie", { originalMaxAge: "1000" }])], answers];
+    { put: { sid: SID, session: { cookie: { originalMaxAge: "60000", expires: "@+60", path: "/" }, a: 1 } } }, { ...known(), patience: 3000 }], answers];
+  yield ["deviation/a cookie assigned a lifetime that is a text", session(), [{ ...get(["set", "a", 1], ["cookie", { originalMaxAge: "1000" }]), patience: 3000 }], answers];
+
+  const lives = (real) => ({ ...real, stored: real.stored.map((row) => ({ ...row, ends: { date: "<in 1209600.0>" } })) });
+  yield ["deviation/a lifetime longer than dates reach", session({ cookie: { maxAge: 9e15 } }), [begin], { why: "no date", ours: { 0: lives } }];
 
   const slow = { do: "GET /x", script: [["sleep", 250], ["set", "slow", 1]] };
   const settled = { ...session(), hallpass: { races: "settled" } };
@@ -335,6 +343,7 @@ export const REASONS = {
   unsaved: "nobody is told of what did not happen: a session that cannot be saved or ended is a 503 without a cookie, not a success",
   unreadable: "a store that cannot be read ends no session; express-session destroys it with unset: 'destroy'",
   hangs: "express-session never answers, because its own end() throws; ours is a 503",
+  "no date": "a lifetime that no date can hold ends after the store's ttl; connect-mongo stores 1970 as its end, connect-redis nothing at all",
   races: "requests that cross lose nothing, and none brings back a session that has ended",
 };
 

@@ -91,7 +91,9 @@ export class RedisEye {
   async rows() {
     const keys = (await this.client.keys("*")).sort();
     const rows = keys.map(async (id) => {
-      const [session, left] = await Promise.all([this.client.get(id), this.client.pTTL(id)]);
+      const [kind, left] = await Promise.all([this.client.type(id), this.client.pTTL(id)]);
+      // A hash is a note of ours beside a session.
+      const session = kind === "string" ? await this.client.get(id) : null;
       return { id, session, ends: left < 0 ? null : new Date(Date.now() + left) };
     });
     return Promise.all(rows);

@@ -25,7 +25,7 @@ class Names {
 
   text(text, at) {
     return text
-      .replace(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z/g, (time) => moment(new Date(time), at) ?? time)
+      .replace(/(?:[+-]\d\d)?\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z/g, (time) => moment(new Date(time), at) ?? time)
       .replace(/"originalMaxAge":(-?\d+)(?:\.\d+)?/g, (_, ms) => `"originalMaxAge":${around("ms", ms / 1000)}`)
       .replace(/(?<![\w-])[\w-]{32}(?![\w-])/g, (sid) => this.label(sid));
   }
@@ -46,10 +46,10 @@ class Names {
 
 const around = (unit, seconds) => `<${unit} ${Number(seconds).toFixed(1)}>`;
 
-/** Seconds from the answer; `undefined` for times that are no lifetime. */
+/** Seconds from the answer; `undefined` for times long past, and for those that are none. */
 function moment(date, at, unit = "in") {
   const seconds = (date - at) / 1000;
-  return Math.abs(seconds) < YEAR ? around(unit, seconds) : undefined;
+  return seconds > -YEAR ? around(unit, seconds) : undefined;
 }
 
 function setCookie(line, names, at, { name = "connect.sid", secret = [] }) {
@@ -93,17 +93,18 @@ class Player {
     });
   }
 
-  request({ do: line = "GET /", script, headers = {}, cookies = "jar", body }) {
+  request({ do: line = "GET /", script, headers = {}, cookies = "jar", body, patience = this.side.patience }) {
     const [method, url] = line.split(" ");
     const all = { ...headers };
     const sent = [...this.jar].map(([name, value]) => `${name}=${value}`).join("; ");
-    const cookie = cookies === "jar" ? sent : cookies && this.fill(cookies);
+    const cookie = cookies === "jar" ? sent : cookies !== "none" && this.fill(cookies);
     if (cookie) all.cookie = cookie;
     if (script) {
       all["x-script"] = JSON.stringify(script).replace(/[\u007f-\uffff]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
     }
     if (body !== undefined) all["content-type"] = "application/json";
-    return send(this.side.base, { method, url, headers: all, body: body === undefined ? undefined : JSON.stringify(body) });
+    // Some requests express-session never answers; for those one waits only where a case says so.
+    return send(this.side.base, { method, url, headers: all, body: body === undefined ? undefined : JSON.stringify(body) }, patience);
   }
 
   /** As a browser that goes by names alone. */

@@ -27,6 +27,7 @@
 //! * [`TrustProxyLayer`] says who is really calling.
 
 mod cache;
+mod calendar;
 mod commit;
 #[cfg(feature = "conformance")]
 pub mod conformance;

@@ -10,6 +10,8 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use crate::calendar;
+
 /// Milliseconds since the Unix epoch, as stores keep them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
@@ -25,10 +27,9 @@ impl Timestamp {
         self.0
     }
 
-    /// Reads RFC 3339 in UTC, as [`Display`](fmt::Display) writes it; `None` for anything else and for times before 1970.
+    /// Reads RFC 3339 in UTC, as [`Display`](fmt::Display) writes it; `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
-        let since = humantime::parse_rfc3339(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
-        Some(Self(0) + since)
+        calendar::parse_iso(text).map(Self)
     }
 
     /// The time from `earlier` to `self`; zero when `earlier` is later (a clock that stepped back).
@@ -50,10 +51,11 @@ impl Add<Duration> for Timestamp {
     }
 }
 
-/// RFC 3339 in UTC with milliseconds, `2026-11-23T09:01:13.327Z`: what logs and listings print.
+/// RFC 3339 in UTC with milliseconds, `2026-11-23T09:01:13.327Z`: what logs and listings print. Years behind 9999, which RFC 3339
+/// does not have, are written as JavaScript writes them.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        humantime::format_rfc3339_millis(self.to_system_time()).fmt(f)
+        calendar::iso(self.0, f)
     }
 }
 

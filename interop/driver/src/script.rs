@@ -172,14 +172,22 @@ fn outcome(done: Result<(), String>) -> Value {
 fn peek(current: &Current, session: &ExpressSession, key: &str, now: Timestamp) -> Box<RawValue> {
     let json = match key {
         "cookie.maxAge" => {
-            let left = session.cookie().and_then(|cookie| cookie.max_age(now));
-            json!({ "ms": left }).to_string()
+            let cookie = session.cookie();
+            let left = cookie.as_ref().and_then(|cookie| cookie.max_age(now)).map(Value::from);
+            // Without a date JavaScript gives what is there in its place.
+            let instead = || cookie.and_then(|cookie| expires(&cookie.to_json()));
+            left.or_else(instead).map_or_else(|| json!({}), |left| json!({ "ms": left })).to_string()
         }
         "id" => current.id().to_string(),
         "cookie" => session.cookie().map_or_else(|| "null".to_owned(), |cookie| cookie.to_json()),
         key => session.session().get_raw(key).map_or_else(|| "null".to_owned(), |raw| raw.get().to_owned()),
     };
     RawValue::from_string(json).unwrap_or_default()
+}
+
+/// What stands in a cookie's JSON for its end, if anything.
+fn expires(cookie: &str) -> Option<Value> {
+    serde_json::from_str::<Value>(cookie).ok()?.get("expires").cloned()
 }
 
 /// Assigns properties of the cookie.

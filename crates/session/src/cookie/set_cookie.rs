@@ -5,7 +5,7 @@ use std::{fmt::Write, time::Duration};
 use http::HeaderValue;
 
 use super::options::{CookieOptions, Priority, SameSite};
-use crate::Timestamp;
+use crate::{Timestamp, calendar};
 
 /// Sets the cookie to `value`; `max_age: None` keeps it until the browser is closed.
 ///
@@ -51,7 +51,7 @@ fn write_cookie(
     }
     write!(out, "; Path={}", options.path)?;
     if let Some((seconds, end)) = lifetime {
-        write!(out, "; Max-Age={seconds}; Expires={}", httpdate::HttpDate::from(end.to_system_time()))?;
+        write!(out, "; Max-Age={seconds}; Expires={}", calendar::http(end.as_millis()))?;
     }
     let priority = options.priority.map(|priority| match priority {
         Priority::Low => "; Priority=Low",

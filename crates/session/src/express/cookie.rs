@@ -3,12 +3,12 @@
 //! It says how long the session lives and what its `Set-Cookie` looks like; the configuration only makes the first one. Values are kept
 //! as JavaScript has them, odd ones too, because Express would keep them.
 
-use std::fmt::Write;
+use std::{fmt::Write, time::UNIX_EPOCH};
 
 use serde_json::{Map, Value};
 
 use super::js;
-use crate::Timestamp;
+use crate::{Timestamp, calendar};
 
 /// The last time a JavaScript `Date` can hold, in milliseconds.
 const LAST_TIME: f64 = 8.64e15;
@@ -212,7 +212,7 @@ impl ExpressCookie {
         }
         match &self.expires {
             Expires::Date(at) => {
-                let _ = write!(out, "; Expires={}", httpdate::HttpDate::from(at.to_system_time()));
+                let _ = write!(out, "; Expires={}", calendar::http(at.as_millis()));
             }
             Expires::InvalidDate => return Err(ExpressCookieError("option expires is invalid")),
             Expires::Value(value) if truthy(Some(value)) => {
@@ -327,8 +327,8 @@ fn write(value: &Value) -> String {
 
 /// `new Date(text)`, for the forms that are written by programs.
 fn date(text: &str) -> Expires {
-    let http = || Some(humantime::format_rfc3339_millis(httpdate::parse_http_date(text).ok()?).to_string());
-    let at = Timestamp::parse(text).or_else(|| Timestamp::parse(&http()?));
+    let http = || httpdate::parse_http_date(text).ok()?.duration_since(UNIX_EPOCH).ok();
+    let at = Timestamp::parse(text).or_else(|| Some(Timestamp::from_millis(0) + http()?));
     at.map_or(Expires::InvalidDate, Expires::Date)
 }
 

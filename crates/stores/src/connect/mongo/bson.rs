@@ -72,8 +72,22 @@ pub(super) fn without_halves(text: &str) -> Cow<'_, str> {
     out.into()
 }
 
+/// A session as connect-mongo stores it: its cookie first.
+pub(super) fn session(session: &Document) -> Document {
+    let mut stored = Document::new();
+    if let Ok(cookie) = session.get_document("cookie") {
+        stored.insert("cookie", self::cookie(cookie));
+    }
+    for (key, value) in session {
+        if !stored.contains_key(key) {
+            stored.insert(key, value.clone());
+        }
+    }
+    stored
+}
+
 /// A session's cookie as Express's driver stores it: `expires` as a date, and what is not set as `null`.
-pub(super) fn cookie(cookie: &Document) -> Document {
+fn cookie(cookie: &Document) -> Document {
     const KEYS: [&str; 9] = [
         "originalMaxAge",
         "partitioned",

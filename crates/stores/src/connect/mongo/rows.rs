@@ -157,13 +157,9 @@ impl Rows for Collection {
         }
         let new: Value = serde_json::from_str(&bson::without_halves(&text))
             .map_err(|_| Unreadable("the session is nested too deeply to be stored as an object"))?;
-        let mut object = bson::merged(old.map(value).as_ref(), &new);
-        if let Some(cookie) =
-            object.as_document_mut().and_then(|session| session.get_document_mut("cookie").ok())
-        {
-            *cookie = bson::cookie(cookie);
-        }
-        bytes(&object).ok_or(Unreadable("a session must be an object"))
+        let object = bson::merged(old.map(value).as_ref(), &new);
+        let session = object.as_document().ok_or(Unreadable("a session must be an object"))?;
+        bytes(&bson::session(session).into()).ok_or(Unreadable("the session cannot be stored as an object"))
     }
 
     async fn decode(&self, bytes: &[u8]) -> Result<String, Unreadable> {
