@@ -1,7 +1,7 @@
 // The real stack: express, express-session with connect-mongo, connect-redis or connect-pg-simple, passport, cors.
 //
 // Requests carry a script in X-Script, a JSON array of [op, ...arguments] that one handler runs behind the middleware; /__ctl/* configures
-// it. interop/driver does the same with Hallpass. README.md describes both.
+// it. interop/driver does the same with Hallpass; docs/express.md says what is compared.
 //
 // Run with: node server.mjs --mongo URL --db NAME --redis URL --postgres URL
 
