@@ -1,5 +1,6 @@
 // Takes the pictures of docs/images: cargo build --workspace --bins && node interop/browser/screenshots.mjs
 
+import { writeFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { browser as launch, scratch, start } from "./support.mjs";
@@ -31,6 +32,15 @@ await submit(phone, "/login", "Sign in", person);
 const dark = await window({ colorScheme: "dark" });
 await submit(dark, "/login", "Sign in", person);
 await dark.screenshot({ path: path.join(images, "account.png"), fullPage: true });
+// The buttons need nobody at the other end.
+const config = path.join(data.folder, "providers.toml");
+const section = (name) => `[providers.${name}]\nclient_id = "id"\nclient_secret = "secret"\n`;
+writeFileSync(config, ["google", "github", "microsoft"].map(section).join(""));
+const more = await start("hallpass", ["serve", "--json", "--listen", "127.0.0.1:0", "--config", config], { ready: /"ready":"(http:[^"]+)"/, cwd: data.folder });
+const providers = await window({ colorScheme: "light", viewport: { width: 900, height: 820 } });
+await providers.goto(`${more.address}/login`);
+await providers.screenshot({ path: path.join(images, "providers.png") });
+await more.stop();
 await browser.close();
 await server.stop();
 data.dispose();
