@@ -11,7 +11,7 @@ use super::{
 use crate::{
     config::{
         Config, Values,
-        schema::{Kind, SETTINGS, Setting},
+        schema::{Kind, Setting, settings},
     },
     pages::Pages,
 };
@@ -43,8 +43,7 @@ pub(super) fn run(output: &Output, global: &Global, check: CheckConfig) -> Resul
         };
         vec![json!(path), json!(value), json!(values.origin(&path).to_string())]
     };
-    let rows: Vec<Vec<Value>> =
-        SETTINGS.iter().flat_map(|setting| places(setting, &values)).map(row).collect();
+    let rows: Vec<Vec<Value>> = settings().flat_map(|setting| places(setting, &values)).map(row).collect();
     output.list(&["setting", "value", "from"], &rows);
     Ok(())
 }
@@ -72,7 +71,7 @@ fn reference() -> String {
             setting.doc.replace('|', "\\|")
         )
     };
-    let rows: String = SETTINGS.iter().map(row).collect();
+    let rows: String = settings().map(row).collect();
     format!("| setting | holds | default | meaning |\n|---|---|---|---|\n{rows}")
 }
 

@@ -41,12 +41,12 @@ pub(super) enum Command {
         /// The e-mail address
         email: String,
     },
-    /// Note that an account's address is its owner's, so that a provider that vouches for it opens the account
+    /// Note that an account's address is its owner's
     Verify {
         /// The e-mail address
         email: String,
     },
-    /// Print an access token for a provider's API, of somebody who signed in there; see `keep_tokens`
+    /// Print an access token for a provider's API; see `keep_tokens`
     Token {
         /// The e-mail address
         email: String,

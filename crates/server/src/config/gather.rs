@@ -50,7 +50,7 @@ impl Values {
     /// The table's defaults.
     pub(crate) fn defaults() -> Self {
         let mut values = Self::default();
-        for setting in SETTINGS.iter().filter(|setting| !setting.is_of_each()) {
+        for setting in SETTINGS {
             values.parse(setting.path, setting, setting.default, Origin::Default);
         }
         values
@@ -163,7 +163,7 @@ impl Values {
                 .max(strsim::jaro_winkler(last(path), last(setting.path)) - 0.02);
             (score * 1000.0).round()
         };
-        let best = SETTINGS.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+        let best = schema::settings().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
         let name = |setting: &Setting| match origin {
             Origin::Environment(_) => Setting::env(setting.path),
             _ => setting.path.to_owned(),
@@ -264,9 +264,8 @@ fn is_section(path: &str) -> bool {
                 .and_then(|rest| rest.strip_prefix('.'))
                 .is_some_and(|name| !name.contains('.'))
     };
-    SETTINGS.iter().any(of_each)
-        || SETTINGS
-            .iter()
+    schema::settings().any(of_each)
+        || schema::settings()
             .any(|setting| setting.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
 }
 

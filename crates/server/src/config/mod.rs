@@ -3,6 +3,7 @@
 mod check;
 mod connect;
 mod gather;
+mod provider_settings;
 mod providers;
 pub(crate) mod schema;
 mod stores;

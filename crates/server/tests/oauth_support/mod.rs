@@ -128,6 +128,12 @@ pub fn section(name: &str, issuer: &str, more: &str) -> String {
     )
 }
 
+/// The value of a parameter in an address.
+pub fn parameter(address: &str, name: &str) -> String {
+    let url = Url::parse(address).unwrap();
+    url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned()).unwrap_or_default()
+}
+
 pub fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

@@ -59,6 +59,16 @@ impl UserStore for MovingUsers {
         self.new.find_by_email(email).await
     }
 
+    async fn find_by_provider(&self, provider: &str, subject: &str) -> Result<Option<User>, StoreError> {
+        if let Some(found) = self.new.find_by_provider(provider, subject).await? {
+            return Ok(Some(found));
+        }
+        match self.old.find_by_provider(provider, subject).await? {
+            Some(old) => self.find(&old.id).await,
+            None => Ok(None),
+        }
+    }
+
     async fn create(&self, user: &User) -> Result<UserCreated, StoreError> {
         if self.find_by_email(&user.email).await?.is_some() || self.find(&user.id).await?.is_some() {
             return Ok(UserCreated::Taken);
