@@ -22,6 +22,7 @@
 mod account;
 mod admin;
 mod auth;
+mod cached_users;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod conventions;
@@ -47,6 +48,7 @@ mod web;
 
 pub use account::{OwnSession, PasswordChanged, PasswordSet};
 pub use auth::{Auth, AuthOptions};
+pub use cached_users::CachedUsers;
 pub use conventions::{Case, Conventions, LoginKind, Logins};
 pub use csrf::{CSRF_FIELD, CSRF_HEADER, csrf_token, verify_csrf};
 pub use email::{Email, InvalidEmail};

@@ -32,6 +32,10 @@ impl MemoryUsers {
 
 #[async_trait]
 impl UserStore for MemoryUsers {
+    fn cached(&self, id: &UserId) -> Option<User> {
+        self.users().get(id).cloned()
+    }
+
     async fn find(&self, id: &UserId) -> Result<Option<User>, StoreError> {
         Ok(self.users().get(id).cloned())
     }

@@ -4,7 +4,7 @@
 //! writes a whole user back, so concurrent changes of different things both last and fields that are not ours stay.
 
 use async_trait::async_trait;
-use hallpass_session::StoreError;
+use hallpass_session::{ChangeFeed, StoreError};
 
 use crate::{Conventions, Email, PasswordHash, User, UserId};
 
@@ -100,5 +100,17 @@ pub trait UserStore: Send + Sync + 'static {
     fn epoch_after(&self, user: &User, to: Option<&PasswordHash>) -> u64 {
         let _ = to;
         user.session_epoch + 1
+    }
+
+    /// Tells what happens to the users here, whoever does it, so that a [cache](crate::CachedUsers) can keep copies. `None`: the store cannot
+    /// tell, or copies would be no faster than it is.
+    fn changes(&self) -> Option<ChangeFeed<UserId>> {
+        None
+    }
+
+    /// The user of this id, if that can be told without waiting; `None` says nothing about whether there is one.
+    fn cached(&self, id: &UserId) -> Option<User> {
+        let _ = id;
+        None
     }
 }

@@ -59,13 +59,20 @@ impl Auth {
     /// The user of a session, if the account still counts.
     pub async fn current_user(&self, session: &Session) -> Result<Option<User>, Error> {
         let Some(id) = self.options().login_key.user(session)? else { return Ok(None) };
-        let user = self.inner().users.find(&id).await?;
-        let current = match STAMP.get(session)? {
-            Some(stamp) => user.as_ref().is_some_and(|user| user.session_epoch == stamp.epoch),
-            // A session that Express opened has no stamp; one of ours without it is none.
-            None => session.authenticated().is_none(),
+        let stamp = STAMP.get(session)?;
+        let counts = |user: &User| {
+            let current = match &stamp {
+                Some(stamp) => user.session_epoch == stamp.epoch,
+                // A session that Express opened has no stamp; one of ours without it is none.
+                None => session.authenticated().is_none(),
+            };
+            current && !user.disabled
         };
-        Ok(user.filter(|user| !user.disabled && current))
+        // A copy may be a moment too old for a session from after a change of password: only the store says no.
+        if let Some(user) = self.inner().users.cached(&id).filter(counts) {
+            return Ok(Some(user));
+        }
+        Ok(self.inner().users.find(&id).await?.filter(counts))
     }
 
     async fn user_of(&self, parts: &mut Parts) -> Result<Option<User>, Rejection> {

@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Extension, Router};
-use hallpass_auth::records::RecordStore;
+use hallpass_auth::{CachedUsers, records::RecordStore};
 use hallpass_session::{CachedSessions, Keys, KeysError, PeerAddr, Secret, Sweeper};
 use hallpass_stores::{Stores, StoresError};
 use hyper_util::{
@@ -73,6 +73,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&str)) -> Result<(), Serve
     let mut stores = config.stores.open(true).await?;
     let sessions = Arc::new(CachedSessions::new(stores.sessions, &config.stores.cache));
     stores.sessions = sessions.clone();
+    stores.users = Arc::new(CachedUsers::new(stores.users, &config.stores.cache));
     let (keys, secrets) = keys(&config)?;
     let listener = TcpListener::bind(config.listen).await;
     let address = config.listen;

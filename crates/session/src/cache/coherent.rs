@@ -162,7 +162,8 @@ impl<K: CacheKey, V: Cached> Coherent<K, V> {
         self.load(key, load).await
     }
 
-    async fn load<E>(
+    /// What `load` brings, whatever is here.
+    pub async fn load<E>(
         &self,
         key: &K,
         load: impl AsyncFnOnce() -> Result<Option<V>, E>,

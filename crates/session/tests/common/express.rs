@@ -80,9 +80,14 @@ impl ExpressStore for Texts {
         Ok(rows.get_mut(id.expose()).map(|row| row.1 = expires).is_some())
     }
 
-    async fn destroy(&self, id: &SessionId, _: Timestamp) -> Result<bool, StoreError> {
+    async fn destroy(&self, id: &SessionId, now: Timestamp) -> Result<Option<Fetched>, StoreError> {
         self.note("destroy")?;
-        Ok(self.rows.lock().unwrap().remove(id.expose()).is_some())
+        let text = self.live(id, now);
+        self.rows.lock().unwrap().remove(id.expose());
+        Ok(text.map(|text| Fetched {
+            session: parse(&text).unwrap().unwrap(),
+            version: Version(text.into_bytes().into()),
+        }))
     }
 }
 

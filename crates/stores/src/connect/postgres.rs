@@ -80,7 +80,7 @@ impl ConnectPg {
         }
         postgres.query("look at the table of sessions", &sql.look, &[]).await.map_err(failed)?;
         let (disable_touch, prune_interval) = (options.disable_touch, options.prune_interval);
-        let told = options.triggers.then(|| told(options));
+        let told = options.triggers.then(|| options.clone());
         let rows = Table { postgres, sql, disable_touch, prune_interval, turn: Turn::default(), told };
         Ok(Self::new(rows, &options.connect))
     }
@@ -102,7 +102,8 @@ pub struct Table {
     disable_touch: bool,
     prune_interval: Option<Duration>,
     turn: Turn,
-    told: Option<Told>,
+    /// Whether and how its changes are told.
+    told: Option<ConnectPgOptions>,
 }
 
 /// The statements, with the names that are configured. No JSON operator anywhere: PostgreSQL's fail on what JavaScript writes (`\ud83d`).
@@ -132,11 +133,12 @@ fn table(options: &ConnectPgOptions) -> String {
     options.schema.as_deref().map_or_else(|| name.clone(), |schema| format!("{}.{name}", quoted(schema)))
 }
 
-fn told(options: &ConnectPgOptions) -> Told {
+fn told(options: &ConnectPgOptions) -> Told<SessionHandle> {
     let [sid, sess, expire] = [0, 1, 2].map(|at| quoted(&options.columns[at]));
     Told {
         table: table(options),
-        handle: format!("left(encode(sha256(convert_to(was.{sid}, 'UTF8')), 'hex'), 32)"),
+        named: |handle| handle.parse().ok(),
+        name: format!("left(encode(sha256(convert_to(was.{sid}, 'UTF8')), 'hex'), 32)"),
         differs: format!(
             "next.{expire} < was.{expire} or next.{sess}::text is distinct from was.{sess}::text"
         ),
@@ -352,7 +354,7 @@ impl Rows for Table {
     }
 
     fn changes(&self) -> Option<ChangeFeed<SessionHandle>> {
-        self.told.clone().map(|told| self.postgres.feed(told))
+        self.told.as_ref().map(|options| self.postgres.feed(told(options)))
     }
 
     async fn check(&self) -> Result<(), StoreError> {

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hallpass_session::{ChangeFeed, Listener, SessionHandle, hex, random};
+use hallpass_session::{CacheKey, ChangeFeed, Listener, hex, random};
 use mongodb::{
     Collection,
     bson::{Bson, Document, doc},
@@ -24,21 +24,20 @@ use crate::feed::{Ended, Pauses};
 /// Where marks are written.
 const MARKS: &str = "hallpass_feed";
 
-/// The session of a document, told by its `_id`.
-pub(crate) type HandleOf = Arc<dyn Fn(&Bson) -> Option<SessionHandle> + Send + Sync>;
+/// Whose document it is, told by its `_id`.
+pub(crate) type KeyOf<K> = Arc<dyn Fn(&Bson) -> Option<K> + Send + Sync>;
 
 /// A collection whose changes are told.
-#[derive(Clone)]
-pub(crate) struct Told {
+pub(crate) struct Told<K> {
     pub(crate) collection: String,
-    pub(crate) handle_of: HandleOf,
-    /// Whether a change of these fields alone does nothing but lengthen a session.
+    pub(crate) key_of: KeyOf<K>,
+    /// Whether a change of these fields alone makes no difference, as of those that lengthen a session.
     pub(crate) is_use: fn(&[&str]) -> bool,
 }
 
 impl Mongo {
     /// `None` when reads go to secondaries, which may not know yet what the stream has told.
-    pub(crate) fn feed(&self, told: Told) -> Option<ChangeFeed<SessionHandle>> {
+    pub(crate) fn feed<K: CacheKey>(&self, told: Told<K>) -> Option<ChangeFeed<K>> {
         match self.database.selection_criteria() {
             None | Some(SelectionCriteria::ReadPreference(ReadPreference::Primary)) => {}
             Some(_) => return None,
@@ -55,7 +54,7 @@ impl Mongo {
         }))
     }
 
-    async fn listen(&self, told: &Told, listener: &Listener<SessionHandle>) -> Ended {
+    async fn listen<K: CacheKey>(&self, told: &Told<K>, listener: &Listener<K>) -> Ended {
         let stream = match timeout(self.timeout, self.watch(&told.collection)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return refused(&error),
@@ -122,13 +121,13 @@ impl Marks {
     }
 }
 
-struct Hears<'a> {
-    told: &'a Told,
-    listener: &'a Listener<SessionHandle>,
+struct Hears<'a, K> {
+    told: &'a Told<K>,
+    listener: &'a Listener<K>,
     by: &'a str,
 }
 
-impl Hears<'_> {
+impl<K: CacheKey> Hears<'_, K> {
     async fn read(
         &self,
         mut stream: ChangeStream<Document>,
@@ -172,8 +171,8 @@ impl Hears<'_> {
             return;
         }
         let id = event.get_document("documentKey").ok().and_then(|key| key.get("_id"));
-        match id.map(|id| (self.told.handle_of)(id)) {
-            Some(Some(handle)) => self.listener.changed(&handle),
+        match id.map(|id| (self.told.key_of)(id)) {
+            Some(Some(key)) => self.listener.changed(&key),
             // A document of another make.
             Some(None) => {}
             None => self.listener.everything(),

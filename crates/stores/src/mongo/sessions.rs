@@ -70,7 +70,7 @@ impl SessionStore for Mongo {
     fn changes(&self) -> Option<ChangeFeed<SessionHandle>> {
         self.feed(Told {
             collection: "hallpass_sessions".to_owned(),
-            handle_of: Arc::new(|id| match id {
+            key_of: Arc::new(|id| match id {
                 Bson::Binary(hash) => hash.bytes.as_slice().try_into().ok().map(|hash| IdHash(hash).handle()),
                 _ => None,
             }),

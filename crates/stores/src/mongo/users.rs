@@ -1,15 +1,17 @@
 //! Users.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use hallpass_auth::{Change, Email, PasswordHash, User, UserChanged, UserCreated, UserId, UserStore};
-use hallpass_session::StoreError;
+use hallpass_session::{ChangeFeed, StoreError};
 use mongodb::{
     Collection,
-    bson::{DateTime, Document, doc},
+    bson::{Bson, DateTime, Document, doc},
 };
 use serde::Deserialize;
 
-use super::{Mongo, date, is_duplicate, time};
+use super::{Mongo, Told, date, is_duplicate, time};
 use crate::native::limit_of;
 
 /// A user as it is stored.
@@ -28,6 +30,14 @@ struct Row {
 
 #[async_trait]
 impl UserStore for Mongo {
+    fn changes(&self) -> Option<ChangeFeed<UserId>> {
+        self.feed(Told {
+            collection: "hallpass_users".to_owned(),
+            key_of: Arc::new(|id: &Bson| id.as_str().map(UserId::new)),
+            is_use: |_| false,
+        })
+    }
+
     async fn find(&self, id: &UserId) -> Result<Option<User>, StoreError> {
         self.one_user(doc! { "_id": id.as_str() }).await
     }

@@ -1,12 +1,12 @@
 //! What happens to a table, as PostgreSQL tells it: triggers that `NOTIFY`, and a connection that listens.
 //!
 //! The triggers are made by the first program that listens. They name sessions by their handles, so that whoever may listen learns no id, and
-//! they keep quiet about what only lengthens a session. Notifications come in the order of commits, so hearing one of our own proves that all before it
+//! keep quiet about what only lengthens a session. Notifications come in the order of commits, so hearing one of our own proves that all before it
 //! have been heard; it is only sent while the table and its triggers are those we listen to.
 
 use std::{future::poll_fn, time::Instant};
 
-use hallpass_session::{ChangeFeed, Listener, SessionHandle, hex, random};
+use hallpass_session::{CacheKey, ChangeFeed, Listener, hex, random};
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 use tokio_postgres::{
     AsyncMessage, Client, Connection, Error, NoTls, Socket, config::SslMode, error::SqlState, tls::TlsStream,
@@ -19,16 +19,20 @@ use crate::feed::{Ended, Pauses};
 /// What a notification says when anything may have changed.
 const EVERYTHING: &str = "*";
 
+/// What it begins with when it names what has changed.
+const CHANGED: &str = "changed";
+
 /// `HaPb`: the lock that programs take which make the triggers at once.
 const LOCK: i64 = 0x4861_5062;
 
 /// A table whose changes are told. All names are quoted.
-#[derive(Clone)]
-pub(crate) struct Told {
+pub(crate) struct Told<K> {
     /// The table.
     pub(crate) table: String,
-    /// The handle of the session in the row `was`, as 32 hex digits.
-    pub(crate) handle: String,
+    /// What the row `was` is called in notifications, such as a session's handle; an expression.
+    pub(crate) name: String,
+    /// Whose name this is.
+    pub(crate) named: fn(&str) -> Option<K>,
     /// Which column names a row.
     pub(crate) key: String,
     /// Whether the row `next` differs from `was` in more than a longer life.
@@ -36,7 +40,7 @@ pub(crate) struct Told {
 }
 
 impl Postgres {
-    pub(crate) fn feed(&self, told: Told) -> ChangeFeed<SessionHandle> {
+    pub(crate) fn feed<K: CacheKey>(&self, told: Told<K>) -> ChangeFeed<K> {
         let postgres = self.clone();
         ChangeFeed::new(move |listener| async move {
             let mut pauses = Pauses::default();
@@ -49,10 +53,15 @@ impl Postgres {
         })
     }
 
-    async fn listen(&self, told: &Told, listener: &Listener<SessionHandle>) -> Ended {
+    async fn listen<K: CacheKey>(&self, told: &Told<K>, listener: &Listener<K>) -> Ended {
         let (heard, hears) = watch::channel(0);
         let nonce = hex(&random::<8>());
-        let client = match timeout(self.timeout, self.dial(listener.clone(), heard, nonce.clone())).await {
+        let client = match timeout(
+            self.timeout,
+            self.dial(Hears { listener: listener.clone(), named: told.named, heard, nonce: nonce.clone() }),
+        )
+        .await
+        {
             Ok(Ok(client)) => client,
             Ok(Err(error)) => return refused(&error),
             Err(late) => return Ended::early(late),
@@ -76,20 +85,15 @@ impl Postgres {
     }
 
     /// A connection of its own, with a task that hears what comes.
-    async fn dial(
-        &self,
-        listener: Listener<SessionHandle>,
-        heard: watch::Sender<u64>,
-        nonce: String,
-    ) -> Result<(Client, Reading), Error> {
+    async fn dial<K: CacheKey>(&self, hears: Hears<K>) -> Result<(Client, Reading), Error> {
         let tls = (self.config.get_ssl_mode() != SslMode::Disable).then(MakeRustlsConnect::with_native_certs);
         // The pool was made with these certificates, so they can be had.
         if let Some(Ok((tls, _))) = tls {
             let (client, connection) = self.config.connect(tls).await?;
-            return Ok((client, Reading(tokio::spawn(read(connection, listener, heard, nonce)))));
+            return Ok((client, Reading(tokio::spawn(hears.read(connection)))));
         }
         let (client, connection) = self.config.connect(NoTls).await?;
-        Ok((client, Reading(tokio::spawn(read(connection, listener, heard, nonce)))))
+        Ok((client, Reading(tokio::spawn(hears.read(connection)))))
     }
 }
 
@@ -102,24 +106,37 @@ impl Drop for Reading {
     }
 }
 
-async fn read<S>(
-    mut connection: Connection<Socket, S>,
-    listener: Listener<SessionHandle>,
+/// What is made of notifications.
+struct Hears<K> {
+    listener: Listener<K>,
+    named: fn(&str) -> Option<K>,
     heard: watch::Sender<u64>,
     nonce: String,
-) where
-    S: TlsStream + Unpin,
-{
-    while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
-        let AsyncMessage::Notification(told) = message else { continue };
-        let payload = told.payload();
-        if payload == EVERYTHING {
-            listener.everything();
-        } else if let Ok(handle) = payload.parse::<SessionHandle>() {
-            listener.changed(&handle);
-        } else if let Some(Ok(number)) = payload.strip_prefix(&nonce).map(|number| number.trim().parse()) {
+}
+
+impl<K: CacheKey> Hears<K> {
+    async fn read<S: TlsStream + Unpin>(self, mut connection: Connection<Socket, S>) {
+        while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
+            if let AsyncMessage::Notification(told) = message {
+                self.hear(told.payload());
+            }
+        }
+    }
+
+    fn hear(&self, payload: &str) {
+        match payload.split_once(' ') {
+            Some((CHANGED, name)) => match (self.named)(name) {
+                Some(key) => self.listener.changed(&key),
+                None => self.listener.everything(),
+            },
+            Some((nonce, number)) if nonce == self.nonce => {
+                if let Ok(number) = number.parse() {
+                    self.heard.send_replace(number);
+                }
+            }
             // The probes of other programs say nothing about this connection.
-            heard.send_replace(number);
+            Some(_) => {}
+            None => self.listener.everything(),
         }
     }
 }
@@ -147,7 +164,7 @@ impl Probes<'_> {
         let channel = channel(self.relation);
         let values: super::Values<'_> = &[&channel, &payload, &self.relation, &self.table];
         if self.client.execute(PROBE, values).await.map_err(|error| error.to_string())? == 0 {
-            return Err("the table of sessions or its triggers are others now".to_owned());
+            return Err("the table or its triggers are others now".to_owned());
         }
         let heard = self.hears.wait_for(|heard| *heard >= number).await;
         heard.map(drop).map_err(|_| "the connection broke".to_owned())
@@ -163,7 +180,7 @@ fn channel(relation: u32) -> String {
 }
 
 /// Makes the triggers if they are missing, and listens; the table.
-async fn prepare(client: &Client, told: &Told) -> Result<u32, Error> {
+async fn prepare<K>(client: &Client, told: &Told<K>) -> Result<u32, Error> {
     let find = "select table_.oid, quote_ident(schema_.nspname) as schema, (
             select count(*) from pg_trigger
             where tgrelid = table_.oid and tgname like 'hallpass@_tell@_%' escape '@' and tgenabled = 'A') as triggers
@@ -179,14 +196,18 @@ async fn prepare(client: &Client, told: &Told) -> Result<u32, Error> {
 }
 
 /// One batch is one transaction.
-fn triggers(Told { table, handle, key, differs }: &Told, relation: u32, schema: &str) -> String {
+fn triggers<K>(told: &Told<K>, relation: u32, schema: &str) -> String {
+    let Told { table, name, key, differs, .. } = told;
     let (channel, function) = (channel(relation), format!("{schema}.hallpass_tell_{relation}"));
+    // PostgreSQL refuses long payloads, and with them the change.
+    let payload =
+        format!("case when octet_length({name}) < 4000 then '{CHANGED} ' || {name} else '{EVERYTHING}' end");
     let trigger = |operation: &str, tables: &str| {
-        let name = format!("hallpass_tell_{operation}");
+        let trigger = format!("hallpass_tell_{operation}");
         format!(
-            "drop trigger if exists {name} on {table};
-            create trigger {name} after {operation} on {table} {tables} for each statement execute function {function}();
-            alter table {table} enable always trigger {name};"
+            "drop trigger if exists {trigger} on {table};
+            create trigger {trigger} after {operation} on {table} {tables} for each statement execute function {function}();
+            alter table {table} enable always trigger {trigger};"
         )
     };
     let [delete, update, truncate] = [
@@ -199,9 +220,9 @@ fn triggers(Told { table, handle, key, differs }: &Told, relation: u32, schema: 
         create or replace function {function}() returns trigger language plpgsql as $tell$
         begin
             if tg_op = 'DELETE' then
-                perform pg_notify('{channel}', {handle}) from gone was;
+                perform pg_notify('{channel}', {payload}) from gone was;
             elsif tg_op = 'UPDATE' then
-                perform pg_notify('{channel}', {handle}) from gone was left join came next on next.{key} = was.{key}
+                perform pg_notify('{channel}', {payload}) from gone was left join came next on next.{key} = was.{key}
                 where next.{key} is null or {differs};
             else
                 perform pg_notify('{channel}', '{EVERYTHING}');
@@ -223,7 +244,7 @@ fn refused(error: &Error) -> Ended {
     ];
     let reason = error.as_db_error().map_or_else(|| error.to_string(), |error| error.message().to_owned());
     if error.code().is_some_and(|code| never.contains(code)) {
-        let advice = "PostgreSQL cannot tell what happens to sessions";
+        let advice = "PostgreSQL cannot tell what happens to its tables";
         return Ended::Never(format!(
             "{advice} ({reason}); the user must own the table and may make functions in its schema"
         ));

@@ -165,7 +165,8 @@ impl SessionStore for Postgres {
         Some(self.feed(Told {
             table: "sessions".to_owned(),
             key: "id".to_owned(),
-            handle: "encode(substring(was.id from 1 for 16), 'hex')".to_owned(),
+            name: "encode(substring(was.id from 1 for 16), 'hex')".to_owned(),
+            named: |handle| handle.parse().ok(),
             differs: DIFFERS.to_owned(),
         }))
     }

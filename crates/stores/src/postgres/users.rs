@@ -2,10 +2,10 @@
 
 use async_trait::async_trait;
 use hallpass_auth::{Change, Email, PasswordHash, User, UserChanged, UserCreated, UserId, UserStore};
-use hallpass_session::{StoreError, Timestamp};
+use hallpass_session::{ChangeFeed, StoreError, Timestamp};
 use tokio_postgres::Row;
 
-use super::{Postgres, Values, column};
+use super::{Postgres, Told, Values, column};
 use crate::native::limit_of;
 
 /// Named one by one: a column that a later version adds must not break statements that are prepared already.
@@ -45,6 +45,16 @@ const DISABLED: &str = change!(
 
 #[async_trait]
 impl UserStore for Postgres {
+    fn changes(&self) -> Option<ChangeFeed<UserId>> {
+        Some(self.feed(Told {
+            table: "users".to_owned(),
+            key: "id".to_owned(),
+            name: "was.id".to_owned(),
+            named: |id| Some(UserId::new(id)),
+            differs: "next.* is distinct from was.*".to_owned(),
+        }))
+    }
+
     async fn find(&self, id: &UserId) -> Result<Option<User>, StoreError> {
         self.one_user(FIND, id.as_str()).await
     }

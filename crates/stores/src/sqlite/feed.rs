@@ -1,16 +1,16 @@
-//! What happens to sessions, as the writing thread hears it.
+//! What happens to sessions and users, as the writing thread hears it.
 //!
 //! Its own changes it names one by one, through triggers that exist on its connection alone, before whoever made them is answered. Of other
-//! programs on the same file SQLite tells only that they changed something (`data_version`): then everything may be different. The thread looks every
-//! [`LOOK_EVERY`], and what it has not been able to look at (a lock, a stalled disk) is not proven.
+//! programs on the same file SQLite tells only that they changed something (`data_version`): then everything may be different. The thread
+//! looks every [`LOOK_EVERY`], and what it has not been able to look at (a lock, a stalled disk) is not proven.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use hallpass_session::{ChangeFeed, IdHash, Listener, NoFeed, SessionHandle};
-use rusqlite::{Connection, functions::FunctionFlags};
+use hallpass_session::{CacheKey, ChangeFeed, Listener, NoFeed};
+use rusqlite::{Connection, functions::FunctionFlags, types::ValueRef};
 
 use super::Sqlite;
 
@@ -18,21 +18,64 @@ use super::Sqlite;
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 const TRIGGERS: &str = "
-    create temp trigger hallpass_tell_delete after delete on main.sessions
-    begin select hallpass_tell(old.id); end;
-    create temp trigger hallpass_tell_update after update on main.sessions
+    create temp trigger hallpass_tell_session_delete after delete on main.sessions
+    begin select hallpass_tell(0, old.id); end;
+    create temp trigger hallpass_tell_session_update after update on main.sessions
     when old.revision is not new.revision or old.id is not new.id or new.expires < old.expires
-    begin select hallpass_tell(old.id); end;";
+    begin select hallpass_tell(0, old.id); end;
+    create temp trigger hallpass_tell_user_delete after delete on main.users
+    begin select hallpass_tell(1, old.id); end;
+    create temp trigger hallpass_tell_user_update after update on main.users
+    begin select hallpass_tell(1, old.id); end;";
+
+/// A table whose changes are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Table {
+    Sessions,
+    Users,
+}
+
+/// Somebody who listens.
+pub(super) trait Hears: Send {
+    fn changed(&self, table: Table, id: &[u8]);
+    fn everything(&self);
+    fn alive(&self, asked: Instant);
+}
+
+struct Told<K> {
+    table: Table,
+    key_of: fn(&[u8]) -> Option<K>,
+    listener: Listener<K>,
+}
+
+impl<K: CacheKey> Hears for Told<K> {
+    fn changed(&self, table: Table, id: &[u8]) {
+        if table == self.table {
+            match (self.key_of)(id) {
+                Some(key) => self.listener.changed(&key),
+                None => self.listener.everything(),
+            }
+        }
+    }
+
+    fn everything(&self) {
+        self.listener.everything();
+    }
+
+    fn alive(&self, asked: Instant) {
+        self.listener.alive(asked);
+    }
+}
 
 impl Sqlite {
-    pub(super) fn feed(&self) -> ChangeFeed<SessionHandle> {
+    pub(super) fn feed<K: CacheKey>(&self, table: Table, key_of: fn(&[u8]) -> Option<K>) -> ChangeFeed<K> {
         let workers = Arc::downgrade(&self.workers);
         ChangeFeed::new(move |listener| async move {
+            let hears = Box::new(Told { table, key_of, listener });
             // Held until nobody listens any more.
-            let Some(_ear) = workers.upgrade().map(|workers| workers.listen(listener)) else {
+            let Some(_ear) = workers.upgrade().map(|workers| workers.listen(hears)) else {
                 return NoFeed("the database has been closed".to_owned());
             };
-            drop(workers);
             std::future::pending().await
         })
     }
@@ -42,7 +85,7 @@ impl Sqlite {
 #[derive(Clone, Default)]
 pub(super) struct Ears(Arc<Mutex<Numbered>>);
 
-type Numbered = Vec<(u64, Listener<SessionHandle>)>;
+type Numbered = Vec<(u64, Box<dyn Hears>)>;
 
 /// A place among those who listen; ends with this value.
 pub(super) struct Ear {
@@ -55,11 +98,11 @@ impl Ears {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn add(&self, listener: Listener<SessionHandle>) -> Ear {
+    pub(super) fn add(&self, hears: Box<dyn Hears>) -> Ear {
         let mut all = self.all();
         let number = all.last().map_or(0, |(last, _)| last + 1);
-        listener.everything();
-        all.push((number, listener));
+        hears.everything();
+        all.push((number, hears));
         Ear { ears: self.clone(), number }
     }
 
@@ -67,8 +110,8 @@ impl Ears {
         self.all().is_empty()
     }
 
-    fn tell(&self, tell: impl Fn(&Listener<SessionHandle>)) {
-        self.all().iter().for_each(|(_, listener)| tell(listener));
+    fn tell(&self, tell: impl Fn(&dyn Hears)) {
+        self.all().iter().for_each(|(_, hears)| tell(&**hears));
     }
 }
 
@@ -81,22 +124,29 @@ impl Drop for Ear {
 /// What the writing thread keeps for those who listen.
 pub(super) struct Watch {
     ears: Ears,
-    changed: Arc<Mutex<Vec<SessionHandle>>>,
+    changed: Changed,
     version: Option<i64>,
 }
+
+type Changed = Arc<Mutex<Vec<(Table, Box<[u8]>)>>>;
 
 impl Watch {
     /// From now on the changes of this connection are noted.
     pub(super) fn of(connection: &Connection, ears: Ears) -> rusqlite::Result<Self> {
-        let changed: Arc<Mutex<Vec<SessionHandle>>> = Arc::default();
+        let changed = Changed::default();
         let noted = changed.clone();
-        connection.create_scalar_function("hallpass_tell", 1, FunctionFlags::SQLITE_UTF8, move |values| {
-            if let Ok(id) = values.get::<[u8; 32]>(0) {
-                noted.lock().unwrap_or_else(PoisonError::into_inner).push(IdHash(id).handle());
+        connection.create_scalar_function("hallpass_tell", 2, FunctionFlags::SQLITE_UTF8, move |values| {
+            let table = if values.get::<i64>(0)? == 0 { Table::Sessions } else { Table::Users };
+            if let ValueRef::Blob(id) | ValueRef::Text(id) = values.get_raw(1) {
+                noted.lock().unwrap_or_else(PoisonError::into_inner).push((table, id.into()));
             }
             Ok(0)
         })?;
-        connection.execute_batch(TRIGGERS)?;
+        // A file of another application has tables of its own, of which nothing is told.
+        let ours = "select count(*) from pragma_table_info('sessions') where name = 'revision'";
+        if connection.query_row(ours, [], |row| row.get::<_, i64>(0))? > 0 {
+            connection.execute_batch(TRIGGERS)?;
+        }
         Ok(Self { ears, changed, version: None })
     }
 
@@ -109,7 +159,7 @@ impl Watch {
     pub(super) fn tell_own(&self) {
         let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
         if !changed.is_empty() {
-            self.ears.tell(|listener| changed.iter().for_each(|handle| listener.changed(handle)));
+            self.ears.tell(|hears| changed.iter().for_each(|(table, id)| hears.changed(*table, id)));
             changed.clear();
         }
     }
@@ -125,8 +175,8 @@ impl Watch {
             .and_then(|mut version| version.query_row([], |row| row.get::<_, i64>(0)));
         let Ok(version) = version else { return };
         if self.version.replace(version) != Some(version) {
-            self.ears.tell(Listener::everything);
+            self.ears.tell(|hears| hears.everything());
         }
-        self.ears.tell(|listener| listener.alive(asked));
+        self.ears.tell(|hears| hears.alive(asked));
     }
 }

@@ -9,7 +9,7 @@ use hallpass_session::{
 };
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
-use super::Sqlite;
+use super::{Sqlite, feed::Table};
 use crate::native;
 
 const LOAD: &str =
@@ -41,7 +41,7 @@ const LISTED: &str = "select id, user, label, created, authenticated, seen, expi
 #[async_trait]
 impl SessionStore for Sqlite {
     fn changes(&self) -> Option<ChangeFeed<SessionHandle>> {
-        Some(self.feed())
+        Some(self.feed(Table::Sessions, |id| id.try_into().ok().map(|id| IdHash(id).handle())))
     }
 
     async fn load(&self, id: &SessionId, now: Timestamp) -> Result<Option<Stored>, StoreError> {

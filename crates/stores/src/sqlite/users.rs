@@ -2,16 +2,20 @@
 
 use async_trait::async_trait;
 use hallpass_auth::{Change, Email, PasswordHash, User, UserChanged, UserCreated, UserId, UserStore};
-use hallpass_session::{StoreError, Timestamp};
+use hallpass_session::{ChangeFeed, StoreError, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params, types::Type};
 
-use super::Sqlite;
+use super::{Sqlite, feed::Table};
 use crate::native::limit_of;
 
 const SELECT: &str = "select id, email, name, password, roles, disabled, created, session_epoch from users";
 
 #[async_trait]
 impl UserStore for Sqlite {
+    fn changes(&self) -> Option<ChangeFeed<UserId>> {
+        Some(self.feed(Table::Users, |id| std::str::from_utf8(id).ok().map(UserId::new)))
+    }
+
     async fn find(&self, id: &UserId) -> Result<Option<User>, StoreError> {
         let id = id.clone();
         self.read("find a user", move |connection| {

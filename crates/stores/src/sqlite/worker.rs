@@ -10,13 +10,12 @@ use std::{
     time::Duration,
 };
 
-use hallpass_session::{Listener, SessionHandle};
 use rusqlite::Connection;
 use tokio::{sync::oneshot, time::timeout};
 
 use super::{
     SqliteOptions,
-    feed::{Ear, Ears, Watch},
+    feed::{Ear, Ears, Hears, Watch},
 };
 
 /// One transaction takes at most so many writes, so that the first of them does not wait for ever.
@@ -86,9 +85,9 @@ impl Workers {
         })
     }
 
-    /// Tells this listener what happens to sessions.
-    pub(super) fn listen(&self, listener: Listener<SessionHandle>) -> Ear {
-        let ear = self.ears.add(listener);
+    /// Tells what happens from now on.
+    pub(super) fn listen(&self, hears: Box<dyn Hears>) -> Ear {
+        let ear = self.ears.add(hears);
         // Wakes the thread, which may be waiting for ever.
         if let Some((queue, _)) = &self.queues {
             queue.try_send(Box::new(|_| Box::new(drop))).ok();

@@ -364,7 +364,7 @@ impl Rows for Collection {
         let ids = self.transform_id.clone();
         self.mongo.feed(Told {
             collection: self.sessions.name().to_owned(),
-            handle_of: Arc::new(move |id| Some(ids.id(id.as_str()?)?.handle())),
+            key_of: Arc::new(move |id| Some(ids.id(id.as_str()?)?.handle())),
             // Express's touch sets the end alone, and so does whoever ends a session by hand: better a copy too few.
             is_use: |_| false,
         })
