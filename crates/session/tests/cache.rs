@@ -30,6 +30,8 @@ struct Told {
     gate: Semaphore,
     gated: AtomicBool,
     broken: AtomicBool,
+    /// Reads, but writes nothing: a disk that is full.
+    full: AtomicBool,
     feed: Mutex<Option<Listener<SessionHandle>>>,
 }
 
@@ -42,6 +44,7 @@ impl Told {
             gate: Semaphore::new(0),
             gated: AtomicBool::new(false),
             broken: AtomicBool::new(false),
+            full: AtomicBool::new(false),
             feed: Mutex::default(),
         })
     }
@@ -106,7 +109,7 @@ impl SessionStore for Feed {
     }
 
     async fn touch(&self, batch: &[Touch], now: Timestamp) -> Result<(), StoreError> {
-        if self.0.broken.load(SeqCst) {
+        if self.0.broken.load(SeqCst) || self.0.full.load(SeqCst) {
             return Err(StoreError::new("note uses", "broken"));
         }
         self.0.touches.lock().unwrap().push(batch.len());
@@ -435,4 +438,21 @@ async fn memory_is_bounded_in_bytes() {
     let (sessions, bytes) = cache.size();
     assert!(bytes <= u64::try_from(size).unwrap() && (20..200).contains(&sessions), "{sessions} in {bytes}");
     assert_eq!(told.loads(), 1000);
+}
+
+#[tokio::test]
+async fn a_use_that_cannot_be_noted_hinders_neither_reading_nor_ending() {
+    let (told, cache, listener) = cached(&options()).await;
+    let id = stored(&cache, "ann").await;
+    cache.load(&id, NOW).await.unwrap();
+    let later = NOW + Duration::from_secs(120);
+    cache.touch(&[Touch { id: id.clone(), seen: later, expires: later + IDLE }], later).await.unwrap();
+    told.full.store(true, SeqCst);
+    listener.everything();
+    assert!(cache.load(&id, later).await.unwrap().is_some());
+    assert_eq!(cache.of_user("ann", later).await.unwrap().len(), 1);
+    told.full.store(false, SeqCst);
+    cache.flush().await.unwrap();
+    assert_eq!(*told.touches.lock().unwrap(), [1], "it was kept for later");
+    assert_eq!(cache.delete_of_user("ann", None, later).await.unwrap(), 1);
 }

@@ -78,9 +78,13 @@ async fn flush_for_ever(inner: Weak<Inner>, every: Duration) {
     loop {
         sleep(every).await;
         let Some(inner) = inner.upgrade() else { return };
-        if let Err(error) = inner.flush().await {
-            tracing::warn!(event = "session_touch_failed", error = %Chain(&error));
-        }
+        inner.settle_all().await;
+    }
+}
+
+fn report(noted: Result<(), StoreError>) {
+    if let Err(error) = noted {
+        tracing::warn!(event = "session_touch_failed", error = %Chain(&error));
     }
 }
 
@@ -95,14 +99,18 @@ impl Inner {
         }
     }
 
-    /// Notes a waiting use of this session before something else happens to it.
-    async fn settle(&self, handle: SessionHandle) -> Result<(), StoreError> {
-        match self.touches.take(&handle) {
-            None => Ok(()),
-            Some(touch) => {
-                Taken { touches: &self.touches, taken: vec![(handle, touch)] }.note(&*self.store).await
-            }
+    /// Notes a waiting use of this session before something else happens to it. A use that cannot be noted is no reason against that: a
+    /// disk that is full is still read. It goes on waiting.
+    async fn settle(&self, handle: SessionHandle) {
+        if let Some(touch) = self.touches.take(&handle) {
+            let taken = Taken { touches: &self.touches, taken: vec![(handle, touch)] };
+            report(taken.note(&*self.store).await);
         }
+    }
+
+    /// The same for all.
+    async fn settle_all(&self) {
+        report(self.flush().await);
     }
 
     /// Voids what is cached of these when it is dropped: after the write, however it ended, and also when nobody waits for it any more.
@@ -164,7 +172,7 @@ impl SessionStore for CachedSessions {
     async fn load(&self, id: &SessionId, now: Timestamp) -> Result<Option<Stored>, StoreError> {
         let (inner, handle) = (&self.inner, id.handle());
         let load = async || {
-            inner.settle(handle).await?;
+            inner.settle(handle).await;
             inner.store.load(id, now).await
         };
         inner.cache.get_or_load(&handle, live_at(now), load).await
@@ -187,7 +195,7 @@ impl SessionStore for CachedSessions {
         now: Timestamp,
     ) -> Result<Updated, StoreError> {
         let handle = id.handle();
-        self.inner.settle(handle).await?;
+        self.inner.settle(handle).await;
         let _voids = self.inner.voids(std::slice::from_ref(&handle));
         self.inner.store.update(id, record, expected, now).await
     }
@@ -201,7 +209,7 @@ impl SessionStore for CachedSessions {
         now: Timestamp,
     ) -> Result<Updated, StoreError> {
         let handles = [old.handle(), new.handle()];
-        self.inner.settle(handles[0]).await?;
+        self.inner.settle(handles[0]).await;
         let _voids = self.inner.voids(&handles);
         self.inner.store.rotate(old, expected, new, record, now).await
     }
@@ -218,13 +226,13 @@ impl SessionStore for CachedSessions {
 
     async fn delete(&self, id: &SessionId, now: Timestamp) -> Result<bool, StoreError> {
         let handle = id.handle();
-        self.inner.settle(handle).await?;
+        self.inner.settle(handle).await;
         let _voids = self.inner.voids(std::slice::from_ref(&handle));
         self.inner.store.delete(id, now).await
     }
 
     async fn of_user(&self, user: &str, now: Timestamp) -> Result<Vec<Listed>, StoreError> {
-        self.inner.flush().await?;
+        self.inner.settle_all().await;
         self.inner.store.of_user(user, now).await
     }
 
@@ -234,7 +242,7 @@ impl SessionStore for CachedSessions {
         except: Option<&SessionId>,
         now: Timestamp,
     ) -> Result<u64, StoreError> {
-        self.inner.flush().await?;
+        self.inner.settle_all().await;
         let _voids = Voids { user: Some(user), ..self.inner.voids(&[]) };
         self.inner.store.delete_of_user(user, except, now).await
     }
@@ -245,7 +253,7 @@ impl SessionStore for CachedSessions {
         user: Option<&str>,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        self.inner.settle(handle).await?;
+        self.inner.settle(handle).await;
         let _voids = self.inner.voids(std::slice::from_ref(&handle));
         self.inner.store.delete_handle(handle, user, now).await
     }
@@ -256,12 +264,12 @@ impl SessionStore for CachedSessions {
         limit: usize,
         now: Timestamp,
     ) -> Result<Vec<Listed>, StoreError> {
-        self.inner.flush().await?;
+        self.inner.settle_all().await;
         self.inner.store.list(after, limit, now).await
     }
 
     async fn sweep(&self, limit: usize, now: Timestamp) -> Result<usize, StoreError> {
-        self.inner.flush().await?;
+        self.inner.settle_all().await;
         self.inner.store.sweep(limit, now).await
     }
 
@@ -271,7 +279,7 @@ impl SessionStore for CachedSessions {
         limit: usize,
         now: Timestamp,
     ) -> Result<Vec<(SessionId, Stored)>, StoreError> {
-        self.inner.flush().await?;
+        self.inner.settle_all().await;
         self.inner.store.export(after, limit, now).await
     }
 

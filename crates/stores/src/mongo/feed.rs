@@ -4,7 +4,8 @@
 //! majority's word, and heard again through the same stream; everything acknowledged before it has been heard then.
 
 use std::{
-    sync::Arc,
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -68,9 +69,9 @@ impl Mongo {
         };
         let hears = Hears { told, listener, by: &marks.by };
         // The stream is read and marks are made at the same time: a mark must not wait for silence.
-        let (asked, asks) = tokio::sync::watch::channel((0, Instant::now()));
+        let asked = Asked::default();
         tokio::select! {
-            ended = hears.read(stream, &asks) => ended,
+            ended = hears.read(stream, &asked) => ended,
             ended = marks.make(&asked, listener.pace()) => ended,
         }
     }
@@ -104,10 +105,10 @@ struct Marks {
 }
 
 impl Marks {
-    async fn make(&self, asked: &tokio::sync::watch::Sender<(i64, Instant)>, pace: Duration) -> Ended {
+    async fn make(&self, asked: &Asked, pace: Duration) -> Ended {
         let majority = WriteConcern::majority();
         for number in 1_i64.. {
-            asked.send_replace((number, Instant::now()));
+            asked.note(number);
             let mark = doc! { "$set": { "by": &self.by, "number": number } };
             let written = self.collection.update_one(doc! { "_id": "mark" }, mark).upsert(true);
             match timeout(self.timeout, written.write_concern(majority.clone()).into_future()).await {
@@ -121,6 +122,33 @@ impl Marks {
     }
 }
 
+/// When the marks were made that are not heard yet.
+#[derive(Default)]
+struct Asked(Mutex<VecDeque<(i64, Instant)>>);
+
+impl Asked {
+    fn all(&self) -> MutexGuard<'_, VecDeque<(i64, Instant)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, number: i64) {
+        self.all().push_back((number, Instant::now()));
+    }
+
+    /// When this one was made; those before it are not waited for any more.
+    fn when(&self, number: i64) -> Option<Instant> {
+        let mut all = self.all();
+        while all.front().is_some_and(|(first, _)| *first < number) {
+            all.pop_front();
+        }
+        let made = all.front().filter(|(first, _)| *first == number).map(|(_, made)| *made);
+        if made.is_some() {
+            all.pop_front();
+        }
+        made
+    }
+}
+
 struct Hears<'a, K> {
     told: &'a Told<K>,
     listener: &'a Listener<K>,
@@ -128,14 +156,10 @@ struct Hears<'a, K> {
 }
 
 impl<K: CacheKey> Hears<'_, K> {
-    async fn read(
-        &self,
-        mut stream: ChangeStream<Document>,
-        asks: &tokio::sync::watch::Receiver<(i64, Instant)>,
-    ) -> Ended {
+    async fn read(&self, mut stream: ChangeStream<Document>, asked: &Asked) -> Ended {
         loop {
             match stream.next_if_any().await {
-                Ok(Some(event)) => self.hear(&event, asks),
+                Ok(Some(event)) => self.hear(&event, asked),
                 Ok(None) if stream.is_alive() => {}
                 Ok(None) => return Ended::late("the change stream has ended"),
                 Err(error) => return Ended::late(said(&error)),
@@ -143,15 +167,13 @@ impl<K: CacheKey> Hears<'_, K> {
         }
     }
 
-    fn hear(&self, event: &Document, asks: &tokio::sync::watch::Receiver<(i64, Instant)>) {
+    fn hear(&self, event: &Document, asked: &Asked) {
         let collection = event.get_document("ns").and_then(|ns| ns.get_str("coll")).unwrap_or_default();
         if collection == MARKS {
-            let (number, asked) = *asks.borrow();
             let ours = event.get_str("by").is_ok_and(|by| by == self.by);
-            let heard =
+            let number =
                 event.get("number").and_then(|heard| heard.as_i64().or(heard.as_i32().map(i64::from)));
-            // Only the newest one says when it was made.
-            if ours && heard == Some(number) {
+            if let Some(asked) = number.filter(|_| ours).and_then(|number| asked.when(number)) {
                 self.listener.alive(asked);
             }
             return;
