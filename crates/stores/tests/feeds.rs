@@ -307,6 +307,11 @@ async fn mongo() {
     let proxy = Proxy::to(engine.port);
     let direct = mongodb::url(&engine);
     let through = format!("mongodb://127.0.0.1:{}/test?directConnection=true", proxy.port);
+    let alone = cache(Mongo::connect(&direct, &server()).await.unwrap());
+    until_proven(&alone).await;
+    sleep(3 * BOUND).await;
+    until_proven(&alone).await;
+    drop(alone);
     let caches = [
         cache(Mongo::connect(&direct, &server()).await.unwrap()),
         cache(Mongo::connect(&through, &server()).await.unwrap()),

@@ -152,6 +152,10 @@ impl<K: CacheKey, V: Cached> Coherent<K, V> {
         if let Some(value) = self.get(key).filter(&usable) {
             return Ok(Some(value));
         }
+        if !self.is_proven() {
+            // Nothing would be kept, so nothing could be shared.
+            return self.load(key, load).await;
+        }
         let first = self.flights.join(key).wait().await;
         if first.is_none()
             && let Some(value) = self.get(key).filter(usable)

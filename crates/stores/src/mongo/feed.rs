@@ -87,7 +87,7 @@ impl Mongo {
                 "operationType": 1, "ns": 1, "documentKey": 1,
                 "updated": { "$objectToArray": { "$ifNull": ["$updateDescription.updatedFields", {}] } },
                 "removed": { "$ifNull": ["$updateDescription.removedFields", []] },
-                "by": "$updateDescription.updatedFields.by", "number": "$updateDescription.updatedFields.number",
+                "mark": "$updateDescription.updatedFields.mark",
             } },
             doc! { "$set": { "updated": "$updated.k" } },
         ];
@@ -109,7 +109,8 @@ impl Marks {
         let majority = WriteConcern::majority();
         for number in 1_i64.. {
             asked.note(number);
-            let mark = doc! { "$set": { "by": &self.by, "number": number } };
+            // One text that is new each time: MongoDB tells only of fields that a change makes different.
+            let mark = doc! { "$set": { "mark": format!("{} {number}", self.by) } };
             let written = self.collection.update_one(doc! { "_id": "mark" }, mark).upsert(true);
             match timeout(self.timeout, written.write_concern(majority.clone()).into_future()).await {
                 Ok(Ok(_)) => sleep(pace).await,
@@ -170,10 +171,9 @@ impl<K: CacheKey> Hears<'_, K> {
     fn hear(&self, event: &Document, asked: &Asked) {
         let collection = event.get_document("ns").and_then(|ns| ns.get_str("coll")).unwrap_or_default();
         if collection == MARKS {
-            let ours = event.get_str("by").is_ok_and(|by| by == self.by);
-            let number =
-                event.get("number").and_then(|heard| heard.as_i64().or(heard.as_i32().map(i64::from)));
-            if let Some(asked) = number.filter(|_| ours).and_then(|number| asked.when(number)) {
+            let mark = event.get_str("mark").ok().and_then(|mark| mark.split_once(' '));
+            let number = mark.filter(|(by, _)| *by == self.by).and_then(|(_, number)| number.parse().ok());
+            if let Some(asked) = number.and_then(|number| asked.when(number)) {
                 self.listener.alive(asked);
             }
             return;

@@ -72,7 +72,7 @@ impl Postgres {
             Err(late) => return Ended::early(late),
         };
         listener.everything();
-        let mut probes = Probes { client: &client.0, hears, nonce, table: &told.table, relation, number: 0 };
+        let mut probes = Probes { postgres: self, hears, nonce, table: &told.table, relation, number: 0 };
         loop {
             let asked = Instant::now();
             match timeout(self.timeout, probes.send()).await {
@@ -141,9 +141,10 @@ impl<K: CacheKey> Hears<K> {
     }
 }
 
-/// Notifications of our own, sent to hear them.
+/// Notifications of our own, sent the way reads go and heard where we listen: so both lead to the same server, and no pooler in between
+/// lets a connection hear nobody but itself.
 struct Probes<'a> {
-    client: &'a Client,
+    postgres: &'a Postgres,
     hears: watch::Receiver<u64>,
     nonce: String,
     table: &'a str,
@@ -163,7 +164,8 @@ impl Probes<'_> {
         let (number, payload) = (self.number, format!("{} {}", self.nonce, self.number));
         let channel = channel(self.relation);
         let values: super::Values<'_> = &[&channel, &payload, &self.relation, &self.table];
-        if self.client.execute(PROBE, values).await.map_err(|error| error.to_string())? == 0 {
+        let sent = self.postgres.try_query(PROBE, values).await.map_err(|failure| failure.to_string())?;
+        if sent.is_empty() {
             return Err("the table or its triggers are others now".to_owned());
         }
         let heard = self.hears.wait_for(|heard| *heard >= number).await;
