@@ -146,6 +146,25 @@ impl Auth {
         Ok(())
     }
 
+    /// The user of a session, if the account still counts.
+    pub async fn current_user(&self, session: &Session) -> Result<Option<User>, Error> {
+        let Some(id) = self.options().login_key.user(session)? else { return Ok(None) };
+        let stamp = STAMP.get(session)?;
+        let counts = |user: &User| {
+            let current = match &stamp {
+                Some(stamp) => user.session_epoch == stamp.epoch,
+                // A session that Express opened has no stamp; one of ours without it is none.
+                None => session.authenticated().is_none(),
+            };
+            current && !user.disabled
+        };
+        // A copy may be a moment too old for a session from after a change of password: only the store says no.
+        if let Some(user) = self.inner().users.cached(&id).filter(counts) {
+            return Ok(Some(user));
+        }
+        Ok(self.inner().users.find(&id).await?.filter(counts))
+    }
+
     /// Ends this session.
     pub fn log_out(&self, session: &Session) {
         if let Some(handle) = session.handle() {

@@ -21,7 +21,7 @@ use http::{
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::{Auth, Error, RedirectPath, User, UserId, stamp::STAMP};
+use crate::{Auth, Error, RedirectPath, User, UserId};
 
 /// The signed-in user. Loaded from the store once a request, so that a disabled or deleted account is out at once; so are
 /// sessions from before a change of password.
@@ -56,25 +56,6 @@ pub enum Rejection {
 }
 
 impl Auth {
-    /// The user of a session, if the account still counts.
-    pub async fn current_user(&self, session: &Session) -> Result<Option<User>, Error> {
-        let Some(id) = self.options().login_key.user(session)? else { return Ok(None) };
-        let stamp = STAMP.get(session)?;
-        let counts = |user: &User| {
-            let current = match &stamp {
-                Some(stamp) => user.session_epoch == stamp.epoch,
-                // A session that Express opened has no stamp; one of ours without it is none.
-                None => session.authenticated().is_none(),
-            };
-            current && !user.disabled
-        };
-        // A copy may be a moment too old for a session from after a change of password: only the store says no.
-        if let Some(user) = self.inner().users.cached(&id).filter(counts) {
-            return Ok(Some(user));
-        }
-        Ok(self.inner().users.find(&id).await?.filter(counts))
-    }
-
     async fn user_of(&self, parts: &mut Parts) -> Result<Option<User>, Rejection> {
         if let Some(CurrentUser(user)) = parts.extensions.get() {
             return Ok(Some(user.clone()));
