@@ -131,6 +131,11 @@ pub(super) struct Watch {
 type Changed = Arc<Mutex<Vec<(Table, Box<[u8]>)>>>;
 
 impl Watch {
+    /// Where there are no sessions of ours, there is nothing to note.
+    pub(super) fn of_nothing(ears: Ears) -> Self {
+        Self { ears, changed: Arc::default(), version: None }
+    }
+
     /// From now on the changes of this connection are noted.
     pub(super) fn of(connection: &Connection, ears: Ears) -> rusqlite::Result<Self> {
         let changed = Changed::default();

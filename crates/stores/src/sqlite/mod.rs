@@ -142,7 +142,7 @@ impl Sqlite {
         migrate::migrate(&mut writer, path)?;
         let readers = (0..options.readers.max(1)).map(|_| connect(path, options));
         let readers = readers.collect::<Result<Vec<_>, _>>().map_err(failed)?;
-        let workers = Workers::start(writer, readers, options)
+        let workers = Workers::start(writer, readers, options, true)
             .map_err(|source| OpenError::File { path: path.to_owned(), source })?;
         Ok(Self { workers: Arc::new(workers) })
     }
@@ -157,7 +157,7 @@ impl Sqlite {
         let writer = attach(path, options).map_err(failed)?;
         let readers = (0..options.readers.max(1)).map(|_| attach(path, options));
         let readers = readers.collect::<Result<Vec<_>, _>>().map_err(failed)?;
-        let workers = Workers::start(writer, readers, options)
+        let workers = Workers::start(writer, readers, options, false)
             .map_err(|source| OpenError::File { path: path.to_owned(), source })?;
         Ok(Self { workers: Arc::new(workers) })
     }

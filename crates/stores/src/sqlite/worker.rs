@@ -59,13 +59,19 @@ pub(super) struct Workers {
 }
 
 impl Workers {
+    /// `ours`: the file has our tables.
     pub(super) fn start(
         writer: Connection,
         readers: Vec<Connection>,
         options: &SqliteOptions,
+        ours: bool,
     ) -> io::Result<Self> {
         let ears = Ears::default();
-        let watch = Watch::of(&writer, ears.clone()).map_err(io::Error::other)?;
+        let watch = if ours {
+            Watch::of(&writer, ears.clone()).map_err(io::Error::other)?
+        } else {
+            Watch::of_nothing(ears.clone())
+        };
         let (write, writes) = sync_channel(options.queue);
         let (read, reads) = sync_channel(options.queue);
         let reads = Arc::new(Mutex::new(reads));
