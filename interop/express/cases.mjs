@@ -96,7 +96,9 @@ function* stores() {
     yield [id("without either its default counts"), config({ cookie: {} }), life];
     yield [id("fractions of a second"), config({ cookie: { maxAge: 12_345 } }), life];
     yield [id("an end that has passed"), config({ cookie: { maxAge: -5_000 } }), [get(["set", "a", 1]), get(["peek", "a"])]];
-    yield [id("no lifetime at all"), config({ cookie: { maxAge: 0 } }), [get(["set", "a", 1]), get(["peek", "a"])]];
+    // connect-pg-simple rounds ends up to seconds: there it lasts until the second is over, whenever that is.
+    const later = store.type === "pg" ? [] : [get(["peek", "a"])];
+    yield [id("no lifetime at all"), config({ cookie: { maxAge: 0 } }), [get(["set", "a", 1]), ...later]];
     yield [id("ended in the store"), config(), [stored({ a: 1 }, { ends: -5 }), known(["peek", "a"])]];
     yield [id("a text that ended, in a row that lives"), config(), [
       { put: { sid: SID, session: { cookie: { ...cookieOf(60_000), expires: "@-30" }, a: 1 } } }, known(["peek", "a"]), known(["set", "b", 1])]];
