@@ -147,11 +147,7 @@ impl Watch {
             }
             Ok(0)
         })?;
-        // A file of another application has tables of its own, of which nothing is told.
-        let ours = "select count(*) from pragma_table_info('sessions') where name = 'revision'";
-        if connection.query_row(ours, [], |row| row.get::<_, i64>(0))? > 0 {
-            connection.execute_batch(TRIGGERS)?;
-        }
+        connection.execute_batch(TRIGGERS)?;
         Ok(Self { ears, changed, version: None })
     }
 
