@@ -6,6 +6,7 @@ mod gather;
 mod provider_settings;
 mod providers;
 pub(crate) mod schema;
+mod settings;
 mod stores;
 mod users;
 

@@ -60,8 +60,11 @@ impl Held {
     /// `save`; `false` when the session has ended elsewhere.
     pub(super) async fn save(&self) -> Result<bool, ExpressFailure> {
         self.end_former().await?;
-        let (present, gone) = (self.machine().live.is_some(), self.machine().gone);
-        match (present, gone) {
+        let state = {
+            let machine = self.machine();
+            (machine.live.is_some(), machine.gone)
+        };
+        match state {
             (false, _) => Err(ExpressError::NoSession.into()),
             (true, true) => Ok(false),
             (true, false) => Ok(self.note_and_set().await?),
