@@ -17,12 +17,19 @@ pub struct Texts {
     pub rows: Mutex<HashMap<String, (String, Option<Timestamp>)>>,
     pub asked: Mutex<Vec<&'static str>>,
     pub broken: Mutex<HashSet<&'static str>>,
+    /// What fails the next time it is asked, and not again.
+    pub shaky: Mutex<HashSet<&'static str>>,
 }
 
 impl Texts {
+    pub fn fail_once(&self, operation: &'static str) {
+        self.shaky.lock().unwrap().insert(operation);
+    }
+
     fn note(&self, operation: &'static str) -> Result<(), StoreError> {
         self.asked.lock().unwrap().push(operation);
-        if self.broken.lock().unwrap().contains(operation) {
+        let shaky = self.shaky.lock().unwrap().remove(operation);
+        if shaky || self.broken.lock().unwrap().contains(operation) {
             return Err(StoreError::new("reach the store", "connection refused"));
         }
         Ok(())
