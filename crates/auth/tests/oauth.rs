@@ -261,6 +261,14 @@ async fn tokens_are_kept_when_asked_for_and_refreshed_when_used() {
     let renewed = token().await.unwrap();
     assert_ne!(renewed, "access-1", "it was about to end");
     assert_eq!(token().await, Some(renewed), "and the new one is kept");
+    // Many providers give a refresh token once only: a later sign-in without one does not throw it away.
+    app.provider.change(|provider| {
+        provider.gives_refresh = false;
+        provider.claims = json!({ "iat": NOW + 3600, "exp": NOW + 4200 });
+    });
+    assert_eq!(app.sign_in().await, id);
+    app.clock.advance(Duration::from_secs(3600));
+    assert!(token().await.is_some(), "refreshed still");
     // The person takes the permission back.
     app.clock.advance(Duration::from_secs(3600));
     app.provider.change(|provider| provider.refreshes = false);

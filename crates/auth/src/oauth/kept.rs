@@ -1,9 +1,14 @@
 //! Provider tokens that are kept because somebody asked for it: sealed, and refreshed when they are used.
 
-use std::time::Duration;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
 
 use hallpass_session::{Secret, StoreError, Timestamp};
 use serde::{Deserialize, Serialize};
+use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
 
 use super::{Entry, Failure, Outcome, Providers, failure::Stop, finish::Arrival, token::Tokens};
 use crate::{Error, Inserted, Record, RecordKey, Replaced, User, UserId, records::kinds::OAUTH_TOKENS};
@@ -28,6 +33,27 @@ struct Sealed {
     refresh: Option<String>,
 }
 
+/// Whose tokens are being refreshed here: one at a time for each link, because a refresh token is often good for one use only.
+#[derive(Default)]
+pub(super) struct Turns(Mutex<HashMap<String, Weak<Turn<()>>>>);
+
+impl Turns {
+    async fn of(&self, link: &str) -> OwnedMutexGuard<()> {
+        self.turn(link).lock_owned().await
+    }
+
+    fn turn(&self, link: &str) -> Arc<Turn<()>> {
+        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(turn) = turns.get(link).and_then(Weak::upgrade) {
+            return turn;
+        }
+        turns.retain(|_, turn| turn.strong_count() > 0);
+        let turn = Arc::default();
+        turns.insert(link.to_owned(), Arc::downgrade(&turn));
+        turn
+    }
+}
+
 fn key(link: &str) -> RecordKey {
     RecordKey { kind: OAUTH_TOKENS, id: link.to_owned() }
 }
@@ -46,7 +72,7 @@ impl Providers {
         };
         let links = self.links(user, now).await?;
         let Some(link) = links.iter().find(|link| link.provider == name) else { return Ok(None) };
-        let _alone = entry.refreshing.lock().await;
+        let _alone = entry.refreshing.of(&link.id).await;
         let Some(record) = self.records().get(&key(&link.id), now).await? else { return Ok(None) };
         let Some((sealed, expires)) = self.open(&record) else { return Ok(None) };
         let good = expires.is_none_or(|expires| now + MARGIN < expires);
@@ -80,11 +106,31 @@ impl Providers {
             }
         };
         tokens.refresh = tokens.refresh.or_else(|| Some(refresh.clone()));
-        let Some(body) = self.body(&record.key.id, &tokens, now)? else { return Ok(None) };
-        let newer = Record { body, ..record };
-        // If it was replaced meanwhile, there is a newer one already; ours is good as well.
-        self.records().replace(&newer, now).await?;
+        self.write_renewed(record, refresh, &tokens, now).await?;
         Ok(Some(tokens.access))
+    }
+
+    /// Writes what a refresh token was used for, over whatever holds that token still. A newer one that is there meanwhile stays.
+    async fn write_renewed(
+        &self,
+        mut record: Record,
+        used: &Secret<String>,
+        tokens: &Tokens,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        for _ in 0..MAX_TRIES {
+            let Some(body) = self.body(&record.key.id, tokens, now)? else { break };
+            if self.records().replace(&Record { body, ..record.clone() }, now).await? == Replaced::Done {
+                break;
+            }
+            let Some(newer) = self.records().get(&record.key, now).await? else { break };
+            let refresh = self.open(&newer).and_then(|(sealed, _)| sealed.refresh);
+            if newer.owner != record.owner || refresh.as_ref() != Some(used.expose()) {
+                break;
+            }
+            record = newer;
+        }
+        Ok(())
     }
 
     async fn after_another(&self, record: Record, now: Timestamp) -> Result<Option<Secret<String>>, Error> {
@@ -122,7 +168,9 @@ impl Providers {
     ) -> Result<(), StoreError> {
         for _ in 0..MAX_TRIES {
             let old = self.records().get(&key(id), now).await?;
-            let Some(body) = self.body(id, tokens, now)? else { return Ok(()) };
+            let mine = old.as_ref().filter(|old| old.owner.as_ref() == Some(owner));
+            let tokens = self.with_refresh(tokens, mine);
+            let Some(body) = self.body(id, &tokens, now)? else { return Ok(()) };
             let version = old.as_ref().map_or(0, |old| old.version);
             let record = Record { key: key(id), owner: Some(owner.clone()), body, expires: None, version };
             let written = match old {
@@ -134,6 +182,13 @@ impl Providers {
             }
         }
         Ok(())
+    }
+
+    /// The tokens, with the refresh token that is kept already when none came: many providers give one at the first sign-in only.
+    fn with_refresh(&self, tokens: &Tokens, old: Option<&Record>) -> Tokens {
+        let old = || old.and_then(|old| self.open(old)).and_then(|(sealed, _)| sealed.refresh);
+        let refresh = tokens.refresh.clone().or_else(|| old().map(Secret::new));
+        Tokens { refresh, ..tokens.clone() }
     }
 
     fn body(&self, id: &str, tokens: &Tokens, now: Timestamp) -> Result<Option<String>, StoreError> {

@@ -109,8 +109,7 @@ struct Entry {
     provider: Provider,
     known: Known,
     redirect_uri: String,
-    /// One at a time: a refresh token is often good for one use only.
-    refreshing: tokio::sync::Mutex<()>,
+    refreshing: kept::Turns,
 }
 
 /// Where a provider is asked.
@@ -148,7 +147,7 @@ impl Providers {
                 provider,
                 known: Known::default(),
                 redirect_uri,
-                refreshing: tokio::sync::Mutex::default(),
+                refreshing: kept::Turns::default(),
             });
         }
         let cookies = Cookies { secure: options.public_url.starts_with("https://") };

@@ -15,6 +15,7 @@ use super::{
 };
 
 /// What a provider hands out.
+#[derive(Clone)]
 pub(super) struct Tokens {
     pub(super) access: Secret<String>,
     pub(super) refresh: Option<Secret<String>>,

@@ -44,6 +44,8 @@ pub struct State {
     pub down: bool,
     /// Whether the token endpoint knows refresh tokens still.
     pub refreshes: bool,
+    /// Whether a sign-in brings a refresh token.
+    pub gives_refresh: bool,
     pub expires_in: u64,
     /// How often keys were asked for.
     pub jwks: u32,
@@ -86,6 +88,7 @@ impl Provider {
             signing: Signing::Honest,
             down: false,
             refreshes: true,
+            gives_refresh: true,
             expires_in: 3600,
             jwks: 0,
             asked: Vec::new(),
@@ -195,10 +198,13 @@ impl State {
             }
         }
         let token = self.sign("JWT", &claims);
-        let body = json!({
-            "access_token": "access-1", "token_type": "Bearer", "refresh_token": "refresh-1",
+        let mut body = json!({
+            "access_token": "access-1", "token_type": "Bearer",
             "expires_in": self.expires_in, "id_token": token,
         });
+        if self.gives_refresh {
+            body["refresh_token"] = "refresh-1".into();
+        }
         (200, body)
     }
 
