@@ -6,7 +6,7 @@ mod provider;
 
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
-use axum::{Router, body::Body, extract::State, routing::post};
+use axum::{Router, body::Body, extract::State, response::Response, routing::post};
 use hallpass_auth::{
     Argon2Params, Auth, AuthOptions, MemoryRecords, MemoryUsers, Origin, Record, RecordStore, UserId,
     oauth::{Begun, Callback, ClientAuth, Failure, Outcome, Providers, ProvidersOptions, SealKeys},
@@ -15,7 +15,10 @@ use hallpass_session::{
     Clock, CookieOptions, Keys, ManualClock, MemoryStore, Secret, Session, SessionLayer, SessionOptions,
     SessionStore, Timestamp,
 };
-use http::{HeaderMap, HeaderValue, Request, header::COOKIE};
+use http::{
+    HeaderMap, HeaderValue, Request,
+    header::{COOKIE, SET_COOKIE},
+};
 use provider::{ISSUER, NOW, Provider, Signing};
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -33,7 +36,7 @@ struct App {
 }
 
 #[derive(Clone)]
-struct Shared(Providers);
+struct Shared(Providers, Auth);
 
 /// The body is a callback, as a browser would bring it; the answer says what came of it.
 async fn finish(State(shared): State<Shared>, session: Session, headers: HeaderMap, body: String) -> String {
@@ -45,6 +48,13 @@ async fn finish(State(shared): State<Shared>, session: Session, headers: HeaderM
         Outcome::Linked => "linked".to_owned(),
         Outcome::Failed(failure) => format!("failed {}", failure.code()),
     }
+}
+
+/// The body is a user and a link, which the user removes.
+async fn unlink(State(shared): State<Shared>, session: Session, body: String) -> String {
+    let (user, link) = body.split_once(' ').unwrap();
+    let user = shared.1.users().find(&UserId::new(user)).await.unwrap().unwrap();
+    format!("{:?}", shared.0.unlink(&session, &user, link).await.unwrap())
 }
 
 fn app_with(change: impl FnOnce(&mut hallpass_auth::oauth::Provider)) -> App {
@@ -68,7 +78,11 @@ fn app_with(change: impl FnOnce(&mut hallpass_auth::oauth::Provider)) -> App {
     let keys = Keys::from_secret("a secret of at least thirty-two bytes").unwrap();
     let sessions = Arc::new(MemoryStore::new());
     let layer = SessionLayer::new(sessions.clone(), keys, session_options).unwrap();
-    let router = Router::new().route("/", post(finish)).layer(layer).with_state(Shared(providers.clone()));
+    let router = Router::new()
+        .route("/", post(finish))
+        .route("/unlink", post(unlink))
+        .layer(layer)
+        .with_state(Shared(providers.clone(), auth.clone()));
     App { auth, provider, providers, records, sessions, clock, router }
 }
 
@@ -85,11 +99,27 @@ impl App {
     }
 
     async fn back(&self, query: &str, cookie: &HeaderValue) -> String {
+        self.post("/", query, cookie).await
+    }
+
+    async fn post(&self, path: &str, body: &str, cookie: &HeaderValue) -> String {
+        text(self.respond(path, body, cookie).await).await
+    }
+
+    async fn respond(&self, path: &str, body: &str, cookie: &HeaderValue) -> Response {
         let pair = cookie.to_str().unwrap().split(';').next().unwrap();
-        let request = Request::post("/").header(COOKIE, pair).body(Body::from(query.to_owned())).unwrap();
-        let response = self.router.clone().oneshot(request).await.unwrap();
-        let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
-        String::from_utf8(body.to_vec()).unwrap()
+        let request = Request::post(path).header(COOKIE, pair).body(Body::from(body.to_owned())).unwrap();
+        self.router.clone().oneshot(request).await.unwrap()
+    }
+
+    /// There and back; the user's id and the session's cookie.
+    async fn session(&self) -> (String, HeaderValue) {
+        let (location, cookie) = self.begin().await;
+        let code = self.provider.agree(&location);
+        let query = format!("state={}&code={code}", state(&location));
+        let response = self.respond("/", &query, &cookie).await;
+        let session = response.headers()[SET_COOKIE].clone();
+        (text(response).await, session)
     }
 
     /// There and back; the user's id, or what failed.
@@ -105,6 +135,11 @@ impl App {
         self.provider.change(|provider| provider.claims = claims);
         self.sign_in().await
     }
+}
+
+async fn text(response: Response) -> String {
+    let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    String::from_utf8(body.to_vec()).unwrap()
 }
 
 fn state(location: &str) -> String {
@@ -274,6 +309,21 @@ async fn tokens_are_kept_when_asked_for_and_refreshed_when_used() {
     app.provider.change(|provider| provider.refreshes = false);
     assert_eq!(token().await, None);
     assert!(kept().await.unwrap().is_empty(), "what is no use is not kept");
+}
+
+#[tokio::test]
+async fn the_last_link_that_works_stays() {
+    let app = app();
+    let (id, session) = app.session().await;
+    let mut link = app.records.export("oauth_link", None, 10, app.clock.now()).await.unwrap().remove(0);
+    let works = link.key.id.clone();
+    link.key.id = "of a provider that is no longer configured".to_owned();
+    link.body = link.body.replace(ISSUER, "https://former.example.com");
+    app.records.insert(&link, app.clock.now()).await.unwrap();
+    let body = format!("{id} {works}");
+    assert_eq!(app.post("/unlink", &body, &session).await, "LastWayIn", "the other one opens nothing");
+    assert_eq!(app.post("/unlink", &format!("{id} {}", link.key.id), &session).await, "Done");
+    assert_eq!(app.sign_in().await, id);
 }
 
 #[tokio::test]

@@ -7,7 +7,9 @@ use super::{
     Failure, Outcome, Providers,
     failure::{Problem, Stop},
     finish::Arrival,
+    metadata::same_host,
     profile::Identity,
+    provider::Protocol,
 };
 use crate::{
     Error, Inserted, Record, RecordKey, User, UserId,
@@ -34,7 +36,7 @@ pub enum Unlinked {
     Done,
     /// The user has no such link.
     NotFound,
-    /// It is the last way in: set a password or link another account first.
+    /// It is the last way in, not counting links of providers that are no longer configured: set a password or link another account first.
     LastWayIn,
     /// The user must sign in again first.
     NotFresh,
@@ -98,7 +100,7 @@ impl Providers {
         }
         let links = self.links(user, now).await?;
         let Some(link) = links.iter().find(|link| link.id == id) else { return Ok(Unlinked::NotFound) };
-        if user.password.is_none() && links.len() == 1 {
+        if user.password.is_none() && !self.opens_without(user, id, now).await? {
             return Ok(Unlinked::LastWayIn);
         }
         let Some(taken) = self.records().take(&key(&link.id), now).await? else {
@@ -107,7 +109,7 @@ impl Providers {
         // Of two that are removed at once, or beside the password, one stays.
         let user_now = self.users().find(&user.id).await?;
         let password = user_now.is_some_and(|user| user.password.is_some());
-        if !password && self.links(user, now).await?.is_empty() {
+        if !password && !self.opens_without(user, id, now).await? {
             self.records().insert(&taken, now).await?;
             return Ok(Unlinked::LastWayIn);
         }
@@ -115,6 +117,21 @@ impl Providers {
         self.end_sessions(session.store().as_ref(), &user.id, id, None, session.handle(), now).await?;
         tracing::info!(event = "provider_unlinked", user = %user.id, provider = link.provider);
         Ok(Unlinked::Done)
+    }
+
+    /// Whether another link than this one opens the user's account: one of a provider that is configured still.
+    async fn opens_without(&self, user: &User, id: &str, now: Timestamp) -> Result<bool, Error> {
+        let records = self.records().list(OAUTH_LINK, &user.id, now).await?;
+        Ok(records.iter().any(|record| record.key.id != id && self.opens(record)))
+    }
+
+    fn opens(&self, record: &Record) -> bool {
+        let Ok(body) = serde_json::from_str::<Body>(&record.body) else { return false };
+        self.iter().any(|provider| match &provider.protocol {
+            Protocol::OpenId(openid) if openid.tenants => same_host(&body.issuer, &openid.issuer),
+            Protocol::OpenId(openid) => body.issuer == openid.issuer,
+            Protocol::OAuth2(oauth) => body.issuer == oauth.issuer,
+        })
     }
 
     /// Notes that the person opens this account; `false` when the person opens one already.

@@ -78,7 +78,7 @@ impl Metadata {
     }
 }
 
-fn same_host(one: &str, other: &str) -> bool {
+pub(super) fn same_host(one: &str, other: &str) -> bool {
     let host = |text: &str| Url::parse(&text.replace("{tenantid}", "t")).ok().map(|url| url.origin());
     host(one).is_some_and(|origin| Some(origin) == host(other))
 }
