@@ -34,7 +34,7 @@ pub enum PasswordSet {
     HasOne,
     /// The new password is not accepted.
     Refused(PasswordProblem),
-    /// The user must sign in again first.
+    /// The user must sign in again first: too long ago, or the account was changed at this very moment.
     NotFresh,
 }
 
@@ -119,8 +119,22 @@ impl Auth {
         if self.inner().users.change(&user.id, &change).await? != UserChanged::Done {
             return Ok(PasswordSet::HasOne);
         }
+        if !self.is_ours(user, to.as_ref()).await? {
+            // Refused when whoever took the account has removed it already.
+            self.inner().users.change(&user.id, &Change::Password { from: to, to: None }).await?;
+            return Ok(PasswordSet::NotFresh);
+        }
         self.after_change(session, user, to, origin).await?;
         Ok(PasswordSet::Done)
+    }
+
+    /// Whether the password is the one change since `user` was read. Without a former password nothing else tells that the owner of the
+    /// address has taken the account over meanwhile, from whoever is at work here.
+    async fn is_ours(&self, user: &User, password: Option<&PasswordHash>) -> Result<bool, Error> {
+        let users = &self.inner().users;
+        let epoch = users.epoch_after(user, password);
+        let now = users.find(&user.id).await?;
+        Ok(now.is_some_and(|now| now.session_epoch == epoch))
     }
 
     /// A new id and a fresh proof of identity, still remembered if it was. A logout beside it wins.

@@ -8,7 +8,7 @@ use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, extract::State, response::Response, routing::post};
 use hallpass_auth::{
-    Argon2Params, Auth, AuthOptions, MemoryRecords, MemoryUsers, Origin, Record, RecordStore, UserId,
+    Argon2Params, Auth, AuthOptions, Change, MemoryRecords, MemoryUsers, Origin, Record, RecordStore, UserId,
     oauth::{Begun, Callback, ClientAuth, Failure, Outcome, Providers, ProvidersOptions, SealKeys},
 };
 use hallpass_session::{
@@ -57,6 +57,16 @@ async fn unlink(State(shared): State<Shared>, session: Session, body: String) ->
     format!("{:?}", shared.0.unlink(&session, &user, link).await.unwrap())
 }
 
+/// The body is a user who sets a first password, while the owner of the address takes the account over.
+async fn set_password_too_late(State(shared): State<Shared>, session: Session, body: String) -> String {
+    let users = shared.1.users();
+    let user = users.find(&UserId::new(&body)).await.unwrap().unwrap();
+    users.change(&user.id, &Change::Password { from: None, to: None }).await.unwrap();
+    let origin = Origin { addr: Ipv4Addr::LOCALHOST.into(), user_agent: None };
+    let new = Secret::new("quite a long passphrase".to_owned());
+    format!("{:?}", shared.1.set_password(&session, &user, new, &origin).await.unwrap())
+}
+
 fn app_with(change: impl FnOnce(&mut hallpass_auth::oauth::Provider)) -> App {
     let provider = Provider::new();
     let records = MemoryRecords::new();
@@ -81,6 +91,7 @@ fn app_with(change: impl FnOnce(&mut hallpass_auth::oauth::Provider)) -> App {
     let router = Router::new()
         .route("/", post(finish))
         .route("/unlink", post(unlink))
+        .route("/set-password-too-late", post(set_password_too_late))
         .layer(layer)
         .with_state(Shared(providers.clone(), auth.clone()));
     App { auth, provider, providers, records, sessions, clock, router }
@@ -324,6 +335,15 @@ async fn the_last_link_that_works_stays() {
     assert_eq!(app.post("/unlink", &body, &session).await, "LastWayIn", "the other one opens nothing");
     assert_eq!(app.post("/unlink", &format!("{id} {}", link.key.id), &session).await, "Done");
     assert_eq!(app.sign_in().await, id);
+}
+
+#[tokio::test]
+async fn a_password_that_comes_after_a_takeover_does_not_last() {
+    let app = app();
+    let (id, session) = app.session().await;
+    assert_eq!(app.post("/set-password-too-late", &id, &session).await, "NotFresh");
+    let user = app.auth.users().find(&UserId::new(&id)).await.unwrap().unwrap();
+    assert_eq!(user.password, None);
 }
 
 #[tokio::test]

@@ -172,10 +172,24 @@ impl Providers {
         if let Some(name) = &arrival.identity.name {
             self.users().change(&user.id, &Change::Name(Some(name.clone()))).await?;
         }
-        let Some(user) = self.users().find(&user.id).await? else { return Ok(None) };
         self.0.auth.note_verified(&user, now).await?;
+        let Some(user) = self.without_password(session, &user.id).await? else { return Ok(None) };
         tracing::warn!(event = "account_claimed", user = %user.id, provider = arrival.entry.provider.name);
         Ok(Some(Found { user, created: false, claimed: true }))
+    }
+
+    /// The user who was taken over a moment ago. The owner of the address had no chance to set a password yet, so one that is there comes
+    /// from whoever had the account before, and was on its way.
+    async fn without_password(&self, session: &Session, id: &UserId) -> Result<Option<User>, Stop> {
+        for _ in 0..MAX_TRIES {
+            let Some(user) = self.users().find(id).await? else { return Ok(None) };
+            if user.password.is_none() {
+                return Ok(Some(user));
+            }
+            self.users().change(id, &Change::Password { from: user.password, to: None }).await?;
+            session.store().delete_of_user(id.as_str(), None, session.now()).await?;
+        }
+        Err(Problem::new(Failure::Provider, "others were at work on the same account").into())
     }
 
     /// A new account. The link comes first: of many tabs at once, one makes the account.
