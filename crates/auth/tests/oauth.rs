@@ -241,18 +241,27 @@ async fn new_keys_are_fetched_when_they_sign_and_strangers_cause_no_flood() {
     assert_eq!(app.sign_in().await, ann);
     assert_eq!(app.provider.change(|provider| provider.jwks), 2);
     // Whoever posts tokens by unknown keys makes nobody ask the provider again and again.
-    for number in 0..20 {
-        let header = json!({ "alg": "ES256", "kid": format!("made up {number}") });
-        let encode = |value: &Value| {
-            use base64::Engine;
-            base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(value.to_string())
-        };
-        let token = format!("{}.{}.AAAA", encode(&header), encode(&json!({ "iss": ISSUER })));
-        let answer =
-            app.providers.back_channel_logout("login", &token, &*app.sessions, app.clock.now()).await;
-        assert!(answer.unwrap().is_err());
-    }
+    let flood = async || {
+        for number in 0..20 {
+            let header = json!({ "alg": "ES256", "kid": format!("made up {number}") });
+            let encode = |value: &Value| {
+                use base64::Engine;
+                base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(value.to_string())
+            };
+            let token = format!("{}.{}.AAAA", encode(&header), encode(&json!({ "iss": ISSUER })));
+            let answer =
+                app.providers.back_channel_logout("login", &token, &*app.sessions, app.clock.now()).await;
+            assert!(answer.unwrap().is_err());
+        }
+    };
+    flood().await;
     assert_eq!(app.provider.change(|provider| provider.jwks), 2);
+    app.clock.advance(Duration::from_secs(10));
+    app.provider.change(|provider| provider.has_keys = false);
+    flood().await;
+    assert_eq!(app.provider.change(|provider| provider.jwks), 3, "one that fails counts too");
+    app.provider.change(|provider| provider.has_keys = true);
+    assert_eq!(app.sign_in().await, ann, "known keys go on");
 }
 
 #[tokio::test]

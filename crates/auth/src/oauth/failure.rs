@@ -126,7 +126,7 @@ impl Failure {
 }
 
 /// A failure, with what only the operator is told. Holds no secret.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Problem {
     pub(super) failure: Failure,
     pub(super) detail: String,

@@ -1,6 +1,9 @@
 //! What a provider says about itself (OpenID Connect Discovery 1.0 §4), and its keys: fetched when needed, kept for a while.
 
-use std::time::Duration;
+use std::{
+    sync::{MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use hallpass_session::Timestamp;
 use serde::Deserialize;
@@ -21,7 +24,7 @@ const FRESH_FOR: Duration = Duration::from_secs(3600);
 /// When the provider does not answer, what is known counts this much longer.
 const STALE_FOR: Duration = Duration::from_secs(24 * 3600);
 
-/// Whoever comes this soon after a request that got no answer is not made to wait for none either.
+/// Whoever comes this soon after a request that failed gets the same answer: nobody is made to wait for none, or asks again and again.
 const DOWN_FOR: Duration = Duration::from_secs(6);
 
 /// Keys are fetched because of an unknown name at most this often.
@@ -90,13 +93,15 @@ struct Kept<T> {
     fetched: Timestamp,
 }
 
-/// What is known of an OpenID provider. While one request fetches, the others wait for its answer.
+/// What is known of an OpenID provider. While one request fetches, others wait for its answer only if they need it.
 #[derive(Default)]
 pub(super) struct Known {
     metadata: Mutex<Option<Kept<Metadata>>>,
-    /// When the provider last did not answer.
-    down: std::sync::Mutex<Option<Timestamp>>,
-    keys: Mutex<Option<Kept<KeySet>>>,
+    /// When asking last failed, and why.
+    down: std::sync::Mutex<Option<(Timestamp, Problem)>>,
+    keys: std::sync::Mutex<Option<Kept<KeySet>>>,
+    /// Held while keys are fetched: when that was last tried, whatever came of it.
+    tried: Mutex<Option<Timestamp>>,
 }
 
 /// What to do with a token by an unknown key when keys were fetched a moment ago.
@@ -119,10 +124,9 @@ impl Known {
         if let Some(kept) = kept.as_ref().filter(|kept| now < kept.fetched + FRESH_FOR) {
             return Ok(kept.thing.clone());
         }
-        let found = if self.is_down(now) {
-            Err(Problem::new(Failure::Unreachable, "the provider did not answer a moment ago"))
-        } else {
-            discover(fetch, openid).await
+        let found = match self.is_down(now) {
+            Some(problem) => Err(problem),
+            None => discover(fetch, openid).await,
         };
         match found {
             Ok(metadata) => {
@@ -136,18 +140,27 @@ impl Known {
         }
     }
 
-    fn is_down(&self, now: Timestamp) -> bool {
-        self.down().is_some_and(|at| now < at + DOWN_FOR)
+    /// Why not to ask now: it failed a moment ago.
+    fn is_down(&self, now: Timestamp) -> Option<Problem> {
+        self.down().as_ref().filter(|(at, _)| now < *at + DOWN_FOR).map(|(_, problem)| problem.clone())
     }
 
     fn note_down(&self, problem: &Problem, now: Timestamp) {
-        if problem.failure == Failure::Unreachable && !self.is_down(now) {
-            *self.down() = Some(now);
+        if self.is_down(now).is_none() {
+            *self.down() = Some((now, problem.clone()));
         }
     }
 
-    fn down(&self) -> std::sync::MutexGuard<'_, Option<Timestamp>> {
-        self.down.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn down(&self) -> MutexGuard<'_, Option<(Timestamp, Problem)>> {
+        self.down.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn kept_keys(&self) -> Option<Kept<KeySet>> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn fresh_keys(&self, now: Timestamp) -> Option<Kept<KeySet>> {
+        self.kept_keys().filter(|kept| now < kept.fetched + FRESH_FOR)
     }
 
     /// The token's claims, if a key of the provider signed it.
@@ -181,14 +194,17 @@ impl Known {
         metadata: &Metadata,
         now: Timestamp,
     ) -> Result<Kept<KeySet>, Problem> {
-        let mut kept = self.keys.lock().await;
-        if let Some(kept) = kept.as_ref().filter(|kept| now < kept.fetched + FRESH_FOR) {
-            return Ok(kept.clone());
+        if let Some(kept) = self.fresh_keys(now) {
+            return Ok(kept);
         }
-        match fetch_keys(fetch, metadata).await {
-            Ok(keys) => Ok(kept.insert(Kept { thing: keys, fetched: now }).clone()),
+        let mut tried = self.tried.lock().await;
+        if let Some(kept) = self.fresh_keys(now) {
+            return Ok(kept);
+        }
+        match self.fetch_keys(fetch, metadata, &mut tried, now).await {
+            Ok(kept) => Ok(kept),
             Err(problem) => {
-                let thing = stale(kept.as_ref(), problem, now)?;
+                let thing = stale(self.kept_keys().as_ref(), problem, now)?;
                 Ok(Kept { thing, fetched: now })
             }
         }
@@ -203,22 +219,45 @@ impl Known {
         patience: Patience,
         now: Timestamp,
     ) -> Result<Option<KeySet>, Problem> {
-        let mut kept = self.keys.lock().await;
-        let last = kept.as_ref().map(|kept| kept.fetched);
-        if let Some(newer) = kept.as_ref().filter(|kept| kept.fetched > seen.fetched) {
-            return Ok(Some(newer.thing.clone()));
+        let mut tried = self.tried.lock().await;
+        if let Some(newer) = self.kept_keys().filter(|kept| kept.fetched > seen.fetched) {
+            return Ok(Some(newer.thing));
         }
-        let wait = last.map_or(Duration::ZERO, |last| (last + FLOOR).since(now));
+        let wait = tried.map_or(Duration::ZERO, |last| (last + FLOOR).since(now));
         if !wait.is_zero() {
             if patience == Patience::Refuse {
                 return Ok(None);
             }
             tokio::time::sleep(wait).await;
         }
-        let keys = fetch_keys(fetch, metadata).await?;
+        let kept = self.fetch_keys(fetch, metadata, &mut tried, now + wait).await?;
         tracing::info!(event = "provider_keys_changed", issuer = metadata.issuer);
-        *kept = Some(Kept { thing: keys.clone(), fetched: now + wait });
-        Ok(Some(keys))
+        Ok(Some(kept.thing))
+    }
+
+    /// Fetches the keys, unless asking failed a moment ago. The try counts even if it fails or whoever asks goes away.
+    async fn fetch_keys(
+        &self,
+        fetch: &dyn Fetch,
+        metadata: &Metadata,
+        tried: &mut Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<Kept<KeySet>, Problem> {
+        if let Some(problem) = self.is_down(now) {
+            return Err(problem);
+        }
+        *tried = Some(now);
+        match fetch_keys(fetch, metadata).await {
+            Ok(thing) => {
+                let kept = Kept { thing, fetched: now };
+                *self.keys.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept.clone());
+                Ok(kept)
+            }
+            Err(problem) => {
+                self.note_down(&problem, now);
+                Err(problem)
+            }
+        }
     }
 }
 

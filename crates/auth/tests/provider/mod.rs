@@ -47,6 +47,8 @@ pub struct State {
     /// Whether a sign-in brings a refresh token.
     pub gives_refresh: bool,
     pub expires_in: u64,
+    /// Whether it answers with keys when it is asked for them.
+    pub has_keys: bool,
     /// How often keys were asked for.
     pub jwks: u32,
     /// The forms that the token endpoint got.
@@ -90,6 +92,7 @@ impl Provider {
             refreshes: true,
             gives_refresh: true,
             expires_in: 3600,
+            has_keys: true,
             jwks: 0,
             asked: Vec::new(),
             keys: vec![("key 1".to_owned(), Arc::new(new_key()))],
@@ -213,7 +216,7 @@ impl State {
             "/.well-known/openid-configuration" => (200, self.metadata.clone()),
             "/jwks" => {
                 self.jwks += 1;
-                (200, self.jwks())
+                if self.has_keys { (200, self.jwks()) } else { (404, json!({})) }
             }
             "/token" => self.token(&form_urlencoded::parse(body).into_owned().collect(), now),
             "/me" => (200, self.userinfo.clone()),
