@@ -9,6 +9,7 @@ use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 use axum::{Router, body::Body, extract::State, response::Response, routing::post};
 use hallpass_auth::{
     Argon2Params, Auth, AuthOptions, Change, MemoryRecords, MemoryUsers, Origin, Record, RecordStore, UserId,
+    UserStore,
     oauth::{Begun, Callback, ClientAuth, Failure, Outcome, Providers, ProvidersOptions, SealKeys},
 };
 use hallpass_session::{
@@ -19,7 +20,7 @@ use http::{
     HeaderMap, HeaderValue, Request,
     header::{COOKIE, SET_COOKIE},
 };
-use provider::{ISSUER, NOW, Provider, Signing};
+use provider::{ISSUER, NOW, Provider, Signing, ids::OwnIds};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -68,10 +69,14 @@ async fn set_password_too_late(State(shared): State<Shared>, session: Session, b
 }
 
 fn app_with(change: impl FnOnce(&mut hallpass_auth::oauth::Provider)) -> App {
+    app_of(Arc::new(MemoryUsers::new()), change)
+}
+
+fn app_of(users: Arc<dyn UserStore>, change: impl FnOnce(&mut hallpass_auth::oauth::Provider)) -> App {
     let provider = Provider::new();
     let records = MemoryRecords::new();
     let options = AuthOptions { argon2: Argon2Params::insecure_for_tests(), ..AuthOptions::default() };
-    let auth = Auth::new(Arc::new(MemoryUsers::new()), Arc::new(records.clone()), options).unwrap();
+    let auth = Auth::new(users, Arc::new(records.clone()), options).unwrap();
     let secret = ClientAuth::Post(Secret::new("secret".to_owned()));
     let mut described = hallpass_auth::oauth::Provider::openid("login", "Login", ISSUER, "app", secret);
     change(&mut described);
@@ -329,6 +334,19 @@ async fn tokens_are_kept_when_asked_for_and_refreshed_when_used() {
     app.provider.change(|provider| provider.refreshes = false);
     assert_eq!(token().await, None);
     assert!(kept().await.unwrap().is_empty(), "what is no use is not kept");
+}
+
+#[tokio::test]
+async fn two_tabs_get_one_account_from_a_database_that_gives_ids() {
+    let app = app_of(Arc::new(OwnIds(MemoryUsers::new())), |_| {});
+    app.provider.change(|provider| provider.claims = json!({ "email_verified": false }));
+    let (one, other) = tokio::join!(app.sign_in(), app.sign_in());
+    assert_eq!((one.as_str(), other.as_str()), ("1", "1"));
+    assert_eq!(app.sign_in().await, "1", "and the link lasts");
+    // An account that was deleted gives way to a new one.
+    assert!(app.auth.users().delete(&UserId::new("1")).await.unwrap());
+    app.clock.advance(Duration::from_secs(10));
+    assert_eq!(app.sign_in().await, "1");
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use super::{
     link,
 };
 use crate::{
-    Change, Email, Record, User, UserChanged, UserCreated, UserId,
+    Change, Email, Record, Replaced, User, UserChanged, UserCreated, UserId,
     stamp::Via,
     throttle::{Charge, address_key},
 };
@@ -83,32 +83,43 @@ impl Providers {
     /// The user whom the person's link names.
     async fn linked(&self, session: &Session, arrival: &Arrival<'_>) -> Result<Option<User>, Stop> {
         let (key, now) = (link::key(&arrival.identity.key()), session.now());
-        let Some(record) = self.records().get(&key, now).await? else { return Ok(None) };
-        let Some(owner) = record.owner.clone() else { return Ok(None) };
-        if let Some(user) = self.owner(&owner, &record, session).await? {
-            let identity = &arrival.identity;
-            if identity.email_verified && identity.email.as_ref() == Some(&user.email) {
-                self.0.auth.note_verified(&user, now).await?;
-            }
-            return Ok(Some(user));
+        let Some(mut record) = self.records().get(&key, now).await? else { return Ok(None) };
+        let Some(user) = self.owner(&mut record, now).await? else {
+            self.remove_dangling(record, now).await?;
+            return Ok(None);
+        };
+        let identity = &arrival.identity;
+        if identity.email_verified && identity.email.as_ref() == Some(&user.email) {
+            self.0.auth.note_verified(&user, now).await?;
         }
-        // The account was deleted, or never made to its end.
-        self.records().take(&key, now).await?;
-        Ok(None)
+        Ok(Some(user))
     }
 
-    /// The owner of a link, waiting a moment when both are being made right now.
-    async fn owner(&self, id: &UserId, record: &Record, session: &Session) -> Result<Option<User>, Stop> {
-        let young = session.now().since(link::read(record).linked) < IN_THE_MAKING;
-        for _ in 0..if young { 20 } else { 1 } {
+    /// The owner of a link, waiting a moment when both are being made right now. The link is read again each time: when the database gives
+    /// ids, it moves to another owner. `record` is what was read last.
+    async fn owner(&self, record: &mut Record, now: Timestamp) -> Result<Option<User>, Stop> {
+        let young = now.since(link::read(record).linked) < IN_THE_MAKING;
+        let mut looks = if young { 20 } else { 1 };
+        while let Some(id) = &record.owner {
             if let Some(user) = self.users().find(id).await? {
                 return Ok(Some(user));
             }
-            if young {
-                tokio::time::sleep(Duration::from_millis(50)).await;
+            looks -= 1;
+            if looks == 0 {
+                break;
             }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let Some(newer) = self.records().get(&record.key, now).await? else { break };
+            *record = newer;
         }
         Ok(None)
+    }
+
+    /// Removes a link to an account that was deleted, or never made to its end; not if the link was changed since it was read: then it
+    /// has another owner.
+    pub(super) async fn remove_dangling(&self, record: Record, now: Timestamp) -> Result<(), Stop> {
+        self.records().replace(&Record { expires: Some(now), ..record }, now).await?;
+        Ok(())
     }
 
     /// The account of somebody who has no link yet. `None`: look again, somebody else was quicker.
@@ -217,7 +228,9 @@ impl Providers {
             self.0.auth.note_verified(&user, now).await?;
         }
         match self.users().create(&user).await? {
-            UserCreated::Done(id) if id == user.id => {}
+            UserCreated::Done(id) if id == user.id => {
+                user.session_epoch = self.users().epoch_at_first(&user);
+            }
             UserCreated::Done(id) => self.move_notes(arrival, &mut user, id, now).await?,
             UserCreated::Taken => {
                 self.records().delete_owned(&user.id, now).await?;
@@ -232,7 +245,8 @@ impl Providers {
         Ok(Some(Found { user, created: true, claimed: false }))
     }
 
-    /// The database gave the new account another id: what was noted under ours moves there.
+    /// The database gave the new account another id: what was noted under ours moves there. The link is never missing meanwhile, so that
+    /// other tabs of the same person find it and wait.
     async fn move_notes(
         &self,
         arrival: &Arrival<'_>,
@@ -240,12 +254,43 @@ impl Providers {
         id: UserId,
         now: Timestamp,
     ) -> Result<(), Stop> {
-        self.records().delete_owned(&user.id, now).await?;
-        user.id = id;
-        self.note_link(arrival, &user.id, now).await?;
+        let before = std::mem::replace(&mut user.id, id);
         if arrival.identity.email_verified {
             self.0.auth.note_verified(user, now).await?;
         }
+        self.move_link(arrival, &before, &user.id, now).await?;
+        self.records().delete_owned(&before, now).await?;
+        // What the database has made of it, its epoch above all.
+        if let Some(stored) = self.users().find(&user.id).await? {
+            *user = stored;
+        }
         Ok(())
+    }
+
+    async fn move_link(
+        &self,
+        arrival: &Arrival<'_>,
+        from: &UserId,
+        to: &UserId,
+        now: Timestamp,
+    ) -> Result<(), Stop> {
+        let key = link::key(&arrival.identity.key());
+        for _ in 0..MAX_TRIES {
+            let Some(record) = self.records().get(&key, now).await? else {
+                // Whoever waited too long has removed it.
+                if self.note_link(arrival, to, now).await? {
+                    return Ok(());
+                }
+                continue;
+            };
+            if record.owner.as_ref() != Some(from) {
+                break;
+            }
+            let moved = Record { owner: Some(to.clone()), ..record };
+            if self.records().replace(&moved, now).await? == Replaced::Done {
+                return Ok(());
+            }
+        }
+        Err(Problem::new(Failure::Provider, "others were at work on the same account").into())
     }
 }

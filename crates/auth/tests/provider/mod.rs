@@ -2,6 +2,8 @@
 
 #![allow(dead_code, clippy::allow_attributes, reason = "each test file uses its part")]
 
+pub mod ids;
+
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
