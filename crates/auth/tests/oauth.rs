@@ -4,164 +4,19 @@
 
 mod provider;
 
-use std::{net::Ipv4Addr, sync::Arc, time::Duration};
+use std::time::Duration;
 
-use axum::{Router, body::Body, extract::State, response::Response, routing::post};
 use hallpass_auth::{
-    Argon2Params, Auth, AuthOptions, Change, MemoryRecords, MemoryUsers, Origin, Record, RecordStore, UserId,
-    UserStore,
-    oauth::{Begun, Callback, ClientAuth, Failure, Outcome, Providers, ProvidersOptions, SealKeys},
+    RecordStore, UserId,
+    oauth::{Begun, Failure},
 };
-use hallpass_session::{
-    Clock, CookieOptions, Keys, ManualClock, MemoryStore, Secret, Session, SessionLayer, SessionOptions,
-    SessionStore, Timestamp,
+use hallpass_session::{Clock, SessionStore};
+use http::HeaderMap;
+use provider::{
+    ISSUER, NOW, Signing,
+    app::{app, app_with, state},
 };
-use http::{
-    HeaderMap, HeaderValue, Request,
-    header::{COOKIE, SET_COOKIE},
-};
-use provider::{ISSUER, NOW, Provider, Signing, ids::OwnIds};
 use serde_json::{Value, json};
-use tower::ServiceExt;
-
-/// An application whose people come from the provider.
-#[derive(Clone)]
-struct App {
-    auth: Auth,
-    provider: Provider,
-    providers: Providers,
-    records: MemoryRecords,
-    sessions: Arc<MemoryStore>,
-    clock: ManualClock,
-    router: Router,
-}
-
-#[derive(Clone)]
-struct Shared(Providers, Auth);
-
-/// The body is a callback, as a browser would bring it; the answer says what came of it.
-async fn finish(State(shared): State<Shared>, session: Session, headers: HeaderMap, body: String) -> String {
-    let origin = Origin { addr: Ipv4Addr::LOCALHOST.into(), user_agent: None };
-    let callback = Callback::parse(&body).unwrap();
-    let finished = shared.0.finish("login", &session, &headers, &callback, &origin).await.unwrap();
-    match finished.outcome {
-        Outcome::SignedIn { user, .. } => user.id.to_string(),
-        Outcome::Linked => "linked".to_owned(),
-        Outcome::Failed(failure) => format!("failed {}", failure.code()),
-    }
-}
-
-/// The body is a user and a link, which the user removes.
-async fn unlink(State(shared): State<Shared>, session: Session, body: String) -> String {
-    let (user, link) = body.split_once(' ').unwrap();
-    let user = shared.1.users().find(&UserId::new(user)).await.unwrap().unwrap();
-    format!("{:?}", shared.0.unlink(&session, &user, link).await.unwrap())
-}
-
-/// The body is a user who sets a first password, while the owner of the address takes the account over.
-async fn set_password_too_late(State(shared): State<Shared>, session: Session, body: String) -> String {
-    let users = shared.1.users();
-    let user = users.find(&UserId::new(&body)).await.unwrap().unwrap();
-    users.change(&user.id, &Change::Password { from: None, to: None }).await.unwrap();
-    let origin = Origin { addr: Ipv4Addr::LOCALHOST.into(), user_agent: None };
-    let new = Secret::new("quite a long passphrase".to_owned());
-    format!("{:?}", shared.1.set_password(&session, &user, new, &origin).await.unwrap())
-}
-
-fn app_with(change: impl FnOnce(&mut hallpass_auth::oauth::Provider)) -> App {
-    app_of(Arc::new(MemoryUsers::new()), change)
-}
-
-fn app_of(users: Arc<dyn UserStore>, change: impl FnOnce(&mut hallpass_auth::oauth::Provider)) -> App {
-    let provider = Provider::new();
-    let records = MemoryRecords::new();
-    let options = AuthOptions { argon2: Argon2Params::insecure_for_tests(), ..AuthOptions::default() };
-    let auth = Auth::new(users, Arc::new(records.clone()), options).unwrap();
-    let secret = ClientAuth::Post(Secret::new("secret".to_owned()));
-    let mut described = hallpass_auth::oauth::Provider::openid("login", "Login", ISSUER, "app", secret);
-    change(&mut described);
-    let seal = SealKeys::new(["a secret of at least thirty-two bytes"]);
-    let options = ProvidersOptions { seal, ..ProvidersOptions::new("https://app.example.com") };
-    let fetch = Arc::new(provider.clone());
-    let providers = Providers::new(auth.clone(), fetch, vec![described], options).unwrap();
-    let clock = ManualClock::new(Timestamp::from_millis(NOW * 1000));
-    let session_options = SessionOptions {
-        cookie: CookieOptions { name: "id".into(), ..CookieOptions::default() },
-        clock: Arc::new(clock.clone()),
-        ..SessionOptions::default()
-    };
-    let keys = Keys::from_secret("a secret of at least thirty-two bytes").unwrap();
-    let sessions = Arc::new(MemoryStore::new());
-    let layer = SessionLayer::new(sessions.clone(), keys, session_options).unwrap();
-    let router = Router::new()
-        .route("/", post(finish))
-        .route("/unlink", post(unlink))
-        .route("/set-password-too-late", post(set_password_too_late))
-        .layer(layer)
-        .with_state(Shared(providers.clone(), auth.clone()));
-    App { auth, provider, providers, records, sessions, clock, router }
-}
-
-fn app() -> App {
-    app_with(|_| {})
-}
-
-impl App {
-    /// Goes to the provider: the address there, and the cookie that came along.
-    async fn begin(&self) -> (String, HeaderValue) {
-        let begun = self.providers.begin("login", &HeaderMap::new(), None, self.clock.now()).await.unwrap();
-        let Begun::Away { location, cookies } = begun else { panic!("{begun:?}") };
-        (location, cookies[0].clone())
-    }
-
-    async fn back(&self, query: &str, cookie: &HeaderValue) -> String {
-        self.post("/", query, cookie).await
-    }
-
-    async fn post(&self, path: &str, body: &str, cookie: &HeaderValue) -> String {
-        text(self.respond(path, body, cookie).await).await
-    }
-
-    async fn respond(&self, path: &str, body: &str, cookie: &HeaderValue) -> Response {
-        let pair = cookie.to_str().unwrap().split(';').next().unwrap();
-        let request = Request::post(path).header(COOKIE, pair).body(Body::from(body.to_owned())).unwrap();
-        self.router.clone().oneshot(request).await.unwrap()
-    }
-
-    /// There and back; the user's id and the session's cookie.
-    async fn session(&self) -> (String, HeaderValue) {
-        let (location, cookie) = self.begin().await;
-        let code = self.provider.agree(&location);
-        let query = format!("state={}&code={code}", state(&location));
-        let response = self.respond("/", &query, &cookie).await;
-        let session = response.headers()[SET_COOKIE].clone();
-        (text(response).await, session)
-    }
-
-    /// There and back; the user's id, or what failed.
-    async fn sign_in(&self) -> String {
-        let (location, cookie) = self.begin().await;
-        let code = self.provider.agree(&location);
-        let state = state(&location);
-        self.back(&format!("state={state}&code={code}"), &cookie).await
-    }
-
-    /// There and back with other claims than usual.
-    async fn with_claims(&self, claims: Value) -> String {
-        self.provider.change(|provider| provider.claims = claims);
-        self.sign_in().await
-    }
-}
-
-async fn text(response: Response) -> String {
-    let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
-    String::from_utf8(body.to_vec()).unwrap()
-}
-
-fn state(location: &str) -> String {
-    let url = url::Url::parse(location).unwrap();
-    url.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned()
-}
 
 #[tokio::test]
 async fn tokens_that_prove_nothing_are_refused() {
@@ -301,76 +156,6 @@ async fn an_attempt_ends_after_a_while_and_its_record_holds_no_state() {
         app.back(&format!("state={}&code={code}", state(&location)), &cookie).await,
         "failed unexpected"
     );
-}
-
-#[tokio::test]
-async fn tokens_are_kept_when_asked_for_and_refreshed_when_used() {
-    assert!(app().sign_in().await.len() == 32);
-    let app = app_with(|provider| provider.keep_tokens = true);
-    let id = app.sign_in().await;
-    let user = app.auth.users().find(&UserId::new(&id)).await.unwrap().unwrap();
-    let token = async || {
-        let token = app.providers.access_token(&user, "login", app.clock.now()).await.unwrap();
-        token.map(|token| token.expose().clone())
-    };
-    assert_eq!(token().await.as_deref(), Some("access-1"));
-    let kept = || app.records.export("oauth_tokens", None, 10, Timestamp::from_millis(0));
-    let record: Record = kept().await.unwrap().remove(0);
-    assert!(!record.body.contains("access-1") && !record.body.contains("refresh-1"), "{}", record.body);
-    app.clock.advance(Duration::from_secs(3600 - 59));
-    let renewed = token().await.unwrap();
-    assert_ne!(renewed, "access-1", "it was about to end");
-    assert_eq!(token().await, Some(renewed), "and the new one is kept");
-    // Many providers give a refresh token once only: a later sign-in without one does not throw it away.
-    app.provider.change(|provider| {
-        provider.gives_refresh = false;
-        provider.claims = json!({ "iat": NOW + 3600, "exp": NOW + 4200 });
-    });
-    assert_eq!(app.sign_in().await, id);
-    app.clock.advance(Duration::from_secs(3600));
-    assert!(token().await.is_some(), "refreshed still");
-    // The person takes the permission back.
-    app.clock.advance(Duration::from_secs(3600));
-    app.provider.change(|provider| provider.refreshes = false);
-    assert_eq!(token().await, None);
-    assert!(kept().await.unwrap().is_empty(), "what is no use is not kept");
-}
-
-#[tokio::test]
-async fn two_tabs_get_one_account_from_a_database_that_gives_ids() {
-    let app = app_of(Arc::new(OwnIds(MemoryUsers::new())), |_| {});
-    app.provider.change(|provider| provider.claims = json!({ "email_verified": false }));
-    let (one, other) = tokio::join!(app.sign_in(), app.sign_in());
-    assert_eq!((one.as_str(), other.as_str()), ("1", "1"));
-    assert_eq!(app.sign_in().await, "1", "and the link lasts");
-    // An account that was deleted gives way to a new one.
-    assert!(app.auth.users().delete(&UserId::new("1")).await.unwrap());
-    app.clock.advance(Duration::from_secs(10));
-    assert_eq!(app.sign_in().await, "1");
-}
-
-#[tokio::test]
-async fn the_last_link_that_works_stays() {
-    let app = app();
-    let (id, session) = app.session().await;
-    let mut link = app.records.export("oauth_link", None, 10, app.clock.now()).await.unwrap().remove(0);
-    let works = link.key.id.clone();
-    link.key.id = "of a provider that is no longer configured".to_owned();
-    link.body = link.body.replace(ISSUER, "https://former.example.com");
-    app.records.insert(&link, app.clock.now()).await.unwrap();
-    let body = format!("{id} {works}");
-    assert_eq!(app.post("/unlink", &body, &session).await, "LastWayIn", "the other one opens nothing");
-    assert_eq!(app.post("/unlink", &format!("{id} {}", link.key.id), &session).await, "Done");
-    assert_eq!(app.sign_in().await, id);
-}
-
-#[tokio::test]
-async fn a_password_that_comes_after_a_takeover_does_not_last() {
-    let app = app();
-    let (id, session) = app.session().await;
-    assert_eq!(app.post("/set-password-too-late", &id, &session).await, "NotFresh");
-    let user = app.auth.users().find(&UserId::new(&id)).await.unwrap().unwrap();
-    assert_eq!(user.password, None);
 }
 
 #[tokio::test]

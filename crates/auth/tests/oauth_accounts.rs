@@ -1,0 +1,86 @@
+//! What accounts have of a provider: links, tokens that are kept, and who wins when two come at once.
+
+#![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
+
+mod provider;
+
+use std::{sync::Arc, time::Duration};
+
+use hallpass_auth::{MemoryUsers, Record, RecordStore, UserId};
+use hallpass_session::{Clock, Timestamp};
+use provider::{
+    ISSUER, NOW,
+    app::{app, app_of, app_with},
+    ids::OwnIds,
+};
+use serde_json::json;
+
+#[tokio::test]
+async fn tokens_are_kept_when_asked_for_and_refreshed_when_used() {
+    assert!(app().sign_in().await.len() == 32);
+    let app = app_with(|provider| provider.keep_tokens = true);
+    let id = app.sign_in().await;
+    let user = app.auth.users().find(&UserId::new(&id)).await.unwrap().unwrap();
+    let token = async || {
+        let token = app.providers.access_token(&user, "login", app.clock.now()).await.unwrap();
+        token.map(|token| token.expose().clone())
+    };
+    assert_eq!(token().await.as_deref(), Some("access-1"));
+    let kept = || app.records.export("oauth_tokens", None, 10, Timestamp::from_millis(0));
+    let record: Record = kept().await.unwrap().remove(0);
+    assert!(!record.body.contains("access-1") && !record.body.contains("refresh-1"), "{}", record.body);
+    app.clock.advance(Duration::from_secs(3600 - 59));
+    let renewed = token().await.unwrap();
+    assert_ne!(renewed, "access-1", "it was about to end");
+    assert_eq!(token().await, Some(renewed), "and the new one is kept");
+    // Many providers give a refresh token once only: a later sign-in without one does not throw it away.
+    app.provider.change(|provider| {
+        provider.gives_refresh = false;
+        provider.claims = json!({ "iat": NOW + 3600, "exp": NOW + 4200 });
+    });
+    assert_eq!(app.sign_in().await, id);
+    app.clock.advance(Duration::from_secs(3600));
+    assert!(token().await.is_some(), "refreshed still");
+    // The person takes the permission back.
+    app.clock.advance(Duration::from_secs(3600));
+    app.provider.change(|provider| provider.refreshes = false);
+    assert_eq!(token().await, None);
+    assert!(kept().await.unwrap().is_empty(), "what is no use is not kept");
+}
+
+#[tokio::test]
+async fn two_tabs_get_one_account_from_a_database_that_gives_ids() {
+    let app = app_of(Arc::new(OwnIds(MemoryUsers::new())), |_| {});
+    app.provider.change(|provider| provider.claims = json!({ "email_verified": false }));
+    let (one, other) = tokio::join!(app.sign_in(), app.sign_in());
+    assert_eq!((one.as_str(), other.as_str()), ("1", "1"));
+    assert_eq!(app.sign_in().await, "1", "and the link lasts");
+    // An account that was deleted gives way to a new one.
+    assert!(app.auth.users().delete(&UserId::new("1")).await.unwrap());
+    app.clock.advance(Duration::from_secs(10));
+    assert_eq!(app.sign_in().await, "1");
+}
+
+#[tokio::test]
+async fn the_last_link_that_works_stays() {
+    let app = app();
+    let (id, session) = app.session().await;
+    let mut link = app.records.export("oauth_link", None, 10, app.clock.now()).await.unwrap().remove(0);
+    let works = link.key.id.clone();
+    link.key.id = "of a provider that is no longer configured".to_owned();
+    link.body = link.body.replace(ISSUER, "https://former.example.com");
+    app.records.insert(&link, app.clock.now()).await.unwrap();
+    let body = format!("{id} {works}");
+    assert_eq!(app.post("/unlink", &body, &session).await, "LastWayIn", "the other one opens nothing");
+    assert_eq!(app.post("/unlink", &format!("{id} {}", link.key.id), &session).await, "Done");
+    assert_eq!(app.sign_in().await, id);
+}
+
+#[tokio::test]
+async fn a_password_that_comes_after_a_takeover_does_not_last() {
+    let app = app();
+    let (id, session) = app.session().await;
+    assert_eq!(app.post("/set-password-too-late", &id, &session).await, "NotFresh");
+    let user = app.auth.users().find(&UserId::new(&id)).await.unwrap().unwrap();
+    assert_eq!(user.password, None);
+}

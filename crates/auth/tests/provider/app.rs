@@ -1,0 +1,165 @@
+//! An application whose people come from the provider.
+
+use std::{net::Ipv4Addr, sync::Arc};
+
+use axum::{Router, body::Body, extract::State, response::Response, routing::post};
+use hallpass_auth::{
+    Argon2Params, Auth, AuthOptions, Change, MemoryRecords, MemoryUsers, Origin, UserId, UserStore,
+    oauth::{Begun, Callback, ClientAuth, Outcome, Providers, ProvidersOptions, SealKeys},
+};
+use hallpass_session::{
+    Clock, CookieOptions, Keys, ManualClock, MemoryStore, Secret, Session, SessionLayer, SessionOptions,
+    Timestamp,
+};
+use http::{
+    HeaderMap, HeaderValue, Request,
+    header::{COOKIE, SET_COOKIE},
+};
+use serde_json::Value;
+use tower::ServiceExt;
+
+use super::{ISSUER, NOW, Provider};
+
+/// An application whose people come from the provider.
+#[derive(Clone)]
+pub struct App {
+    pub auth: Auth,
+    pub provider: Provider,
+    pub providers: Providers,
+    pub records: MemoryRecords,
+    pub sessions: Arc<MemoryStore>,
+    pub clock: ManualClock,
+    pub router: Router,
+}
+
+#[derive(Clone)]
+pub struct Shared(Providers, Auth);
+
+/// The body is a callback, as a browser would bring it; the answer says what came of it.
+pub async fn finish(
+    State(shared): State<Shared>,
+    session: Session,
+    headers: HeaderMap,
+    body: String,
+) -> String {
+    let origin = Origin { addr: Ipv4Addr::LOCALHOST.into(), user_agent: None };
+    let callback = Callback::parse(&body).unwrap();
+    let finished = shared.0.finish("login", &session, &headers, &callback, &origin).await.unwrap();
+    match finished.outcome {
+        Outcome::SignedIn { user, .. } => user.id.to_string(),
+        Outcome::Linked => "linked".to_owned(),
+        Outcome::Failed(failure) => format!("failed {}", failure.code()),
+    }
+}
+
+/// The body is a user and a link, which the user removes.
+pub async fn unlink(State(shared): State<Shared>, session: Session, body: String) -> String {
+    let (user, link) = body.split_once(' ').unwrap();
+    let user = shared.1.users().find(&UserId::new(user)).await.unwrap().unwrap();
+    format!("{:?}", shared.0.unlink(&session, &user, link).await.unwrap())
+}
+
+/// The body is a user who sets a first password, while the owner of the address takes the account over.
+pub async fn set_password_too_late(State(shared): State<Shared>, session: Session, body: String) -> String {
+    let users = shared.1.users();
+    let user = users.find(&UserId::new(&body)).await.unwrap().unwrap();
+    users.change(&user.id, &Change::Password { from: None, to: None }).await.unwrap();
+    let origin = Origin { addr: Ipv4Addr::LOCALHOST.into(), user_agent: None };
+    let new = Secret::new("quite a long passphrase".to_owned());
+    format!("{:?}", shared.1.set_password(&session, &user, new, &origin).await.unwrap())
+}
+
+pub fn app_with(change: impl FnOnce(&mut hallpass_auth::oauth::Provider)) -> App {
+    app_of(Arc::new(MemoryUsers::new()), change)
+}
+
+pub fn app_of(users: Arc<dyn UserStore>, change: impl FnOnce(&mut hallpass_auth::oauth::Provider)) -> App {
+    let provider = Provider::new();
+    let records = MemoryRecords::new();
+    let options = AuthOptions { argon2: Argon2Params::insecure_for_tests(), ..AuthOptions::default() };
+    let auth = Auth::new(users, Arc::new(records.clone()), options).unwrap();
+    let secret = ClientAuth::Post(Secret::new("secret".to_owned()));
+    let mut described = hallpass_auth::oauth::Provider::openid("login", "Login", ISSUER, "app", secret);
+    change(&mut described);
+    let seal = SealKeys::new(["a secret of at least thirty-two bytes"]);
+    let options = ProvidersOptions { seal, ..ProvidersOptions::new("https://app.example.com") };
+    let fetch = Arc::new(provider.clone());
+    let providers = Providers::new(auth.clone(), fetch, vec![described], options).unwrap();
+    let clock = ManualClock::new(Timestamp::from_millis(NOW * 1000));
+    let session_options = SessionOptions {
+        cookie: CookieOptions { name: "id".into(), ..CookieOptions::default() },
+        clock: Arc::new(clock.clone()),
+        ..SessionOptions::default()
+    };
+    let keys = Keys::from_secret("a secret of at least thirty-two bytes").unwrap();
+    let sessions = Arc::new(MemoryStore::new());
+    let layer = SessionLayer::new(sessions.clone(), keys, session_options).unwrap();
+    let router = Router::new()
+        .route("/", post(finish))
+        .route("/unlink", post(unlink))
+        .route("/set-password-too-late", post(set_password_too_late))
+        .layer(layer)
+        .with_state(Shared(providers.clone(), auth.clone()));
+    App { auth, provider, providers, records, sessions, clock, router }
+}
+
+pub fn app() -> App {
+    app_with(|_| {})
+}
+
+impl App {
+    /// Goes to the provider: the address there, and the cookie that came along.
+    pub async fn begin(&self) -> (String, HeaderValue) {
+        let begun = self.providers.begin("login", &HeaderMap::new(), None, self.clock.now()).await.unwrap();
+        let Begun::Away { location, cookies } = begun else { panic!("{begun:?}") };
+        (location, cookies[0].clone())
+    }
+
+    pub async fn back(&self, query: &str, cookie: &HeaderValue) -> String {
+        self.post("/", query, cookie).await
+    }
+
+    pub async fn post(&self, path: &str, body: &str, cookie: &HeaderValue) -> String {
+        text(self.respond(path, body, cookie).await).await
+    }
+
+    pub async fn respond(&self, path: &str, body: &str, cookie: &HeaderValue) -> Response {
+        let pair = cookie.to_str().unwrap().split(';').next().unwrap();
+        let request = Request::post(path).header(COOKIE, pair).body(Body::from(body.to_owned())).unwrap();
+        self.router.clone().oneshot(request).await.unwrap()
+    }
+
+    /// There and back; the user's id and the session's cookie.
+    pub async fn session(&self) -> (String, HeaderValue) {
+        let (location, cookie) = self.begin().await;
+        let code = self.provider.agree(&location);
+        let query = format!("state={}&code={code}", state(&location));
+        let response = self.respond("/", &query, &cookie).await;
+        let session = response.headers()[SET_COOKIE].clone();
+        (text(response).await, session)
+    }
+
+    /// There and back; the user's id, or what failed.
+    pub async fn sign_in(&self) -> String {
+        let (location, cookie) = self.begin().await;
+        let code = self.provider.agree(&location);
+        let state = state(&location);
+        self.back(&format!("state={state}&code={code}"), &cookie).await
+    }
+
+    /// There and back with other claims than usual.
+    pub async fn with_claims(&self, claims: Value) -> String {
+        self.provider.change(|provider| provider.claims = claims);
+        self.sign_in().await
+    }
+}
+
+pub async fn text(response: Response) -> String {
+    let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    String::from_utf8(body.to_vec()).unwrap()
+}
+
+pub fn state(location: &str) -> String {
+    let url = url::Url::parse(location).unwrap();
+    url.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned()
+}
