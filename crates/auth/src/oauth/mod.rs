@@ -138,6 +138,7 @@ impl Providers {
             if entries.iter().any(|other| other.provider.name == provider.name) {
                 return Err(refused("another provider has this name"));
             }
+            entries.iter().try_for_each(|other| provider.check_beside(&other.provider))?;
             if (provider.keep_tokens || provider.end_session) && options.seal.is_none() {
                 return Err(refused("keeping tokens needs secrets to encrypt them with"));
             }

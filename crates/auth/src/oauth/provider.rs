@@ -3,7 +3,7 @@
 use hallpass_session::Secret;
 use url::{Host, Url};
 
-use super::apple::AppleKey;
+use super::{apple::AppleKey, metadata::same_host};
 
 /// A provider, as an operator configures it. Begin with a preset such as [`Provider::google`] and change what differs.
 #[derive(Clone, Debug)]
@@ -197,6 +197,34 @@ impl Provider {
         }
     }
 
+    /// Whether the two can stand side by side. Links are by issuer and subject: providers that would name different people alike are
+    /// refused, or one person there would open the account of another here.
+    pub fn check_beside(&self, other: &Self) -> Result<(), ProviderError> {
+        let advice = match (&self.protocol, &other.protocol) {
+            (Protocol::OAuth2(one), Protocol::OAuth2(two)) => {
+                let alike = one.userinfo_url == two.userinfo_url && one.fields.subject == two.fields.subject;
+                (one.issuer == two.issuer && !alike).then_some("asks for people elsewhere")
+            }
+            (Protocol::OAuth2(oauth), Protocol::OpenId(openid))
+            | (Protocol::OpenId(openid), Protocol::OAuth2(oauth)) => {
+                let same = oauth.issuer == openid.issuer
+                    || openid.tenants && same_host(&oauth.issuer, &openid.issuer);
+                same.then_some("is asked another way")
+            }
+            (Protocol::OpenId(_), Protocol::OpenId(_)) => None,
+        };
+        match advice {
+            None => Ok(()),
+            Some(why) => Err(ProviderError {
+                name: self.name.clone(),
+                advice: format!(
+                    "has the same issuer as {}, which {why}; give one of them an issuer of its own",
+                    other.name
+                ),
+            }),
+        }
+    }
+
     /// Anybody can get an account there, under an address of their choice.
     fn is_open_to_all(&self) -> bool {
         match &self.protocol {
@@ -241,6 +269,29 @@ mod tests {
 
     fn openid(issuer: &str) -> Provider {
         Provider::openid("login", "Login", issuer, "app", ClientAuth::None)
+    }
+
+    #[test]
+    fn two_providers_do_not_name_different_people_alike() {
+        let plain = |issuer: &str, people: &str| {
+            let url = |path: &str| Url::parse(&format!("https://login.example.com/{path}")).unwrap();
+            let oauth = OAuth2 {
+                issuer: issuer.to_owned(),
+                authorize_url: url("authorize"),
+                token_url: url("token"),
+                userinfo_url: url(people),
+                emails_url: None,
+                fields: FieldMap::default(),
+            };
+            Provider::oauth2("plain", "Plain", oauth, "app", ClientAuth::None)
+        };
+        let (issuer, another) = ("https://login.example.com", "https://another.example.com");
+        assert!(plain(issuer, "one").check_beside(&plain(issuer, "two")).is_err());
+        assert!(plain(issuer, "one").check_beside(&openid(issuer)).is_err());
+        assert!(openid(issuer).check_beside(&plain(issuer, "one")).is_err());
+        assert_eq!(plain(issuer, "one").check_beside(&plain(issuer, "one")), Ok(()));
+        assert_eq!(plain(issuer, "one").check_beside(&plain(another, "two")), Ok(()));
+        assert_eq!(openid(issuer).check_beside(&openid(issuer)), Ok(()), "two applications there");
     }
 
     #[test]

@@ -27,7 +27,14 @@ pub(super) fn check(values: &mut Values) -> Vec<Provider> {
         }
         Some(provider)
     };
-    names.iter().filter_map(provider).collect()
+    let providers: Vec<Provider> = names.iter().filter_map(provider).collect();
+    for (index, provider) in providers.iter().enumerate() {
+        let beside = providers.iter().take(index).try_for_each(|other| provider.check_beside(other));
+        if let Err(error) = beside {
+            values.problem(&format!("{SECTION}.{}", error.name), error.advice);
+        }
+    }
+    providers
 }
 
 impl Section<'_> {
