@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hallpass_auth::{
     RecordStore, UserId,
-    oauth::{Begun, Failure},
+    oauth::{Begun, Failure, LogoutRefused},
 };
 use hallpass_session::{Clock, SessionStore};
 use http::HeaderMap;
@@ -190,7 +190,7 @@ async fn a_provider_ends_the_sessions_it_opened_and_only_with_a_proper_token() {
         ("no name", "logout+jwt", json!({ "jti": null })),
         ("nobody", "logout+jwt", json!({ "sid": null, "sub": null })),
     ] {
-        assert!(post(kind, changes).await.is_err(), "{what}");
+        assert_eq!(post(kind, changes).await, Err(LogoutRefused::Invalid), "{what}");
         assert_eq!(count().await, 2, "{what}");
     }
     assert_eq!(post("logout+jwt", json!({})).await, Ok(1), "that session");
@@ -204,6 +204,9 @@ async fn a_provider_ends_the_sessions_it_opened_and_only_with_a_proper_token() {
     sign_in("three").await;
     sign_in("four").await;
     assert_eq!(post("logout+jwt", json!({ "jti": "3", "sid": null })).await, Ok(2), "all of the person");
+    app.clock.advance(Duration::from_secs(25 * 3600));
+    app.provider.change(|provider| provider.down = true);
+    assert_eq!(post("logout+jwt", json!({ "jti": "4" })).await, Err(LogoutRefused::Unavailable));
 }
 
 #[tokio::test]

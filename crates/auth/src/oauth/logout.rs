@@ -26,10 +26,16 @@ const REMEMBERED: std::time::Duration = std::time::Duration::from_secs(600);
 /// How often sessions are listed again: one that renews its id at this very moment is met the next time.
 const MAX_ROUNDS: usize = 16;
 
-/// The answer of [`Providers::back_channel_logout`] to a token that is not to be believed: 400.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the logout token is refused: {0}")]
-pub struct LogoutRefused(pub String);
+/// Why [`Providers::back_channel_logout`] ends nothing. Anybody may ask, so why exactly is told to the log only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LogoutRefused {
+    /// The token is not to be believed: 400.
+    #[error("the logout token is refused")]
+    Invalid,
+    /// The provider, whose keys are needed, does not answer; it may post the token again later: 503.
+    #[error("the logout token cannot be verified now")]
+    Unavailable,
+}
 
 /// What a session's label says about its opening.
 #[derive(Deserialize)]
@@ -90,7 +96,10 @@ impl Providers {
                     provider = name,
                     detail = problem.detail
                 );
-                Ok(Err(LogoutRefused(problem.detail)))
+                Ok(Err(match problem.failure {
+                    Failure::Unreachable => LogoutRefused::Unavailable,
+                    _ => LogoutRefused::Invalid,
+                }))
             }
             Err(Stop::Broken(error)) => Err(error),
         }

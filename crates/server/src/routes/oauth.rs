@@ -9,7 +9,7 @@ use axum::{
 };
 use hallpass_auth::{
     CurrentUser, RedirectPath,
-    oauth::{Begun, Callback, Failure, Finished, Outcome},
+    oauth::{Begun, Callback, Failure, Finished, LogoutRefused, Outcome},
 };
 use hallpass_session::{Clock, SameSite, Session, SystemClock};
 use http::{
@@ -184,7 +184,8 @@ pub(super) async fn back_channel_logout(
     let sessions = &*app.stores().sessions;
     match app.providers().back_channel_logout(&name, &token, sessions, SystemClock.now()).await? {
         Ok(_) => Ok(done("Logged out")),
-        Err(refused) => Err(ApiError::invalid(refused.to_string())),
+        Err(refused @ LogoutRefused::Invalid) => Err(ApiError::invalid(refused.to_string())),
+        Err(LogoutRefused::Unavailable) => Err(ApiError::of_status(StatusCode::SERVICE_UNAVAILABLE)),
     }
 }
 
