@@ -67,6 +67,8 @@ async fn metadata_of_somebody_else_is_refused() {
         ("issuer", "https://evil.example.com"),
         ("token_endpoint", "http://login.example.com/token"),
         ("jwks_uri", "http://evil.example.com/jwks"),
+        ("jwks_uri", "http://127.0.0.1:8500/v1/kv"),
+        ("userinfo_endpoint", "https://localhost/me"),
         ("authorization_endpoint", "javascript:alert(1)"),
     ] {
         let app = app();

@@ -15,7 +15,7 @@ use super::{
     failure::{Failure, Problem},
     fetch::{self, Fetch},
     jwt::{Jwt, KeySet, Signature},
-    provider::{OpenId, is_safe},
+    provider::{OpenId, is_local, is_safe},
 };
 
 /// Metadata and keys are fetched anew after this time.
@@ -62,9 +62,14 @@ impl Metadata {
         }
         let addresses = [&self.authorization_endpoint, &self.token_endpoint, &self.jwks_uri];
         let optional = [self.userinfo_endpoint.as_ref(), self.end_session_endpoint.as_ref()];
-        let unsafe_one =
-            addresses.into_iter().chain(optional.into_iter().flatten()).find(|url| !is_safe(url));
-        let detail = unsafe_one.map(|url| format!("{} is not https", fetch::place(url)));
+        // Nobody elsewhere makes us ask services of this machine.
+        let local = Url::parse(&openid.issuer).is_ok_and(|issuer| is_local(&issuer));
+        let bad = |url: &&Url| !is_safe(url) || is_local(url) && !local;
+        let detail = addresses
+            .into_iter()
+            .chain(optional.into_iter().flatten())
+            .find(bad)
+            .map(|url| format!("{} is not https, or an address of this machine", fetch::place(url)));
         match detail {
             Some(detail) => Err(Problem::new(Failure::Misconfigured, detail)),
             None => Ok(self),

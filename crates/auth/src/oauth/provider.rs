@@ -252,15 +252,19 @@ fn check_url(at: &str, url: &Url) -> Option<String> {
 
 /// https; http only to this machine.
 pub(super) fn is_safe(url: &Url) -> bool {
-    let local = match url.host() {
+    url.username().is_empty()
+        && url.password().is_none()
+        && (url.scheme() == "https" && url.has_host() || url.scheme() == "http" && is_local(url))
+}
+
+/// An address of this machine.
+pub(super) fn is_local(url: &Url) -> bool {
+    match url.host() {
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         Some(Host::Ipv4(ip)) => ip.is_loopback(),
         Some(Host::Ipv6(ip)) => ip.is_loopback(),
         None => false,
-    };
-    url.username().is_empty()
-        && url.password().is_none()
-        && (url.scheme() == "https" && url.has_host() || url.scheme() == "http" && local)
+    }
 }
 
 #[cfg(test)]
