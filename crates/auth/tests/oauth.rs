@@ -189,6 +189,7 @@ async fn a_provider_ends_the_sessions_it_opened_and_only_with_a_proper_token() {
         ("another audience", "logout+jwt", json!({ "aud": "another app" })),
         ("too old", "logout+jwt", json!({ "iat": NOW - 181, "exp": null })),
         ("expired", "logout+jwt", json!({ "exp": NOW - 61 })),
+        ("from the future", "logout+jwt", json!({ "iat": NOW + 61, "exp": null })),
         ("no name", "logout+jwt", json!({ "jti": null })),
         ("nobody", "logout+jwt", json!({ "sid": null, "sub": null })),
     ] {

@@ -16,8 +16,8 @@ use crate::{Inserted, Record, RecordKey, RecordStore, records::kinds::OAUTH_ATTE
 /// How long somebody may stay at the provider: long enough to find a password, or to make an account there.
 pub(super) const ATTEMPT_TTL: Duration = Duration::from_secs(20 * 60);
 
-/// What is remembered of an attempt.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// What is remembered of an attempt. No `Debug`: nonce and verifier are secrets.
+#[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Attempt {
     pub(super) provider: String,
     pub(super) nonce: String,

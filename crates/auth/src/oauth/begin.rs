@@ -1,5 +1,7 @@
 //! Sending somebody to a provider.
 
+use std::fmt;
+
 use hallpass_session::{Session, Timestamp};
 use http::{HeaderMap, HeaderValue};
 use url::Url;
@@ -12,8 +14,8 @@ use super::{
 };
 use crate::{Error, RedirectPath, User};
 
-/// The answer to [`Providers::begin`].
-#[derive(Clone, Debug)]
+/// The answer to [`Providers::begin`]. `Debug` shows neither state nor cookies.
+#[derive(Clone)]
 pub enum Begun {
     /// Send the browser there.
     Away {
@@ -24,6 +26,15 @@ pub enum Begun {
     },
     /// It is no use now.
     Failed(Failure),
+}
+
+impl fmt::Debug for Begun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Away { .. } => f.debug_struct("Away").finish_non_exhaustive(),
+            Self::Failed(failure) => f.debug_tuple("Failed").field(failure).finish(),
+        }
+    }
 }
 
 impl Providers {

@@ -144,6 +144,30 @@ impl Providers {
         Ok(self.records().insert(&record(arrival, owner, now)?, now).await? == Inserted::Done)
     }
 
+    /// Notes that the person opens this account; `false` when they do already. A link to an account that was deleted gives way.
+    async fn note_new_link(
+        &self,
+        arrival: &Arrival<'_>,
+        owner: &UserId,
+        now: Timestamp,
+    ) -> Result<bool, Stop> {
+        if self.note_link(arrival, owner, now).await? {
+            return Ok(true);
+        }
+        if let Some(mut found) = self.records().get(&key(&arrival.identity.key()), now).await? {
+            if found.owner.as_ref() == Some(owner) {
+                return Ok(false);
+            }
+            if self.owner(&mut found, now).await?.is_none() {
+                self.remove_dangling(found, now).await?;
+            }
+        }
+        if self.note_link(arrival, owner, now).await? {
+            return Ok(true);
+        }
+        Err(Problem::new(Failure::LinkedElsewhere, "another user has this link").into())
+    }
+
     /// Links the provider's account to the user who began this.
     pub(super) async fn link(
         &self,
@@ -159,12 +183,8 @@ impl Providers {
         let same = |current: &User| current.id.as_str() == user && current.session_epoch == epoch;
         let current =
             current.filter(|current| same(current) && session.is_fresh()).ok_or_else(not_signed_in)?;
-        if !self.note_link(arrival, &current.id, now).await? {
-            let found = self.records().get(&key(&arrival.identity.key()), now).await?;
-            if found.is_some_and(|found| found.owner.as_ref() == Some(&current.id)) {
-                return Ok(Outcome::Linked);
-            }
-            return Err(Problem::new(Failure::LinkedElsewhere, "another user has this link").into());
+        if !self.note_new_link(arrival, &current.id, now).await? {
+            return Ok(Outcome::Linked);
         }
         // Whoever claims this account meanwhile moves its epoch on first and removes links afterwards: one of us sees the other.
         let still = self.users().find(&current.id).await?.filter(|user| !user.disabled);

@@ -111,6 +111,7 @@ impl App {
     /// Goes to the provider: the address there, and the cookie that came along.
     pub async fn begin(&self) -> (String, HeaderValue) {
         let begun = self.providers.begin("login", &HeaderMap::new(), None, self.clock.now()).await.unwrap();
+        assert!(!format!("{begun:?}").contains("state"), "secrets stay out of logs");
         let Begun::Away { location, cookies } = begun else { panic!("{begun:?}") };
         (location, cookies[0].clone())
     }
