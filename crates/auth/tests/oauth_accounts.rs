@@ -6,7 +6,7 @@ mod provider;
 
 use std::{sync::Arc, time::Duration};
 
-use hallpass_auth::{MemoryUsers, Record, RecordStore, UserId};
+use hallpass_auth::{MemoryUsers, Origin, Record, RecordStore, UserId, oauth::Failure};
 use hallpass_session::{Clock, Timestamp};
 use provider::{
     ISSUER, NOW,
@@ -83,4 +83,16 @@ async fn a_password_that_comes_after_a_takeover_does_not_last() {
     assert_eq!(app.post("/set-password-too-late", &id, &session).await, "NotFresh");
     let user = app.auth.users().find(&UserId::new(&id)).await.unwrap().unwrap();
     assert_eq!(user.password, None);
+}
+
+#[tokio::test]
+async fn whoever_begins_for_ever_is_stopped_and_nobody_else() {
+    let app = app();
+    let origin = |last| Origin { addr: [192, 0, 2, last].into(), user_agent: None };
+    let admitted = async |last| app.providers.admit(&origin(last), app.clock.now()).await.unwrap();
+    for _ in 0..1000 {
+        assert_eq!(admitted(1).await, Ok(()));
+    }
+    assert_eq!(admitted(1).await, Err(Failure::Throttled));
+    assert_eq!(admitted(2).await, Ok(()));
 }

@@ -12,7 +12,10 @@ use super::{
     failure::Problem,
     provider::{Protocol, Provider},
 };
-use crate::{Error, RedirectPath, User};
+use crate::{
+    Error, Limit, Origin, RedirectPath, User,
+    throttle::{Charge, address_key},
+};
 
 /// The answer to [`Providers::begin`]. `Debug` shows neither state nor cookies.
 #[derive(Clone)]
@@ -37,7 +40,23 @@ impl fmt::Debug for Begun {
     }
 }
 
+/// Most who begin sign in as well, so this many times more are free than failed sign-ins from an address.
+const BEGINS: u32 = 10;
+
 impl Providers {
+    /// Counts a client that wants to [`begin`](Self::begin), which anybody may ask for and which is remembered for a while. Call it first, and
+    /// do not begin when it is a failure: too many came from this address. The limit is ten times
+    /// [that of failed sign-ins](crate::ThrottleOptions::address).
+    pub async fn admit(&self, origin: &Origin, now: Timestamp) -> Result<Result<(), Failure>, Error> {
+        let address = self.0.auth.options().throttle.address;
+        let limit = Limit { free: address.free.saturating_mul(BEGINS), ..address };
+        let key = address_key("oauth_begin", origin.addr);
+        Ok(match self.0.auth.inner().throttle.charge(&key, &limit, now).await? {
+            Charge::Allowed(_) => Ok(()),
+            Charge::Throttled { .. } => Err(Failure::Throttled),
+        })
+    }
+
     /// Begins to sign somebody in with the provider `name`. `headers` are the request's; `next` is where to go afterwards.
     pub async fn begin(
         &self,

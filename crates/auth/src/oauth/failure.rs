@@ -34,7 +34,7 @@ pub enum Failure {
     LinkedElsewhere,
     /// Somebody else, or nobody, is signed in now, or proved it too long ago.
     NotSignedIn,
-    /// Too many new accounts from one address.
+    /// Too many attempts, or new accounts, from one address.
     Throttled,
 }
 
@@ -118,9 +118,7 @@ impl Failure {
             Self::Disabled => "This account is disabled.".to_owned(),
             Self::LinkedElsewhere => format!("This {label} account is connected to another account here."),
             Self::NotSignedIn => format!("Sign in again before you connect {label}."),
-            Self::Throttled => {
-                "Too many new accounts were made from your network. Try again later.".to_owned()
-            }
+            Self::Throttled => "Too many attempts came from your network. Try again later.".to_owned(),
         }
     }
 }

@@ -57,6 +57,7 @@ pub(super) async fn begin(
     State(app): State<App>,
     Path(name): Path<String>,
     ThePageQuery(query): ThePageQuery,
+    asker: Asker,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     known(&app, &name)?;
@@ -65,7 +66,11 @@ pub(super) async fn begin(
         return Err(ApiError::new(StatusCode::FORBIDDEN, "forbidden", message));
     }
     let next = query.next();
-    match app.providers().begin(&name, &headers, next.as_ref(), SystemClock.now()).await? {
+    let now = SystemClock.now();
+    if let Err(failure) = app.providers().admit(&asker.origin, now).await? {
+        return Ok(failed("/login", failure, &name, next.as_ref()));
+    }
+    match app.providers().begin(&name, &headers, next.as_ref(), now).await? {
         Begun::Away { location, cookies } => Ok(with(Redirect::to(&location).into_response(), cookies)),
         Begun::Failed(failure) => Ok(failed("/login", failure, &name, next.as_ref())),
     }
