@@ -6,7 +6,10 @@ mod provider;
 
 use std::{sync::Arc, time::Duration};
 
-use hallpass_auth::{MemoryUsers, Origin, Record, RecordStore, UserId, oauth::Failure};
+use hallpass_auth::{
+    Conventions, Email, LoginKind, Logins, Origin, Record, RecordStore, User, UserId, UserStore,
+    oauth::Failure,
+};
 use hallpass_session::{Clock, Timestamp};
 use provider::{
     ISSUER, NOW,
@@ -50,7 +53,7 @@ async fn tokens_are_kept_when_asked_for_and_refreshed_when_used() {
 
 #[tokio::test]
 async fn two_tabs_get_one_account_from_a_database_that_gives_ids() {
-    let app = app_of(Arc::new(OwnIds(MemoryUsers::new())), |_| {});
+    let app = app_of(Arc::new(OwnIds::default()), |_| {});
     app.provider.change(|provider| provider.claims = json!({ "email_verified": false }));
     let (one, other) = tokio::join!(app.sign_in(), app.sign_in());
     assert_eq!((one.as_str(), other.as_str()), ("1", "1"));
@@ -95,4 +98,15 @@ async fn whoever_begins_for_ever_is_stopped_and_nobody_else() {
     }
     assert_eq!(admitted(1).await, Err(Failure::Throttled));
     assert_eq!(admitted(2).await, Ok(()));
+}
+
+#[tokio::test]
+async fn an_address_that_is_somebodys_user_name_says_nothing() {
+    let mut conventions = Conventions::default();
+    conventions.logins = Logins { kind: LoginKind::UserName, ..conventions.logins };
+    let users = Arc::new(OwnIds { conventions, ..OwnIds::default() });
+    let app = app_of(users.clone(), |_| {});
+    let user = User::new(Email::parse("ann@example.com").unwrap(), app.clock.now());
+    users.create(&user).await.unwrap();
+    assert_eq!(app.sign_in().await, "failed address_taken");
 }

@@ -14,7 +14,7 @@ use super::{
     link,
 };
 use crate::{
-    Change, Email, Record, Replaced, User, UserChanged, UserCreated, UserId,
+    Change, Email, LoginKind, Record, Replaced, User, UserChanged, UserCreated, UserId,
     stamp::Via,
     throttle::{Charge, address_key},
 };
@@ -148,6 +148,11 @@ impl Providers {
         user: User,
     ) -> Result<Option<Found>, Stop> {
         let now = session.now();
+        if self.users().conventions().logins.kind == LoginKind::UserName {
+            // Anybody may have chosen somebody's address for a name.
+            let detail = "an account has the address for a user name, which says nothing about whose it is";
+            return Err(Problem::new(Failure::AddressTaken, detail).into());
+        }
         if !arrival.identity.email_verified {
             let detail = "the provider has not verified the address, and an account has it";
             return Err(Problem::new(Failure::AddressTaken, detail).into());

@@ -3,35 +3,45 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hallpass_auth::{Change, Email, MemoryUsers, User, UserChanged, UserCreated, UserId, UserStore};
+use hallpass_auth::{
+    Change, Conventions, Email, MemoryUsers, User, UserChanged, UserCreated, UserId, UserStore,
+};
 use hallpass_session::StoreError;
 
-pub struct OwnIds(pub MemoryUsers);
+#[derive(Default)]
+pub struct OwnIds {
+    pub users: MemoryUsers,
+    pub conventions: Conventions,
+}
 
 #[async_trait]
 impl UserStore for OwnIds {
     async fn find(&self, id: &UserId) -> Result<Option<User>, StoreError> {
-        self.0.find(id).await
+        self.users.find(id).await
     }
 
     async fn find_by_email(&self, email: &Email) -> Result<Option<User>, StoreError> {
-        self.0.find_by_email(email).await
+        self.users.find_by_email(email).await
     }
 
     async fn create(&self, user: &User) -> Result<UserCreated, StoreError> {
         tokio::time::sleep(Duration::from_millis(100)).await;
-        self.0.create(&User { id: UserId::new("1"), ..user.clone() }).await
+        self.users.create(&User { id: UserId::new("1"), ..user.clone() }).await
     }
 
     async fn change(&self, id: &UserId, change: &Change) -> Result<UserChanged, StoreError> {
-        self.0.change(id, change).await
+        self.users.change(id, change).await
     }
 
     async fn delete(&self, id: &UserId) -> Result<bool, StoreError> {
-        self.0.delete(id).await
+        self.users.delete(id).await
     }
 
     async fn list(&self, after: Option<&Email>, limit: usize) -> Result<Vec<User>, StoreError> {
-        self.0.list(after, limit).await
+        self.users.list(after, limit).await
+    }
+
+    fn conventions(&self) -> Conventions {
+        self.conventions
     }
 }
