@@ -38,6 +38,7 @@ pub enum Signing {
     Changed,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a thing that it does or not")]
 pub struct State {
     pub metadata: Value,
     /// Changes to the claims of the next ID tokens; null removes one.
