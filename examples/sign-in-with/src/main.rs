@@ -95,10 +95,15 @@ async fn home(State(app): State<App>, user: Option<CurrentUser>) -> Result<Html<
 async fn begin(
     State(app): State<App>,
     Path(name): Path<String>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
 ) -> Result<Response, AuthError> {
+    let (origin, now) = (Origin { addr: peer.ip(), user_agent: None }, SystemClock.now());
+    if let Err(failure) = app.providers.admit(&origin, now).await? {
+        return Ok(Html(failure.sentence(&name)).into_response());
+    }
     let next = RedirectPath::parse("/");
-    Ok(match app.providers.begin(&name, &headers, next.as_ref(), SystemClock.now()).await? {
+    Ok(match app.providers.begin(&name, &headers, next.as_ref(), now).await? {
         Begun::Away { location, cookies } => with(Redirect::to(&location), cookies),
         Begun::Failed(failure) => Html(failure.sentence(&name)).into_response(),
     })
