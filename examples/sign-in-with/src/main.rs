@@ -158,7 +158,9 @@ mod tests {
         let stores = Stores::open(&database).await.unwrap();
         let app = app(stores, "a secret of at least thirty-two bytes", vec![github]).unwrap();
         let ask = async |path: &str| {
-            app.clone().oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap()
+            let peer = ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 5000)));
+            let request = Request::get(path).extension(peer).body(Body::empty()).unwrap();
+            app.clone().oneshot(request).await.unwrap()
         };
         assert_eq!(ask("/").await.status(), StatusCode::OK);
         let answer = ask("/auth/oauth/github").await;

@@ -161,6 +161,7 @@ pub trait Rows: Send + Sync + 'static {
 }
 
 /// Whole seconds from `now`, rounded up.
+#[cfg(any(feature = "postgres", feature = "redis"))]
 pub(super) fn seconds_until(expires: Timestamp, now: Timestamp) -> i64 {
     let millis = expires.as_millis().saturating_sub(now.as_millis());
     millis.div_euclid(1000) + i64::from(millis.rem_euclid(1000) > 0)

@@ -168,7 +168,7 @@ impl UserMap {
     }
 
     /// Where the ids of a provider stand.
-    #[cfg(any(feature = "mongodb", feature = "postgres", feature = "sqlite"))]
+    #[cfg(feature = "mongodb")]
     pub(super) fn provider(&self, name: &str) -> Option<&str> {
         self.providers.iter().find(|(provider, _)| provider == name).map(|(_, field)| field.as_str())
     }

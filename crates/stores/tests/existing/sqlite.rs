@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use hallpass_auth::{
-    Case, LoginKind, User, UserCreated, UserId, UserStore,
+    Case, Change, LoginKind, PasswordHash, User, UserChanged, UserCreated, UserId, UserStore,
     conformance::{EPOCHS, OWN_IDS, ROLE_LISTS, users, users_without},
 };
 use hallpass_stores::{Flag, Roles, SqliteOptions, SqliteUsers, UserMap};
@@ -91,4 +91,26 @@ async fn sqlite_refuses_what_cannot_be_with_the_reason() {
     assert_eq!(cure, "create unique index \"users_email\" on \"users\" (\"email\")");
     other.execute_batch(&cure).unwrap();
     assert!(matches!(store.create(&User::new(typed("a@b.c"), NOW)).await.unwrap(), UserCreated::Done(_)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_text_is_no_password_and_can_become_one() {
+    let (_folder, path) = sqlite(
+        "create table users (id text primary key, email text not null unique, password text not null);
+        insert into users values ('1', 'ann@example.com', '')",
+    );
+    let map = UserMap {
+        table: "users".to_owned(),
+        id: "id".to_owned(),
+        login: "email".to_owned(),
+        password: "password".to_owned(),
+        name: None,
+        ..UserMap::default()
+    };
+    let store = open(&path, &map);
+    let ann = store.find_by_email(&typed("ann@example.com")).await.unwrap().unwrap();
+    assert_eq!(ann.password, None);
+    let change = Change::Password { from: None, to: Some(PasswordHash::new("$2b$x")) };
+    assert_eq!(store.change(&ann.id, &change).await.unwrap(), UserChanged::Done);
+    assert_eq!(store.change(&ann.id, &change).await.unwrap(), UserChanged::Refused);
 }

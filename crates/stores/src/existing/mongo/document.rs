@@ -144,7 +144,7 @@ impl Documents {
         let hash = |hash: Option<&PasswordHash>| Bson::from(hash.map(PasswordHash::expose));
         match change {
             Change::Password { from, to } => {
-                filter.insert(&map.password, hash(from.as_ref()));
+                filter.insert(&map.password, no_password_or(from.as_ref()));
                 update.insert("$set", doc! { &map.password: hash(to.as_ref()) });
             }
             Change::Rehash { from, to } => {
@@ -173,6 +173,11 @@ impl Documents {
         }
         Some((filter, update))
     }
+}
+
+/// What a stored password must be: this hash, or none, which passport's applications also write as an empty text.
+fn no_password_or(hash: Option<&PasswordHash>) -> Bson {
+    hash.map_or_else(|| doc! { "$in": [Bson::Null, ""] }.into(), |hash| hash.expose().into())
 }
 
 /// The value at a path such as `local.password`.

@@ -36,7 +36,7 @@ impl Statements {
         let with = |set: String, more: Option<String>| {
             more.map_or_else(|| set.clone(), |more| format!("{set}, {more}"))
         };
-        let is = |number: &str| format!("{password}::text is not distinct from {number}::text");
+        let is = |number: &str| format!("nullif({password}::text, '') is not distinct from {number}::text");
         let set = format!("{password} = {}", cast(table, &map.password, "$3"));
         Self {
             find: format!("{select} where {id}"),

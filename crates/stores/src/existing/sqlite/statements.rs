@@ -39,8 +39,9 @@ impl Statements {
         let change = |set: String| format!("update {name} set {set}{updated} where {id}");
         let epoch = map.session_epoch.as_deref().map(quoted);
         let moved = |by: &str| epoch.as_ref().map(|epoch| format!(", {epoch} = coalesce({epoch}, 0) + {by}"));
-        let new_password =
-            |more: &str| change(format!("{password} = ?3{more}")) + &format!(" and {password} is ?2");
+        let new_password = |more: &str| {
+            change(format!("{password} = ?3{more}")) + &format!(" and nullif({password}, '') is ?2")
+        };
         Self {
             find: format!("{select} where {id}"),
             // The spelling that was typed comes first.
