@@ -5,7 +5,7 @@
 mod common;
 
 use common::{
-    express::{app, id_of, options},
+    express::{app, app_over, fixed, id_of, options},
     hours,
 };
 use hallpass_session::{express::*, *};
@@ -111,4 +111,14 @@ async fn a_lifetime_begins_anew_with_a_sign_in_and_can_be_shortened() {
     app.get(&ann, handler).await;
     app.clock.advance(hours(1));
     assert_eq!(app.read(&ann, "a").await, None);
+}
+
+#[tokio::test]
+async fn a_logout_does_not_fail_for_a_cookie_that_cannot_be_made() {
+    let app = app(options());
+    let cookie = app.begin().await;
+    let broken = ExpressOptions { cookie: fixed(r#"{"maxAge":"soon"}"#), ..options() };
+    let app = app_over(app.store.clone(), app.clock.clone(), broken);
+    assert_eq!(app.get(&cookie, |session| async move { session.destroy() }).await.status, 200);
+    assert!(app.store.rows.lock().unwrap().is_empty());
 }

@@ -92,14 +92,14 @@ impl Held {
         }
     }
 
-    /// Ends the session. A cookie that the options do not allow cannot begin another.
+    /// Ends the session. Where the options make no cookie for another, the next has the cookie of this one: a logout must not fail for that.
     pub(crate) fn end_session(&self) {
         let id = self.profile.options.ids.generate();
-        let cookie = self.new_cookie();
+        let new = self.new_cookie().ok();
         let mut machine = self.machine();
-        match cookie {
-            Ok(cookie) => machine.end(id, cookie),
-            Err(_) => machine.live = None,
+        let cookie = new.or_else(|| machine.live.as_ref().map(|live| live.cookie.clone()));
+        if let Some(cookie) = cookie {
+            machine.end(id, cookie);
         }
     }
 

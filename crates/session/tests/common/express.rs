@@ -136,10 +136,14 @@ pub fn fixed(json: &str) -> CookieSource {
 }
 
 pub fn app(options: ExpressOptions) -> ExpressApp {
+    app_over(Arc::new(Texts::default()), ManualClock::new(super::START), options)
+}
+
+/// An app over a store that another one may use too.
+pub fn app_over(store: Arc<Texts>, clock: ManualClock, options: ExpressOptions) -> ExpressApp {
     async fn run(Extension(handler): Extension<Handler>, session: ExpressSession) -> Response {
         handler(session).await
     }
-    let (store, clock) = (Arc::new(Texts::default()), ManualClock::new(super::START));
     let options = ExpressOptions { clock: Arc::new(clock.clone()), ..options };
     let layer = SessionLayer::express(store.clone(), Keys::of_express(["s1"]).unwrap(), options);
     let router = Router::new()
