@@ -1,7 +1,7 @@
 //! [`LoginKey`]: where in the session the user's id stands.
 
 use hallpass_session::{Session, ValueError};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, value::RawValue};
 
 use crate::UserId;
 
@@ -33,6 +33,12 @@ impl LoginKey {
 
     /// Who is signed in. A session that is listed under another user than its data says belongs to nobody.
     pub fn user(&self, session: &Session) -> Result<Option<UserId>, ValueError> {
+        let listed = session.user();
+        if let Some(user) = &listed
+            && session.with_raw(&self.key, |raw| raw.is_some_and(|raw| is_text(raw, user)))
+        {
+            return Ok(Some(user.clone().into()));
+        }
         let Some(value) = session.get::<Value>(&self.key)? else { return Ok(None) };
         let value = if self.nested { value.get("user").cloned().unwrap_or_default() } else { value };
         let id = match value {
@@ -40,7 +46,7 @@ impl LoginKey {
             Value::Number(id) => id.to_string(),
             _ => return Ok(None),
         };
-        let same = session.user().is_none_or(|listed| *listed == *id);
+        let same = listed.is_none_or(|listed| *listed == *id);
         Ok(same.then(|| UserId::new(&id)))
     }
 
@@ -54,6 +60,12 @@ impl LoginKey {
         members.insert("user".to_owned(), id);
         session.insert(&self.key, &members)
     }
+}
+
+/// Whether JSON is plainly this text: the common case, told without parsing. A text with escapes is left to the parser.
+fn is_text(raw: &RawValue, text: &str) -> bool {
+    let inner = raw.get().strip_prefix('"').and_then(|inner| inner.strip_suffix('"'));
+    !text.is_empty() && inner == Some(text) && !text.contains('\\')
 }
 
 /// An id as it stands in the data. JavaScript knows integers up to 2^53 - 1; drivers give larger ones as texts, and so do we.
@@ -78,6 +90,22 @@ mod tests {
             ("507f1f77bcf86cd799439011", true, json!("507f1f77bcf86cd799439011")),
         ] {
             assert_eq!(value_of(&UserId::new(id), numeric), expected, "{id}");
+        }
+    }
+
+    #[test]
+    fn only_a_text_that_needs_no_parsing_is_told_without() {
+        let raw = |json: &str| RawValue::from_string(json.to_owned()).unwrap();
+        for (json, text, plainly) in [
+            (r#""ann""#, "ann", true),
+            (r#""ann""#, "an", false),
+            ("5", "5", false),
+            (r#""""#, "", false),
+            (r#"{"user":"ann"}"#, "ann", false),
+            // Literally the same characters, but the JSON says "A".
+            (r#""\u0041""#, r"\u0041", false),
+        ] {
+            assert_eq!(is_text(&raw(json), text), plainly, "{json}");
         }
     }
 }

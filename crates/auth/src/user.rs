@@ -28,6 +28,12 @@ impl UserId {
     }
 }
 
+impl From<Arc<str>> for UserId {
+    fn from(id: Arc<str>) -> Self {
+        Self(id)
+    }
+}
+
 impl fmt::Display for UserId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

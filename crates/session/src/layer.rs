@@ -1,16 +1,14 @@
 //! [`SessionLayer`]: the Tower middleware around it all.
 
 use std::{
-    cell::RefCell,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use http::{
-    HeaderMap, HeaderValue, Request, Response, StatusCode,
-    header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, SET_COOKIE, VARY},
-    request::Parts,
+    HeaderValue, Request, Response, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_TYPE, Entry, RETRY_AFTER, SET_COOKIE, VARY},
 };
 use pin_project_lite::pin_project;
 use tokio::task::futures::TaskLocalFuture;
@@ -18,9 +16,10 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    Client, Keys, OptionsError, Scheme, Session, SessionOptions, SessionStore, StoreError, cookie,
-    express::{ExpressError, ExpressFailure, ExpressOptions, ExpressStore, Mounted, Profile},
-    session::{Chain, Known},
+    Keys, OptionsError, Session, SessionOptions, SessionStore, StoreError,
+    express::{ExpressOptions, ExpressStore, Mounted, Profile},
+    place::{PLACE, Place},
+    session::Chain,
     shared::Shared,
 };
 
@@ -76,17 +75,6 @@ pub struct SessionService<S> {
     shared: Arc<Shared>,
 }
 
-tokio::task_local! {
-    /// The place of this request's session. Task-local rather than a request extension, because an extension costs
-    /// allocations for every request, also for those that never look at their session.
-    static PLACE: Place;
-}
-
-struct Place {
-    shared: Arc<Shared>,
-    session: RefCell<Option<Session>>,
-}
-
 impl<S, In, Out> Service<Request<In>> for SessionService<S>
 where
     S: Service<Request<In>, Response = Response<Out>>,
@@ -114,7 +102,7 @@ where
                 Request::from_parts(parts, body)
             }
         };
-        let place = Place { shared: self.shared.clone(), session: RefCell::new(None) };
+        let place = Place::new(self.shared.clone());
         SessionFuture::Serving { inner: PLACE.scope(place, self.inner.call(request)) }
     }
 }
@@ -148,7 +136,7 @@ where
             FutureState::Aside { inner } => return inner.poll(cx),
             FutureState::Serving { mut inner } => {
                 let response = ready!(inner.as_mut().poll(cx))?;
-                (response, inner.take_value().and_then(|place| place.session.into_inner()))
+                (response, inner.take_value().and_then(Place::into_session))
             }
         };
         let Some(session) = session else { return Poll::Ready(Ok(response)) };
@@ -175,9 +163,10 @@ async fn write_then_answer<Out: From<&'static str>>(
 
 /// Adds `Set-Cookie` and tells caches that the response depends on the cookie.
 fn announce<Out>(session: &Session, mut response: Response<Out>) -> Response<Out> {
-    let headers = response.headers_mut();
-    if !mentions_cookie(headers) {
-        headers.append(VARY, HeaderValue::from_static("Cookie"));
+    match response.headers_mut().entry(VARY) {
+        Entry::Vacant(place) => drop(place.insert(HeaderValue::from_static("Cookie"))),
+        Entry::Occupied(place) if mention_cookie(place.iter()) => {}
+        Entry::Occupied(mut place) => place.append(HeaderValue::from_static("Cookie")),
     }
     announce_cookie(session.set_cookie(), response)
 }
@@ -195,8 +184,8 @@ fn announce_cookie<Out>(cookie: Option<HeaderValue>, mut response: Response<Out>
     response
 }
 
-fn mentions_cookie(headers: &HeaderMap) -> bool {
-    let names = headers.get_all(VARY).iter().filter_map(|value| value.to_str().ok());
+fn mention_cookie<'a>(vary: impl Iterator<Item = &'a HeaderValue>) -> bool {
+    let names = vary.filter_map(|value| value.to_str().ok());
     names.flat_map(|value| value.split(',')).any(|name| matches!(name.trim(), "*" | "Cookie" | "cookie"))
 }
 
@@ -215,74 +204,4 @@ pub(crate) fn unavailable<Out: From<&'static str>>(error: &StoreError) -> Respon
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     response.extensions_mut().insert(StoreUnavailable);
     response
-}
-
-/// Why a request has no [`Session`].
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// No [`SessionLayer`] is around the handler, or it was asked from another task than the request's.
-    #[error(
-        "there is no session here: add a SessionLayer around this route, and extract the session in the task that serves the request"
-    )]
-    NoLayer,
-    /// The store could not be asked.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// In the Express profile: what is stored, or the cookie that is configured, makes no session there either.
-    #[error(transparent)]
-    Session(#[from] ExpressError),
-}
-
-impl From<ExpressFailure> for LoadError {
-    fn from(failure: ExpressFailure) -> Self {
-        match failure {
-            ExpressFailure::Store(error) => Self::Store(error),
-            ExpressFailure::Session(error) => Self::Session(error),
-        }
-    }
-}
-
-impl Session {
-    /// The session of the request with these parts; loads it unless that has happened already.
-    /// The axum extractor is this function.
-    pub async fn of(parts: &Parts) -> Result<Self, LoadError> {
-        let place = PLACE.try_with(|place| (place.shared.clone(), place.session.borrow().clone()));
-        let (shared, loaded) = place.map_err(|_| LoadError::NoLayer)?;
-        if let Some(session) = loaded {
-            return Ok(session);
-        }
-        let session = if let Some(profile) = &shared.express {
-            Self::new_express(shared.clone(), profile.load(&shared.keys, parts).await?)
-        } else {
-            let known = load(&shared, &parts.headers).await?;
-            Self::new(shared, is_https(parts), known)
-        };
-        PLACE.with(|place| {
-            // Another extractor of this request may have been quicker while this one waited.
-            Ok(place.session.borrow_mut().get_or_insert(session).clone())
-        })
-    }
-}
-
-/// The first session that one of the request's cookies opens. Forged cookies never reach the store.
-async fn load(shared: &Shared, headers: &HeaderMap) -> Result<Option<Known>, StoreError> {
-    let now = shared.options.clock.now();
-    for candidate in cookie::candidates(headers, &shared.options.cookie.name, &shared.keys) {
-        let stored = match shared.store.cached(&candidate.id, now) {
-            None => shared.store.load(&candidate.id, now).await?,
-            cached => cached,
-        };
-        if let Some(stored) = stored {
-            return Ok(Some(Known { id: candidate.id, stored, current_key: candidate.current_key }));
-        }
-    }
-    Ok(None)
-}
-
-/// Whether the request came over https: what a trusted proxy says, else what the request line says.
-fn is_https(parts: &Parts) -> bool {
-    match parts.extensions.get::<Client>() {
-        Some(client) => client.scheme == Scheme::Https,
-        None => parts.uri.scheme_str() == Some("https"),
-    }
 }

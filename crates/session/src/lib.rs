@@ -41,6 +41,7 @@ mod keys;
 mod layer;
 mod memory;
 mod options;
+mod place;
 mod proxy;
 mod secret;
 mod session;
@@ -59,9 +60,10 @@ pub use id::{
     unhex,
 };
 pub use keys::{Keys, KeysError, MIN_SECRET_LENGTH, Verified};
-pub use layer::{LoadError, SessionFuture, SessionLayer, SessionService, StoreUnavailable};
+pub use layer::{SessionFuture, SessionLayer, SessionService, StoreUnavailable};
 pub use memory::MemoryStore;
 pub use options::{OptionsError, SessionOptions, Unset};
+pub use place::LoadError;
 pub use proxy::{Client, PeerAddr, Scheme, TrustProxy, TrustProxyError, TrustProxyLayer, TrustProxyService};
 pub use secret::Secret;
 pub use session::{Session, Slot};

@@ -5,6 +5,7 @@ mod format;
 mod hasher;
 mod policy;
 mod pool;
+mod threads;
 
 pub use self::{
     format::PasswordFormat,

@@ -4,12 +4,11 @@ use std::{num::NonZeroUsize, sync::Arc, thread, time::Duration};
 
 use hallpass_session::Secret;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    task::spawn_blocking,
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
     time::timeout,
 };
 
-use super::{Argon2Params, Hasher, PasswordFormat, Verdict};
+use super::{Argon2Params, Hasher, PasswordFormat, Verdict, threads::Threads};
 use crate::{Error, PasswordHash};
 
 /// How much hashing may happen at once. Memory in use is at most `threads` times the memory of one hash.
@@ -33,12 +32,13 @@ impl Default for HashPoolOptions {
     }
 }
 
-/// Hashes and verifies passwords on blocking threads. Clones share one pool.
+/// Hashes and verifies passwords on threads of its own, which give way to those that serve requests. Clones share one pool.
 #[derive(Clone, Debug)]
 pub struct HashPool {
     hasher: Hasher,
     /// What an unknown user's password is compared with: nothing matches it, and it costs as much as any.
     nobody: PasswordHash,
+    threads: Arc<Threads>,
     turns: Arc<Semaphore>,
     places: Arc<Semaphore>,
     queue_deadline: Duration,
@@ -62,6 +62,7 @@ impl HashPool {
         Self {
             nobody: hasher.nobody(),
             hasher,
+            threads: Arc::new(Threads::new(options.threads)),
             turns: Arc::new(Semaphore::new(options.threads.get())),
             places: Arc::new(Semaphore::new(options.threads.get() + options.max_waiting)),
             queue_deadline: options.queue_deadline,
@@ -101,13 +102,14 @@ impl HashPool {
         work: impl FnOnce(&Self) -> T + Send + 'static,
     ) -> Result<T, Error> {
         let turn = self.turn().await.ok_or(Error::Busy { retry_after: self.queue_deadline })?;
-        let pool = self.clone();
-        let job = spawn_blocking(move || {
+        let (pool, (answer, answered)) = (self.clone(), oneshot::channel());
+        self.threads.run(Box::new(move || {
             // The job owns its turn: a request that goes away while it hashes does not make room for another.
-            let _turn = turn;
-            work(&pool)
-        });
-        job.await.map_err(|error| Error::Internal { doing: "hash a password", source: error.into() })
+            let done = work(&pool);
+            drop(turn);
+            let _ = answer.send(done);
+        }));
+        answered.await.map_err(|error| Error::Internal { doing: "hash a password", source: error.into() })
     }
 
     /// A turn to hash; `None` when too many are waiting or the wait was too long.

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use memchr::memchr;
+
 /// Appends `text` to `out`, leaving only letters, digits and `-_.!~*'()` as they are.
 pub(crate) fn encode(text: &str, out: &mut String) {
     const HEX: [u8; 16] = *b"0123456789ABCDEF";
@@ -18,19 +20,22 @@ pub(crate) fn encode(text: &str, out: &mut String) {
 
 /// The decoded text, borrowed when nothing was encoded; `None` for broken escapes or what is not UTF-8 afterwards.
 pub(crate) fn decode(text: &str) -> Option<Cow<'_, str>> {
-    if !text.contains('%') {
-        return Some(Cow::Borrowed(text));
-    }
+    let Some(first) = memchr(b'%', text.as_bytes()) else { return Some(Cow::Borrowed(text)) };
     let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte == b'%' {
-            let mut digit =
-                || char::from(rest.next()?).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-            bytes.push(digit()? << 4 | digit()?);
-        } else {
-            bytes.push(byte);
-        }
+    let (plain, mut rest) = text.as_bytes().split_at(first);
+    bytes.extend_from_slice(plain);
+    while let [b'%', high, low, after @ ..] = rest {
+        bytes.push(digit(*high)? << 4 | digit(*low)?);
+        let (plain, next) = after.split_at(memchr(b'%', after).unwrap_or(after.len()));
+        bytes.extend_from_slice(plain);
+        rest = next;
+    }
+    if !rest.is_empty() {
+        return None;
     }
     String::from_utf8(bytes).ok().map(Cow::Owned)
+}
+
+fn digit(hex: u8) -> Option<u8> {
+    char::from(hex).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }

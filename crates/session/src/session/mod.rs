@@ -42,19 +42,21 @@ struct Inner {
     shared: Arc<Shared>,
     /// The request came over https, as far as is known.
     secure: bool,
+    /// When the request came to its session.
+    asked: Timestamp,
     state: Mutex<State>,
     /// In the Express profile all of the above does nothing, and this everything.
     express: Option<Held>,
 }
 
 impl Session {
-    pub(crate) fn new(shared: Arc<Shared>, secure: bool, known: Option<Known>) -> Self {
-        Self(Arc::new(Inner { shared, secure, state: Mutex::new(State::new(known)), express: None }))
+    pub(crate) fn new(shared: Arc<Shared>, secure: bool, known: Option<Known>, asked: Timestamp) -> Self {
+        Self(Arc::new(Inner { shared, secure, asked, state: Mutex::new(State::new(known)), express: None }))
     }
 
     pub(crate) fn new_express(shared: Arc<Shared>, held: Held) -> Self {
-        let state = Mutex::new(State::new(None));
-        Self(Arc::new(Inner { shared, secure: false, state, express: Some(held) }))
+        let (state, asked) = (Mutex::new(State::new(None)), shared.options.clock.now());
+        Self(Arc::new(Inner { shared, secure: false, asked, state, express: Some(held) }))
     }
 
     pub(crate) fn express(&self) -> Option<&Held> {
@@ -82,6 +84,14 @@ impl Session {
             return held.raw(key);
         }
         self.state().raw(key).map(ToOwned::to_owned)
+    }
+
+    /// Looks at the JSON text of `key` without copying it. `look` must not use the session.
+    pub fn with_raw<T>(&self, key: &str, look: impl FnOnce(Option<&RawValue>) -> T) -> T {
+        match self.express() {
+            Some(held) => look(held.raw(key).as_deref()),
+            None => look(self.state().raw(key)),
+        }
     }
 
     /// Sets `key` to any value that serialises to JSON.

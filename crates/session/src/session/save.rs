@@ -140,10 +140,11 @@ impl Session {
         Ok(known)
     }
 
-    /// Whether nothing is left to write, so that the response can leave without waiting for the store.
+    /// Whether nothing is left to write, so that the response can leave without waiting for the store. A use counts from when the
+    /// request came, which saves another look at the clock.
     pub(crate) fn is_settled(&self) -> bool {
         let mut state = self.state();
-        let (write, cookie) = state.commit(&self.0.shared.options, self.now());
+        let (write, cookie) = state.commit(&self.0.shared.options, self.0.asked);
         if write == Write::Nothing && cookie != Cookie::Leave {
             state.cookie = cookie;
         }

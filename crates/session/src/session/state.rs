@@ -8,6 +8,7 @@ use super::changes::Changes;
 use crate::{
     Document, Lifetime, SessionId, SessionOptions, SessionRecord, Stored, Timestamp,
     commit::{self, Act, Arrived, Cookie, Outcome, Policy, Write},
+    keys::Verified,
 };
 
 /// A session that is in the store.
@@ -17,6 +18,13 @@ pub(crate) struct Known {
     pub(crate) stored: Stored,
     /// The cookie was signed with the first secret.
     pub(crate) current_key: bool,
+}
+
+impl Known {
+    /// What a cookie opens.
+    pub(crate) fn new(cookie: Verified, stored: Stored) -> Self {
+        Self { id: cookie.id, stored, current_key: cookie.current_key }
+    }
 }
 
 /// The mutable half of a [`Session`](crate::Session).

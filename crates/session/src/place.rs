@@ -1,0 +1,159 @@
+//! [`Place`]: where a request's session is while the request is served, and how it gets there.
+
+use std::{cell::RefCell, sync::Arc};
+
+use http::{HeaderMap, request::Parts};
+
+use crate::{
+    Client, Scheme, Session, StoreError, Timestamp, cookie,
+    express::{ExpressError, ExpressFailure, Profile},
+    keys::Verified,
+    session::Known,
+    shared::Shared,
+};
+
+tokio::task_local! {
+    /// The place of this request's session. Task-local rather than a request extension, because an extension costs
+    /// allocations for every request, also for those that never look at their session.
+    pub(crate) static PLACE: Place;
+}
+
+pub(crate) struct Place {
+    /// Until the session has it. It moves rather than being shared once more: all cores count its owners, and wait for each other there.
+    shared: RefCell<Option<Arc<Shared>>>,
+    session: RefCell<Option<Session>>,
+}
+
+impl Place {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared: RefCell::new(Some(shared)), session: RefCell::new(None) }
+    }
+
+    /// The session, if somebody asked for it.
+    pub(crate) fn into_session(self) -> Option<Session> {
+        self.session.into_inner()
+    }
+
+    /// The session, if that takes no waiting; else what to wait for.
+    fn at_once(&self, parts: &Parts) -> Result<Session, Waiting> {
+        if let Some(session) = &*self.session.borrow() {
+            return Ok(session.clone());
+        }
+        let mut place = self.shared.borrow_mut();
+        let shared = place.take().unwrap_or_else(|| unreachable!("only a session takes it"));
+        let now = shared.options.clock.now();
+        let looked = if let Some(profile) = &shared.express {
+            Err(Waiting::Express(profile.clone(), shared.clone()))
+        } else {
+            look(&shared, &parts.headers, 0, now).map_err(|ask| Waiting::Store(ask, shared.clone()))
+        };
+        match looked {
+            Ok(known) => Ok(self.put(Session::new(shared, is_https(parts), known, now))),
+            Err(waiting) => {
+                *place = Some(shared);
+                Err(waiting)
+            }
+        }
+    }
+
+    /// Another extractor of this request may have been quicker while this one waited; then its session counts.
+    fn put(&self, session: Session) -> Session {
+        self.session.borrow_mut().get_or_insert(session).clone()
+    }
+}
+
+/// Why a request has no [`Session`].
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// No [`SessionLayer`] is around the handler, or it was asked from another task than the request's.
+    #[error(
+        "there is no session here: add a SessionLayer around this route, and extract the session in the task that serves the request"
+    )]
+    NoLayer,
+    /// The store could not be asked.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// In the Express profile: what is stored, or the cookie that is configured, makes no session there either.
+    #[error(transparent)]
+    Session(#[from] ExpressError),
+}
+
+impl From<ExpressFailure> for LoadError {
+    fn from(failure: ExpressFailure) -> Self {
+        match failure {
+            ExpressFailure::Store(error) => Self::Store(error),
+            ExpressFailure::Session(error) => Self::Session(error),
+        }
+    }
+}
+
+impl Session {
+    /// The session of the request with these parts; loads it unless that has happened already.
+    /// The axum extractor is this function.
+    pub async fn of(parts: &Parts) -> Result<Self, LoadError> {
+        let waiting = match PLACE.try_with(|place| place.at_once(parts)).map_err(|_| LoadError::NoLayer)? {
+            Ok(session) => return Ok(session),
+            Err(waiting) => waiting,
+        };
+        let session = waiting.load(parts).await?;
+        Ok(PLACE.with(|place| place.put(session)))
+    }
+}
+
+/// What a request waits for before it has its session.
+enum Waiting {
+    Store(Ask, Arc<Shared>),
+    /// The Express profile decides for itself whom to ask.
+    Express(Arc<Profile>, Arc<Shared>),
+}
+
+/// One of the request's cookies that may open a session.
+struct Ask {
+    candidate: Verified,
+    /// Which of the [candidates](cookie::candidates).
+    at: usize,
+    now: Timestamp,
+}
+
+impl Waiting {
+    async fn load(self, parts: &Parts) -> Result<Session, LoadError> {
+        let (mut ask, shared) = match self {
+            Self::Store(ask, shared) => (ask, shared),
+            Self::Express(profile, shared) => {
+                let held = profile.load(&shared.keys, parts).await?;
+                return Ok(Session::new_express(shared, held));
+            }
+        };
+        loop {
+            let Ask { candidate, at, now } = ask;
+            let stored = shared.store.load(&candidate.id, now).await?;
+            let looked = match stored {
+                Some(stored) => Ok(Some(Known::new(candidate, stored))),
+                None => look(&shared, &parts.headers, at + 1, now),
+            };
+            match looked {
+                Ok(known) => return Ok(Session::new(shared, is_https(parts), known, now)),
+                Err(next) => ask = next,
+            }
+        }
+    }
+}
+
+/// The session that the request's cookie opens, if that can be told at once; else the cookie that the store must be asked about: the
+/// first of the candidates from `first` on. Forged cookies never reach the store.
+fn look(shared: &Shared, headers: &HeaderMap, first: usize, now: Timestamp) -> Result<Option<Known>, Ask> {
+    let candidates = cookie::candidates(headers, &shared.options.cookie.name, &shared.keys);
+    let Some((at, candidate)) = candidates.enumerate().nth(first) else { return Ok(None) };
+    match shared.store.cached(&candidate.id, now) {
+        Some(stored) => Ok(Some(Known::new(candidate, stored))),
+        None => Err(Ask { candidate, at, now }),
+    }
+}
+
+/// Whether the request came over https: what a trusted proxy says, else what the request line says.
+fn is_https(parts: &Parts) -> bool {
+    match parts.extensions.get::<Client>() {
+        Some(client) => client.scheme == Scheme::Https,
+        None => parts.uri.scheme_str() == Some("https"),
+    }
+}
