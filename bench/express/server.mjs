@@ -51,9 +51,9 @@ async function serve() {
     rolling: process.argv.includes("--rolling"),
     cookie: { maxAge: 24 * 3600 * 1000 },
   }));
-  app.get("/anonymous", (request, response) => response.send("hello nobody"));
+  app.get("/anonymous", (request, response) => response.send("hello ann"));
   app.get("/read", (request, response) => {
-    if (request.session.userId) response.send(`hello ${request.session.userId}`);
+    if (request.session.userId) response.send("hello ann");
     else response.sendStatus(401);
   });
   app.post("/write", (request, response) => {

@@ -3,10 +3,9 @@
 //!
 //! Routes as in bench-hallpass. `/read` asks the session, `/user` the user that axum-login finds.
 
-mod actix;
-mod tower;
-
 use std::env;
+
+use bench_peers::{actix, tower};
 
 fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();

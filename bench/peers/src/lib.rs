@@ -1,0 +1,4 @@
+//! What Hallpass is measured against.
+
+pub mod actix;
+pub mod tower;
