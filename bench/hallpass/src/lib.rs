@@ -8,8 +8,8 @@ use axum::{
     routing::{get, post},
 };
 use hallpass_auth::{
-    Auth, AuthOptions, CachedUsers, CurrentUser, CurrentUserId, Email, MemoryRecords, MemoryUsers, User,
-    UserId, UserStore,
+    Argon2Params, Auth, AuthOptions, CachedUsers, CurrentUser, CurrentUserId, Email, HashPool, HashPoolOptions,
+    MemoryRecords, MemoryUsers, User, UserId, UserStore,
 };
 use hallpass_session::{
     CacheOptions, CachedSessions, Clock, Keys, MemoryStore, Session, SessionLayer, SessionOptions,
@@ -68,6 +68,7 @@ pub async fn with_sessions(store: &str, rolling: bool, cold: bool) -> Router {
     let keys = Keys::from_secret("a secret of at least 32 bytes, for measuring").unwrap();
     let layer = SessionLayer::new(sessions, keys, options).unwrap();
     let auth = Auth::new(users, stores.records, AuthOptions::default()).unwrap();
+    let hashing = HashPool::new(Argon2Params::default(), HashPoolOptions::default());
     tokio::time::sleep(Duration::from_millis(300)).await;
     Router::new()
         .route("/anonymous", get(async || "hello ann"))
@@ -76,6 +77,7 @@ pub async fn with_sessions(store: &str, rolling: bool, cold: bool) -> Router {
         .route("/write", post(write))
         .route("/login", post(log_in))
         .route("/logout", post(async |session: Session| session.destroy()))
+        .route("/hash", post(move || hash(hashing.clone())))
         .layer(layer)
         .with_state(auth)
 }
@@ -92,4 +94,9 @@ async fn log_in(session: Session) -> Result<&'static str, Failed> {
     session.insert("userId", ANN).map_err(failed)?;
     session.insert("hallpass", &serde_json::json!({ "epoch": 0 })).map_err(failed)?;
     Ok("hello ann")
+}
+
+/// What a sign-in with a wrong password costs.
+async fn hash(pool: HashPool) -> Result<(), hallpass_auth::Error> {
+    pool.verify("a guess".to_owned().into(), None).await.map(drop)
 }
