@@ -18,6 +18,9 @@ use provider::{
 };
 use serde_json::{Value, json};
 
+/// The left half of the SHA-256 of the access token, for ES256.
+const AT_HASH: &str = "9MKET0Y7WpOlF96BtnoJyA";
+
 #[tokio::test]
 async fn tokens_that_prove_nothing_are_refused() {
     let app = app();
@@ -40,6 +43,10 @@ async fn tokens_that_prove_nothing_are_refused() {
         ("a number for a name", json!({ "sub": 7 })),
         ("an endless name", json!({ "sub": "x".repeat(256) })),
         ("no times", json!({ "exp": null })),
+        // Of another access token (OpenID Connect Core 1.0, appendix A.3), and what is no hash at all.
+        ("beside a token of another", json!({ "at_hash": "77QmUPtjPfzWtF2AnpK9RQ" })),
+        ("half a hash", json!({ "at_hash": &AT_HASH[..20] })),
+        ("a number for a hash", json!({ "at_hash": 7 })),
     ] {
         assert_eq!(app.with_claims(claims).await, "failed untrusted", "{what}");
     }
@@ -55,6 +62,7 @@ async fn tokens_that_prove_nothing_are_refused() {
         json!({ "exp": NOW - 59, "iat": NOW + 59 }),
         json!({ "aud": ["app", "another app"], "azp": "app" }),
         json!({ "aud": ["app"] }),
+        json!({ "at_hash": AT_HASH }),
         json!({}),
     ] {
         assert!(!app.with_claims(claims.clone()).await.starts_with("failed"), "{claims}");

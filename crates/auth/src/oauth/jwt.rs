@@ -4,10 +4,13 @@
 //! be passed off as the secret (RFC 8725 §2.1, §3.1).
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use ring::signature::{
-    self, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512,
-    RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384, RSA_PSS_2048_8192_SHA512, RsaParameters,
-    RsaPublicKeyComponents, UnparsedPublicKey,
+use ring::{
+    digest::{self, SHA256, SHA384, SHA512, digest},
+    signature::{
+        self, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512,
+        RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384, RSA_PSS_2048_8192_SHA512, RsaParameters,
+        RsaPublicKeyComponents, UnparsedPublicKey,
+    },
 };
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -43,6 +46,15 @@ impl Algorithm {
             "EdDSA" | "Ed25519" => Self::EdDsa,
             _ => return None,
         })
+    }
+
+    /// The hash within it; Ed25519 has SHA-512 (RFC 8032 §5.1).
+    fn digest(self) -> &'static digest::Algorithm {
+        match self {
+            Self::Rs256 | Self::Ps256 | Self::Es256 => &SHA256,
+            Self::Rs384 | Self::Ps384 | Self::Es384 => &SHA384,
+            Self::Rs512 | Self::Ps512 | Self::EdDsa => &SHA512,
+        }
     }
 }
 
@@ -83,6 +95,17 @@ impl<'a> Jwt<'a> {
         let claims = serde_json::from_slice(&decode(claims)?).map_err(|_| bad())?;
         let signature = decode(signature)?;
         Ok(Self { algorithm, key_id: header.kid, kind: header.typ, claims, signed, signature })
+    }
+
+    /// Whether the access token that came along belongs to this token, if it says so (`at_hash`, OpenID Connect Core 1.0 §3.1.3.8).
+    pub(super) fn check_at_hash(&self, access_token: &str) -> Result<(), String> {
+        let Some(given) = self.claims.get("at_hash") else { return Ok(()) };
+        let digest = digest(self.algorithm.digest(), access_token.as_bytes());
+        let half = URL_SAFE_NO_PAD.encode(&digest.as_ref()[..digest.as_ref().len() / 2]);
+        let belongs = given.as_str() == Some(half.as_str());
+        belongs
+            .then_some(())
+            .ok_or_else(|| "the access token beside the ID token is of another (at_hash)".to_owned())
     }
 }
 

@@ -79,6 +79,7 @@ impl Entry {
             Problem::new(Failure::Misconfigured, "the provider gave no ID token: is openid among the scopes?")
         })?;
         let jwt = self.known.verified(fetch, metadata, token.expose(), Patience::Wait, now).await?;
+        jwt.check_at_hash(tokens.access.expose()).map_err(Problem::untrusted)?;
         let mut token = id_token(jwt.claims, self.expected(openid, metadata), &attempt.nonce, now)?;
         if let Some(url) = metadata.userinfo_endpoint.as_ref().filter(|_| !token.claims.contains_key("email"))
         {
