@@ -3,6 +3,7 @@
 // Prints `{"ready": "<issuer>"}`. POST /_control with JSON sets it up and changes it while it runs:
 //   clients   as oidc-provider takes them
 //   accounts  { "<login>": { claims } }; whoever types a login is that account
+//   age       whoever signs in from now on did so this many seconds ago
 //   rotate    true: a new signing key; the one before stays published, as providers do it
 // GET /_control tells how often keys and tokens were asked for.
 
@@ -10,7 +11,7 @@ import { createServer } from "node:http";
 import { generateKeyPairSync, randomUUID } from "node:crypto";
 import { Provider, errors } from "oidc-provider";
 
-const state = { clients: [], accounts: {}, keys: [], seen: { jwks: 0, token: 0 } };
+const state = { clients: [], accounts: {}, age: 0, keys: [], seen: { jwks: 0, token: 0 } };
 let provider, issuer;
 
 function newKey() {
@@ -51,7 +52,7 @@ function build() {
       return grant;
     },
     issueRefreshToken: async () => true,
-    ttl: { Interaction: 600, Session: 3600, Grant: 3600, AccessToken: 90, IdToken: 600, RefreshToken: 3600, AuthorizationCode: 60 },
+    ttl: { Interaction: 600, Session: 86400, Grant: 86400, AccessToken: 90, IdToken: 600, RefreshToken: 3600, AuthorizationCode: 60 },
   };
   const built = new Provider(issuer, configuration);
   built.on("server_error", (_, error) => console.error(error));
@@ -70,7 +71,8 @@ async function control(request, response) {
     const { rotate, ...changes } = JSON.parse(await body(request));
     Object.assign(state, changes);
     if (rotate || state.keys.length === 0) state.keys = [newKey(), ...state.keys].slice(0, 2);
-    provider = build();
+    // A new one has forgotten who is signed in.
+    if (rotate || changes.clients || !provider) provider = build();
   }
   response.setHeader("content-type", "application/json");
   response.end(JSON.stringify({ seen: state.seen, kid: state.keys[0]?.kid }));
@@ -85,7 +87,7 @@ async function interaction(request, response, uid, action) {
   const fields = new URLSearchParams(await body(request));
   const result =
     action === "login"
-      ? { login: { accountId: fields.get("login") } }
+      ? { login: { accountId: fields.get("login"), ts: Math.floor(Date.now() / 1000) - state.age } }
       : { error: "access_denied", error_description: "the person said no" };
   return provider.interactionFinished(request, response, result, { mergeWithLastSubmission: false });
 }

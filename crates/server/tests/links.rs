@@ -8,7 +8,7 @@ mod oauth_support;
 use std::time::Duration;
 
 use common::{PASSWORD, run, text};
-use oauth_support::{Browser, Idp, client, free_port, parameter, section, server_at, world};
+use oauth_support::{Browser, Idp, client, free_port, parameter, section, server_at, without, world};
 use serde_json::json;
 
 #[test]
@@ -125,6 +125,42 @@ fn links_are_made_and_removed_by_their_owner_and_never_the_last_way_in() {
     assert!(kept.body.contains("only way to sign in"));
     only.post("/auth/password", &[("new_password", PASSWORD)]);
     assert_eq!(only.post(&format!("/auth/links/{link}/end"), &[]).location(), "/account?done=unlinked");
+}
+
+#[test]
+fn signing_in_again_means_signing_in_at_the_provider_again() {
+    let Some(world) = world("", "") else { return };
+    // The person has been signed in there since this morning.
+    world.idp.control(&json!({ "age": 4 * 3600 }));
+    let mut ann = world.browser();
+    ann.sign_in("idp", "ann");
+    world.idp.control(&json!({ "age": 0 }));
+    // Whoever sits down at the person's desk: the provider still knows the person, and asks nothing.
+    let again = ann.reach_callback_silently("/auth/oauth/idp").unwrap();
+    assert_eq!(ann.get(&again).location(), "/account");
+    let refused = ann.post("/auth/password", &[("new_password", PASSWORD)]);
+    assert_eq!(refused.status, 403, "the sign-in there is as old as it was");
+    assert!(refused.body.contains("/login?again=1"));
+    let page = ann.get("/login?again=1&next=/account?from=here");
+    let start = "/auth/oauth/idp?again=1&amp;next=/account%3Ffrom%3Dhere";
+    assert!(page.body.replace("&#x2f;", "/").contains(start), "{}", page.body);
+    let start = start.replace("&amp;", "&");
+    assert_eq!(ann.reach_callback_silently(&start), None, "the provider asks");
+    // Its question taken out of the address, as whoever sits there can.
+    let asked = ann.get(&start).location().to_owned();
+    let quiet = without(&without(&asked, "prompt"), "max_age");
+    let callback = ann.follow_silently(&quiet).unwrap();
+    assert_eq!(ann.get(&callback).failed(), "stale_sign_in");
+    let line = world.refusal("stale_sign_in");
+    assert!(line["detail"].as_str().unwrap().contains("auth_time"), "{line}");
+    assert_eq!(ann.who().as_deref(), Some("ann@example.com"), "and nobody is signed out");
+    let told = ann.get("/account?failed=stale_sign_in&with=idp").body;
+    assert!(told.contains("Provider idp did not ask you to") && told.contains("/login?again=1"), "{told}");
+    // The person signs in there.
+    let callback = ann.reach_callback(&start, "ann");
+    assert_eq!(ann.get(&callback).location(), "/account?from=here");
+    let set = ann.post("/auth/password", &[("new_password", PASSWORD)]);
+    assert_eq!(set.location(), "/account?done=password");
 }
 
 #[test]

@@ -365,6 +365,21 @@ async fn remembering_and_labels_are_stored_where_express_carries_them_along() {
 }
 
 #[tokio::test]
+async fn a_proof_that_somebody_else_accepted_is_as_old_as_it_is() {
+    let app = app(options());
+    let old = |session: Session| async move {
+        session.establish("ann");
+        session.proved_at(None);
+    };
+    let cookie = app.get("", old).await.cookie();
+    let seen = app.get(&cookie, |session| async move {
+        assert_eq!(session.user().as_deref(), Some("ann"));
+        assert!(!session.is_fresh());
+    });
+    assert_eq!(seen.await.status, 200);
+}
+
+#[tokio::test]
 async fn names_that_express_keeps_for_itself_are_no_data() {
     let app = app(options());
     let handler = |session: Session| async move {

@@ -495,6 +495,32 @@ async fn a_proof_of_identity_stays_fresh_for_a_while_only() {
 }
 
 #[tokio::test]
+async fn a_proof_that_somebody_else_accepted_is_as_old_as_it_is() {
+    let app = app(SessionOptions { fresh_for: hours(1), ..Default::default() });
+    let opened = |at: Option<Timestamp>| {
+        move |session: Session| async move {
+            session.establish("ann");
+            session.proved_at(at);
+        }
+    };
+    for (at, fresh) in
+        [(Some(Timestamp::from_millis(0)), false), (None, false), (Some(START + hours(2)), true)]
+    {
+        let cookie = app.request(None, opened(at)).await.cookie();
+        let seen = move |session: Session| async move {
+            assert_eq!(session.user().as_deref(), Some("ann"));
+            assert_eq!(session.is_fresh(), fresh, "{at:?}");
+            assert_eq!(
+                session.authenticated(),
+                at.map(|at| at.min(START)),
+                "the future proves no more than now"
+            );
+        };
+        assert_eq!(app.request(Some(&cookie), seen).await.status, 200);
+    }
+}
+
+#[tokio::test]
 async fn secure_follows_the_connection_when_told_to() {
     let cookie = CookieOptions { secure: Secure::Auto, ..Default::default() };
     let app = app(SessionOptions { cookie, save_uninitialized: true, ..Default::default() });

@@ -31,6 +31,9 @@ pub(super) struct Attempt {
     pub(super) link: Option<String>,
     /// The `session_epoch` of that account then.
     pub(super) epoch: u64,
+    /// A sign-in at the provider from before this moment does not count; milliseconds since the epoch.
+    #[serde(default)]
+    pub(super) anew: Option<i64>,
 }
 
 /// What only the browser and the provider get to know.
@@ -54,6 +57,7 @@ impl Attempt {
             next: None,
             link: None,
             epoch: 0,
+            anew: None,
         };
         (attempt, secrets)
     }

@@ -65,9 +65,33 @@ impl Providers {
         next: Option<&RedirectPath>,
         now: Timestamp,
     ) -> Result<Begun, Error> {
+        self.begin_to_sign_in(name, headers, next, None, now).await
+    }
+
+    /// As [`begin`](Self::begin), for somebody whose sign-in is too old for what they want: the provider is asked to have them sign in
+    /// there once more, and what it says is held to that as far as it [can say](super::Reauth).
+    pub async fn begin_anew(
+        &self,
+        name: &str,
+        headers: &HeaderMap,
+        next: Option<&RedirectPath>,
+        now: Timestamp,
+    ) -> Result<Begun, Error> {
+        self.begin_to_sign_in(name, headers, next, Some(now.as_millis()), now).await
+    }
+
+    async fn begin_to_sign_in(
+        &self,
+        name: &str,
+        headers: &HeaderMap,
+        next: Option<&RedirectPath>,
+        anew: Option<i64>,
+        now: Timestamp,
+    ) -> Result<Begun, Error> {
         let Some(entry) = self.entry(name) else { return Ok(Begun::Failed(Failure::Misconfigured)) };
         let (mut attempt, secrets) = Attempt::new(name, &entry.redirect_uri);
         attempt.next = next.map(|next| next.as_str().to_owned());
+        attempt.anew = anew;
         self.send(entry, attempt, secrets, headers, now).await
     }
 
@@ -133,8 +157,8 @@ fn authorization(provider: &Provider, endpoints: Endpoints, attempt: &Attempt, s
             query.append_pair("response_mode", "form_post");
         }
     }
-    for (name, value) in &provider.parameters {
-        query.append_pair(name, value);
+    for (name, value) in provider.parameters(attempt.anew.is_some()) {
+        query.append_pair(name, &value);
     }
     drop(query);
     url

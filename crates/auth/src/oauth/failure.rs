@@ -20,6 +20,8 @@ pub enum Failure {
     Clock,
     /// What the provider sent does not prove anything: signature, issuer, audience, nonce.
     Untrusted,
+    /// The person was to sign in at the provider anew, and it let them through without, or does not say.
+    StaleSignIn,
     /// The provider told no e-mail address.
     NoEmail,
     /// An account has this address, and one of the two sides has not verified it.
@@ -47,6 +49,7 @@ const CODES: &[(Failure, &str)] = &[
     (Failure::Provider, "provider"),
     (Failure::Clock, "clock"),
     (Failure::Untrusted, "untrusted"),
+    (Failure::StaleSignIn, "stale_sign_in"),
     (Failure::NoEmail, "no_email"),
     (Failure::AddressTaken, "address_taken"),
     (Failure::SignUpClosed, "sign_up_closed"),
@@ -94,6 +97,11 @@ impl Failure {
             Self::Untrusted => {
                 format!(
                     "What came back from {label} could not be verified, so nobody was signed in. Please start again."
+                )
+            }
+            Self::StaleSignIn => {
+                format!(
+                    "You have to sign in at {label} once more for this, and {label} did not ask you to. Sign out there and try again, or use another way to sign in."
                 )
             }
             Self::NoEmail => {

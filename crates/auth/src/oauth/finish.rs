@@ -116,11 +116,15 @@ impl Providers {
             identity.name = callback.user.as_deref().and_then(apples_name);
         }
         entry.check_domain(&identity)?;
+        let proved = entry.proved(attempt, &identity, now)?;
         let arrival = Arrival { entry, identity, tokens, origin };
         let outcome = match &attempt.link {
             Some(user) => self.link(session, &arrival, user, attempt.epoch).await?,
             None => self.sign_in(session, &arrival).await?,
         };
+        if matches!(outcome, Outcome::SignedIn { .. }) {
+            session.proved_at(proved);
+        }
         self.keep(&arrival, &outcome, now).await?;
         Ok(outcome)
     }

@@ -12,7 +12,7 @@ use super::{
 };
 
 /// How far clocks may differ.
-const SKEW: Duration = Duration::from_secs(60);
+pub(super) const SKEW: Duration = Duration::from_secs(60);
 
 /// How old a logout token may be (ASVS 5.0 10.5.5).
 const LOGOUT_AGE: Duration = Duration::from_secs(120);
@@ -144,6 +144,11 @@ fn times(claims: &Map<String, Value>, now: Timestamp) -> Result<(), Problem> {
         ));
     }
     Ok(())
+}
+
+/// When the person signed in there, if the token says so (OpenID Connect Core 1.0 §2).
+pub(super) fn authenticated(claims: &Map<String, Value>) -> Option<Timestamp> {
+    claims.get("auth_time").and_then(time)
 }
 
 /// Seconds since the epoch; whole or not (RFC 7519 §2, `NumericDate`).

@@ -38,6 +38,7 @@ mod metadata;
 mod presets;
 mod profile;
 mod provider;
+mod reauth;
 mod seal;
 mod token;
 
@@ -60,6 +61,7 @@ pub use self::{
     link::{Link, Unlinked},
     logout::LogoutRefused,
     provider::{ClientAuth, FieldMap, OAuth2, OpenId, Protocol, Provider, ProviderError},
+    reauth::Reauth,
     seal::SealKeys,
 };
 use self::{
@@ -229,6 +231,10 @@ impl Entry {
                 self.redirect_uri
             ),
             Failure::Clock => "run a time service such as chrony".to_owned(),
+            Failure::StaleSignIn => {
+                "this provider is expected to ask again and to say when it did; reauth = \"ask\" or \"never\" for one that cannot"
+                    .to_owned()
+            }
             Failure::NoEmail => {
                 "ask for the scope that gives the address, and allow it at the provider".to_owned()
             }

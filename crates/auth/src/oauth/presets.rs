@@ -6,6 +6,7 @@ use url::Url;
 use super::{
     apple::AppleKey,
     provider::{ClientAuth, FieldMap, OAuth2, OpenId, Protocol, Provider},
+    reauth::Reauth,
 };
 
 const GITLAB: &str = "https://gitlab.com";
@@ -35,9 +36,10 @@ impl Provider {
         Self::new(name, label, Protocol::OAuth2(Box::new(oauth)), client_id, client_auth, &[])
     }
 
-    /// Google.
+    /// Google. It knows neither `max_age` nor `prompt=login`.
     pub fn google(client_id: &str, secret: Secret<String>) -> Self {
-        Self::openid("google", "Google", GOOGLE, client_id, ClientAuth::Secret(secret))
+        let google = Self::openid("google", "Google", GOOGLE, client_id, ClientAuth::Secret(secret));
+        Self { reauth: Reauth::Never, ..google }
     }
 
     /// Microsoft: `common` for everybody, `organizations` for work and school, `consumers` for private accounts, or the id of one tenant.
@@ -47,6 +49,8 @@ impl Provider {
             Self::openid("microsoft", "Microsoft", &issuer, client_id, ClientAuth::Secret(secret));
         let tenants = MANY_TENANTS.contains(&tenant);
         provider.protocol = Protocol::OpenId(OpenId { issuer, tenants, form_post: false });
+        // Its tokens tell the time of a sign-in only where the optional claim `auth_time` is configured.
+        provider.reauth = Reauth::Ask;
         provider
     }
 
@@ -54,6 +58,7 @@ impl Provider {
     pub fn apple(client_id: &str, key: AppleKey) -> Self {
         let mut provider = Self::openid("apple", "Apple", APPLE, client_id, ClientAuth::Apple(key));
         provider.scopes = texts(&["openid", "email", "name"]);
+        provider.reauth = Reauth::Never;
         if let Protocol::OpenId(openid) = &mut provider.protocol {
             // Apple answers with a form whenever it is asked for name or address.
             openid.form_post = true;
@@ -111,6 +116,7 @@ impl Provider {
         client_auth: ClientAuth,
         scopes: &[&str],
     ) -> Self {
+        let reauth = if matches!(protocol, Protocol::OpenId(_)) { Reauth::Prove } else { Reauth::Never };
         Self {
             name: name.to_owned(),
             label: label.to_owned(),
@@ -125,6 +131,7 @@ impl Provider {
             remember: false,
             keep_tokens: false,
             end_session: false,
+            reauth,
         }
     }
 }

@@ -9,7 +9,7 @@ use super::{
     attempt::{Attempt, hash},
     failure::{Failure, Problem},
     fetch::{self, Fetch},
-    id_token::{id_token, text},
+    id_token::{authenticated, id_token, text},
     metadata::{Metadata, Patience},
     provider::Protocol,
     token::Tokens,
@@ -31,6 +31,8 @@ pub(super) struct Identity {
     pub(super) name: Option<String>,
     /// The provider's name for the session there (`sid`).
     pub(super) session: Option<String>,
+    /// When the person signed in there.
+    pub(super) authenticated: Option<Timestamp>,
 }
 
 impl Identity {
@@ -112,6 +114,7 @@ fn of_claims(IdToken { issuer, subject, claims }: IdToken) -> Identity {
         email_verified: claims.get(verified).is_some_and(is_true),
         name: text(&claims, "name").and_then(usable_name),
         session: text(&claims, "sid").map(str::to_owned),
+        authenticated: authenticated(&claims),
         issuer,
         subject,
     }
@@ -157,6 +160,7 @@ async fn by_profile(fetch: &dyn Fetch, oauth: &OAuth2, tokens: &Tokens) -> Resul
         email_verified,
         name: at(&profile, &fields.name).and_then(Value::as_str).and_then(usable_name),
         session: None,
+        authenticated: None,
     })
 }
 

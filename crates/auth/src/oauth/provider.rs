@@ -3,7 +3,7 @@
 use hallpass_session::Secret;
 use url::{Host, Url};
 
-use super::{apple::AppleKey, metadata::same_host};
+use super::{apple::AppleKey, metadata::same_host, reauth::Reauth};
 
 /// A provider, as an operator configures it. Begin with a preset such as [`Provider::google`] and change what differs.
 #[derive(Clone, Debug)]
@@ -36,6 +36,8 @@ pub struct Provider {
     pub keep_tokens: bool,
     /// Whoever signs out here signs out there too, if the provider can do that (OpenID Connect RP-Initiated Logout 1.0).
     pub end_session: bool,
+    /// What it can do when a person must sign in anew.
+    pub reauth: Reauth,
 }
 
 /// How a provider is spoken to.
@@ -153,6 +155,9 @@ impl Provider {
                 "trust_email would let everybody with an account there take any account here; leave it off".to_owned()
             }),
             self.check_secret(),
+            (self.reauth != Reauth::Never && matches!(self.protocol, Protocol::OAuth2(_))).then(|| {
+                "plain OAuth 2.0 knows no way to ask for a new sign-in; leave reauth out".to_owned()
+            }),
             self.parameters.iter().find(|(name, _)| OUR_PARAMETERS.contains(&name.as_str())).map(|(name, _)| {
                 format!("the parameter {name} is set by the flow itself; leave it out")
             }),

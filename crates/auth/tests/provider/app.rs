@@ -97,6 +97,7 @@ pub fn app_of(users: Arc<dyn UserStore>, change: impl FnOnce(&mut hallpass_auth:
     let router = Router::new()
         .route("/", post(finish))
         .route("/unlink", post(unlink))
+        .route("/fresh", post(async |session: Session| session.is_fresh().to_string()))
         .route("/set-password-too-late", post(set_password_too_late))
         .layer(layer)
         .with_state(Shared(providers.clone(), auth.clone()));
@@ -110,10 +111,12 @@ pub fn app() -> App {
 impl App {
     /// Goes to the provider: the address there, and the cookie that came along.
     pub async fn begin(&self) -> (String, HeaderValue) {
-        let begun = self.providers.begin("login", &HeaderMap::new(), None, self.clock.now()).await.unwrap();
-        assert!(!format!("{begun:?}").contains("state"), "secrets stay out of logs");
-        let Begun::Away { location, cookies } = begun else { panic!("{begun:?}") };
-        (location, cookies[0].clone())
+        away(self.providers.begin("login", &HeaderMap::new(), None, self.clock.now()).await.unwrap())
+    }
+
+    /// The same by somebody who must sign in there once more.
+    pub async fn begin_anew(&self) -> (String, HeaderValue) {
+        away(self.providers.begin_anew("login", &HeaderMap::new(), None, self.clock.now()).await.unwrap())
     }
 
     pub async fn back(&self, query: &str, cookie: &HeaderValue) -> String {
@@ -132,11 +135,19 @@ impl App {
 
     /// There and back; the user's id and the session's cookie.
     pub async fn session(&self) -> (String, HeaderValue) {
-        let (location, cookie) = self.begin().await;
+        let (answer, session) = self.come_back(self.begin().await).await;
+        (answer, session.unwrap())
+    }
+
+    /// Back from where `begin` led; what came of it, and the session's cookie if there is one.
+    pub async fn come_back(
+        &self,
+        (location, cookie): (String, HeaderValue),
+    ) -> (String, Option<HeaderValue>) {
         let code = self.provider.agree(&location);
         let query = format!("state={}&code={code}", state(&location));
         let response = self.respond("/", &query, &cookie).await;
-        let session = response.headers()[SET_COOKIE].clone();
+        let session = response.headers().get(SET_COOKIE).cloned();
         (text(response).await, session)
     }
 
@@ -153,6 +164,12 @@ impl App {
         self.provider.change(|provider| provider.claims = claims);
         self.sign_in().await
     }
+}
+
+fn away(begun: Begun) -> (String, HeaderValue) {
+    assert!(!format!("{begun:?}").contains("state"), "secrets stay out of logs");
+    let Begun::Away { location, cookies } = begun else { panic!("{begun:?}") };
+    (location, cookies[0].clone())
 }
 
 pub async fn text(response: Response) -> String {

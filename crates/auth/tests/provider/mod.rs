@@ -196,6 +196,7 @@ impl State {
         }
         let mut claims = json!({
             "iss": ISSUER, "sub": "ann", "aud": "app", "nonce": nonce, "iat": now, "exp": now + 600,
+            "auth_time": now,
             "email": "ann@example.com", "email_verified": true,
         });
         for (name, value) in self.claims.as_object().unwrap() {

@@ -111,4 +111,10 @@ pub(super) const PROVIDER_SETTINGS: &[Setting] = &[
         "false",
         "Whoever signs out here is signed out there too, if the provider can do that.",
     ),
+    setting(
+        "providers.NAME.reauth",
+        Choice(&["auto", "prove", "ask", "never"]),
+        "auto",
+        "When somebody must sign in anew: `prove`, the provider asks them and says when it did, which is checked; `ask`, it asks them and may not say; `never`, it cannot be asked. `auto`: what the preset can do, see [providers.md](providers.md#signing-in-again).",
+    ),
 ];

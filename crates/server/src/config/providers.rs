@@ -1,6 +1,6 @@
 //! Providers to sign in with: `[providers.NAME]`.
 
-use hallpass_auth::oauth::{AppleKey, ClientAuth, FieldMap, OAuth2, Provider};
+use hallpass_auth::oauth::{AppleKey, ClientAuth, FieldMap, OAuth2, Provider, Reauth};
 use hallpass_session::Secret;
 use url::Url;
 
@@ -63,6 +63,12 @@ impl Section<'_> {
         self.name.clone_into(&mut provider.name);
         provider.label = self.text_or("label", &provider.label);
         self.client_auth(&mut provider);
+        match self.text("reauth").as_str() {
+            "prove" => provider.reauth = Reauth::Prove,
+            "ask" => provider.reauth = Reauth::Ask,
+            "never" => provider.reauth = Reauth::Never,
+            _ => {}
+        }
         let scopes = self.values.list(&self.path("scopes"));
         if !scopes.is_empty() {
             provider.scopes = scopes.to_vec();

@@ -47,7 +47,8 @@ pub(super) async fn page(
     };
     let error = oauth::sentence(&app, query.failed.as_deref(), query.with.as_deref());
     let form = error.is_some().then_some("account");
-    let again = query.failed.as_deref() == Some(Failure::NotSignedIn.code());
+    let again = [Failure::NotSignedIn, Failure::StaleSignIn];
+    let again = again.iter().any(|failure| query.failed.as_deref() == Some(failure.code()));
     render(&app, &session, &user, StatusCode::OK, context! { notice, error, form, again }).await
 }
 

@@ -37,7 +37,8 @@ pub(super) async fn page(
     }
     let notice = (query.done.as_deref() == Some("logout")).then_some("You are signed out.");
     let next = next.as_ref().map(RedirectPath::as_str);
-    app.pages().render(&session, StatusCode::OK, "login.html", context! { next, notice, failed })
+    let again = user.is_some();
+    app.pages().render(&session, StatusCode::OK, "login.html", context! { next, notice, failed, again })
 }
 
 /// POST /auth/login `{email, password, remember?}`
@@ -53,7 +54,8 @@ pub(super) async fn log_in(
         Err(error) if page && error.status.is_client_error() => {
             let (email, next) = (fields.text("email")?, fields.text("next")?);
             let remember = fields.flag("remember");
-            let context = context! { email, next, remember, error => error.message.as_ref() };
+            let again = session.user().is_some();
+            let context = context! { email, next, remember, again, error => error.message.as_ref() };
             app.pages().render(&session, error.status, "login.html", context)
         }
         Err(error) => Err(error),

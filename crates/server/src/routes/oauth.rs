@@ -52,7 +52,7 @@ pub(super) async fn list(State(app): State<App>) -> Response {
     Json(json!({ "providers": app.providers().iter().map(provider).collect::<Vec<_>>() })).into_response()
 }
 
-/// GET /auth/oauth/{name}: to the provider. Only as a page of its own: nothing that is embedded begins to sign in.
+/// GET /auth/oauth/{name}: to the provider, with `again` to sign in there anew. Only as a page of its own: nothing that is embedded begins to sign in.
 pub(super) async fn begin(
     State(app): State<App>,
     Path(name): Path<String>,
@@ -70,7 +70,11 @@ pub(super) async fn begin(
     if let Err(failure) = app.providers().admit(&asker.origin, now).await? {
         return Ok(failed("/login", failure, &name, next.as_ref()));
     }
-    match app.providers().begin(&name, &headers, next.as_ref(), now).await? {
+    let begun = match query.again {
+        Some(_) => app.providers().begin_anew(&name, &headers, next.as_ref(), now).await?,
+        None => app.providers().begin(&name, &headers, next.as_ref(), now).await?,
+    };
+    match begun {
         Begun::Away { location, cookies } => Ok(with(Redirect::to(&location).into_response(), cookies)),
         Begun::Failed(failure) => Ok(failed("/login", failure, &name, next.as_ref())),
     }

@@ -134,6 +134,14 @@ pub fn parameter(address: &str, name: &str) -> String {
     url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned()).unwrap_or_default()
 }
 
+/// The address without a parameter.
+pub fn without(address: &str, name: &str) -> String {
+    let mut url = Url::parse(address).unwrap();
+    let kept: Vec<(String, String)> = url.query_pairs().into_owned().filter(|(key, _)| key != name).collect();
+    url.query_pairs_mut().clear().extend_pairs(kept);
+    url.into()
+}
+
 pub fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
@@ -314,6 +322,25 @@ impl Browser {
             }
         }
         panic!("the provider led nowhere: {url}");
+    }
+
+    /// The same without anybody at the keyboard: the address that leads back if the provider asks nothing.
+    pub fn reach_callback_silently(&mut self, start: &str) -> Option<String> {
+        let target = self.get(start).location().to_owned();
+        self.follow_silently(&target)
+    }
+
+    /// From the provider's authorization endpoint, as long as it asks nothing.
+    pub fn follow_silently(&mut self, authorize: &str) -> Option<String> {
+        let mut page = self.get(authorize);
+        while page.status != 200 {
+            let location = Url::parse(&page.url).unwrap().join(page.location()).unwrap();
+            if location.path().ends_with("/callback") {
+                return Some(location.into());
+            }
+            page = self.get(location.as_str());
+        }
+        None
     }
 
     /// There and back.

@@ -92,6 +92,12 @@ impl Held {
         }
     }
 
+    pub(crate) fn proved_at(&self, at: Option<Timestamp>) {
+        if self.user().is_some() {
+            self.note("authenticated", at.map(|at| at.as_millis().into()));
+        }
+    }
+
     /// Ends the session. Where the options make no cookie for another, the next has the cookie of this one: a logout must not fail for that.
     pub(crate) fn end_session(&self) {
         let id = self.profile.options.ids.generate();

@@ -18,11 +18,14 @@ pub(crate) struct Changes {
     pub(crate) lifetime: Option<Lifetime>,
 }
 
-/// Who proved their identity, and when.
+/// Who proved their identity.
 #[derive(Clone, Debug)]
 pub(crate) struct Established {
     pub(crate) user: Arc<str>,
+    /// When the session began anew.
     pub(crate) at: Timestamp,
+    /// When the identity was proved, if anybody knows.
+    pub(crate) proved: Option<Timestamp>,
 }
 
 impl Changes {
@@ -59,9 +62,9 @@ impl Changes {
                 None => drop(record.document.remove(key)),
             }
         }
-        if let Some(Established { user, at }) = &self.established {
+        if let Some(Established { user, at, proved }) = &self.established {
             record.user = Some(user.clone());
-            record.authenticated = Some(*at);
+            record.authenticated = *proved;
             record.created = *at;
         }
         if let Some(label) = &self.label {

@@ -165,7 +165,7 @@ impl Session {
         if state.user().is_some_and(|former| *former != *user) {
             state.changes.clear();
         }
-        state.changes.established = Some(Established { user: user.into(), at: now });
+        state.changes.established = Some(Established { user: user.into(), at: now, proved: Some(now) });
         state.changes.lifetime = Some(initial_lifetime(&self.0.shared.options, now));
         state.act(Act::Establish);
     }
@@ -179,9 +179,21 @@ impl Session {
         let now = self.now();
         let mut state = self.state();
         let Some(user) = state.user() else { return };
-        state.changes.established = Some(Established { user, at: now });
+        state.changes.established = Some(Established { user, at: now, proved: Some(now) });
         state.changes.lifetime = Some(initial_lifetime(&self.0.shared.options, now));
         state.act(Act::Renew);
+    }
+
+    /// After [`establish`](Self::establish): the proof of identity is not of now but of `at`, because somebody else, such as a sign-in
+    /// provider, accepted it then; `None`: nobody knows when. It decides whether the session [is fresh](Self::is_fresh), and nothing else.
+    pub fn proved_at(&self, at: Option<Timestamp>) {
+        let at = at.map(|at| at.min(self.now()));
+        if let Some(held) = self.express() {
+            return held.proved_at(at);
+        }
+        if let Some(established) = &mut self.state().changes.established {
+            established.proved = at;
+        }
     }
 
     /// Ends the session: its row is deleted and its cookie cleared before the response leaves. What is inserted
