@@ -67,6 +67,7 @@ pub const RECORD_KINDS: &[&str] = &[
     records::kinds::OAUTH_ATTEMPT,
     records::kinds::OAUTH_LINK,
     records::kinds::OAUTH_LOGOUT,
+    records::kinds::OAUTH_DEPARTURE,
     records::kinds::OAUTH_SESSION,
     records::kinds::OAUTH_TOKENS,
 ];

@@ -24,6 +24,7 @@ pub(crate) mod kinds {
     pub(crate) const OAUTH_ATTEMPT: &str = "oauth_attempt";
     pub(crate) const OAUTH_LINK: &str = "oauth_link";
     pub(crate) const OAUTH_LOGOUT: &str = "oauth_logout";
+    pub(crate) const OAUTH_DEPARTURE: &str = "oauth_departure";
     pub(crate) const OAUTH_SESSION: &str = "oauth_session";
     pub(crate) const OAUTH_TOKENS: &str = "oauth_tokens";
 }

@@ -10,7 +10,7 @@ use hallpass_auth::{
     Argon2ParamsError, Auth,
     oauth::{HttpClient, ProviderError, Providers, ProvidersOptions, SealKeys},
 };
-use hallpass_session::Secret;
+use hallpass_session::{SameSite, Secret};
 use hallpass_stores::Stores;
 
 use crate::{
@@ -112,7 +112,8 @@ pub(crate) fn providers(
         return Ok(Providers::none(auth.clone()));
     }
     let seal = SealKeys::new(secrets.iter().map(Secret::expose));
-    let options = ProvidersOptions { seal, ..ProvidersOptions::new(public_url) };
+    let cross_site = config.session.cookie.same_site == SameSite::None;
+    let options = ProvidersOptions { seal, cross_site, ..ProvidersOptions::new(public_url) };
     let client = Arc::new(HttpClient::new().map_err(AppError::Certificates)?);
     Ok(Providers::new(auth.clone(), client, config.providers.clone(), options)?)
 }

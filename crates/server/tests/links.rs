@@ -5,10 +5,8 @@
 mod common;
 mod oauth_support;
 
-use std::time::Duration;
-
 use common::{PASSWORD, run, text};
-use oauth_support::{Browser, Idp, client, free_port, parameter, section, server_at, without, world};
+use oauth_support::{Browser, Idp, client, free_port, section, server_at, without, world};
 use serde_json::json;
 
 #[test]
@@ -191,46 +189,6 @@ fn closed_doors_stay_closed() {
     });
     assert!(out, "a disabled account is still signed in");
     assert_eq!(world.browser().sign_in("idp", "ann").failed(), "disabled");
-}
-
-#[test]
-fn signing_out_here_signs_out_there_and_signing_out_there_signs_out_here() {
-    let Some(world) = world("", "end_session = true") else { return };
-    let mut browser = world.browser();
-    browser.sign_in("idp", "ann");
-    // A second session of another browser at the provider, which stays.
-    let mut other = world.browser();
-    other.sign_in("idp", "ann");
-    let away = browser.post("/auth/logout", &[]).refresh().unwrap();
-    assert_eq!(browser.who(), None);
-    assert!(!parameter(&away, "id_token_hint").is_empty());
-    let page = browser.get(&away);
-    assert_eq!(page.status, 200, "the provider asks whether to sign out: {}", page.body);
-    let confirm = |page: &str, name: &str| {
-        let after = page.split(&format!("name=\"{name}\" value=\"")).nth(1)?;
-        Some(after.split('"').next()?.to_owned())
-    };
-    let xsrf = confirm(&page.body, "xsrf").unwrap();
-    let done = browser
-        .post(&format!("{}/session/end/confirm", world.idp.issuer), &[("xsrf", &xsrf), ("logout", "yes")]);
-    assert!(done.location().starts_with(&format!("{}/login", world.base)), "{done:?}");
-    assert!(browser.get("/auth/oauth/idp").location().contains("/auth?"));
-    assert_eq!(other.who().as_deref(), Some("ann@example.com"));
-
-    // Now the other way round: whoever ends the session at the provider is out here too, without a browser being asked.
-    let mut third = other.clone();
-    let end = third.get(&format!("{}/session/end", world.idp.issuer));
-    let xsrf = confirm(&end.body, "xsrf").unwrap();
-    third.post(&format!("{}/session/end/confirm", world.idp.issuer), &[("xsrf", &xsrf), ("logout", "yes")]);
-    let until = std::time::Instant::now() + Duration::from_secs(10);
-    while other.who().is_some() {
-        assert!(std::time::Instant::now() < until, "{}", world.server.log());
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    for forged in ["x", "a.b.c", "eyJhbGciOiJub25lIn0.e30."] {
-        let page = world.browser().post("/auth/oauth/idp/backchannel-logout", &[("logout_token", forged)]);
-        assert_eq!(page.status, 400, "{forged}");
-    }
 }
 
 #[test]

@@ -118,7 +118,7 @@ fn key(state: &str) -> RecordKey {
 }
 
 /// 256 random bits as base64url: also a verifier of the length that RFC 7636 §4.1 recommends.
-fn secret() -> String {
+pub(super) fn secret() -> String {
     URL_SAFE_NO_PAD.encode(random::<32>())
 }
 

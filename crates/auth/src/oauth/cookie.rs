@@ -1,4 +1,4 @@
-//! The cookies that bind attempts to a browser: one an attempt, small, `SameSite=Lax` whatever the session's is, and only so many.
+//! The cookies that bind attempts to a browser: one an attempt, small, `SameSite=Lax` unless other sites' scripts begin them, and only so many.
 
 use std::fmt::Write;
 
@@ -15,6 +15,8 @@ const MAX_ATTEMPTS: usize = 8;
 pub(super) struct Cookies {
     /// Over https only: with the prefix that keeps other hosts of the domain from setting them (RFC 6265bis §4.1.3.2).
     pub(super) secure: bool,
+    /// Answers to scripts of other sites set them.
+    pub(super) cross_site: bool,
 }
 
 impl Cookies {
@@ -67,7 +69,9 @@ impl Cookies {
     }
 
     fn header(self, name: &str, value: &str, max_age: u64) -> Option<HeaderValue> {
-        let mut cookie = format!("{name}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Lax");
+        // Browsers take `None` with `Secure` only.
+        let same_site = if self.cross_site && self.secure { "None" } else { "Lax" };
+        let mut cookie = format!("{name}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite={same_site}");
         if self.secure {
             write!(cookie, "; Secure").ok()?;
         }
@@ -83,6 +87,8 @@ fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
 mod tests {
     use super::*;
 
+    const LAX: Cookies = Cookies { secure: true, cross_site: false };
+
     fn sent(set: &[HeaderValue]) -> HeaderMap {
         let pair = |cookie: &HeaderValue| cookie.to_str().unwrap().split(';').next().unwrap().to_owned();
         let mut headers = HeaderMap::new();
@@ -94,7 +100,7 @@ mod tests {
 
     #[test]
     fn each_attempt_has_its_own_and_the_oldest_make_room() {
-        let cookies = Cookies { secure: true };
+        let cookies = LAX;
         let mut browser = HeaderMap::new();
         for number in 0..12 {
             let now = Timestamp::from_millis(number * 1000);
@@ -123,13 +129,16 @@ mod tests {
 
     #[test]
     fn the_cookie_is_lax_http_only_and_the_hosts_own() {
-        let secure = Cookies { secure: true }.begin(&HeaderMap::new(), "s", "x", Timestamp::from_millis(0));
+        let secure = LAX.begin(&HeaderMap::new(), "s", "x", Timestamp::from_millis(0));
         let text = secure[0].to_str().unwrap();
         assert!(text.starts_with("__Host-hallpass-oauth-") && text.len() < 200, "{text}");
         for part in ["; Path=/", "; HttpOnly", "; SameSite=Lax", "; Secure"] {
             assert!(text.contains(part), "{text}");
         }
-        let plain = Cookies { secure: false }.end("s").unwrap();
-        assert!(!plain.to_str().unwrap().contains("Secure"));
+        let plain = Cookies { secure: false, cross_site: true }.end("s").unwrap();
+        let plain = plain.to_str().unwrap();
+        assert!(!plain.contains("Secure") && plain.contains("; SameSite=Lax"), "{plain}");
+        let cross = Cookies { cross_site: true, ..LAX }.end("s").unwrap();
+        assert!(cross.to_str().unwrap().contains("; SameSite=None; Secure"));
     }
 }

@@ -1,8 +1,7 @@
-//! Signing out at the provider (OpenID Connect RP-Initiated Logout 1.0), and being signed out by it (Back-Channel Logout 1.0).
+//! Being signed out by a provider (OpenID Connect Back-Channel Logout 1.0).
 
-use hallpass_session::{Session, SessionHandle, SessionStore, Timestamp};
+use hallpass_session::{SessionHandle, SessionStore, Timestamp};
 use serde::Deserialize;
-use url::Url;
 
 use super::{
     Failure, Providers,
@@ -17,7 +16,6 @@ use super::{
 use crate::{
     Error, Inserted, Record, RecordKey, UserId,
     records::kinds::{OAUTH_LOGOUT, OAUTH_SESSION},
-    stamp::{STAMP, Via},
 };
 
 /// How long a logout token's name is remembered: longer than its age may be, so that it counts once.
@@ -45,37 +43,6 @@ struct Label {
 }
 
 impl Providers {
-    /// Where to send somebody who signs out, so that the provider signs them out too and sends them back to `return_to`, which must
-    /// be registered there. `None`: the session was not opened with such a provider. Call it before the session ends.
-    pub async fn end_session_url(&self, session: &Session, return_to: &str) -> Result<Option<String>, Error> {
-        let Some(via) = STAMP.get(session)?.and_then(|stamp| stamp.via) else { return Ok(None) };
-        let entry = self.entry(&via.provider).filter(|entry| entry.provider.end_session);
-        let Some(entry) = entry else { return Ok(None) };
-        let metadata = match self.endpoints(entry, session.now()).await {
-            Ok(endpoints) => endpoints.metadata,
-            Err(problem) => {
-                // Signing out here must not depend on the provider.
-                entry.log(&problem);
-                return Ok(None);
-            }
-        };
-        let Some(mut url) = metadata.and_then(|metadata| metadata.end_session_endpoint) else {
-            return Ok(None);
-        };
-        self.describe(&mut url, &via, &entry.provider.client_id, return_to);
-        Ok(Some(url.into()))
-    }
-
-    fn describe(&self, url: &mut Url, via: &Via, client_id: &str, return_to: &str) {
-        let hint = via.hint.as_deref();
-        let hint = hint.and_then(|hint| self.0.options.seal.as_ref()?.open(&via.link, hint));
-        let mut query = url.query_pairs_mut();
-        query.append_pair("client_id", client_id).append_pair("post_logout_redirect_uri", return_to);
-        if let Some(hint) = hint {
-            query.append_pair("id_token_hint", hint.expose());
-        }
-    }
-
     /// Takes a logout token that the provider `name` has posted: ends the session it names, or all that the person has opened with the
     /// provider. How many ended.
     pub async fn back_channel_logout(

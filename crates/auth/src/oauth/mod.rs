@@ -26,6 +26,7 @@ mod callback;
 #[cfg(feature = "http-client")]
 mod client;
 mod cookie;
+mod departure;
 mod failure;
 mod fetch;
 mod finish;
@@ -53,6 +54,7 @@ pub use self::{
     apple::{AppleKey, AppleKeyError},
     begin::Begun,
     callback::Callback,
+    departure::Departure,
     failure::Failure,
     fetch::{Fetch, FetchError, MAX_RESPONSE},
     finish::{Finished, Outcome},
@@ -81,6 +83,9 @@ pub struct ProvidersOptions {
     pub callback_path: String,
     /// Keys for tokens that are kept; needed for `keep_tokens` and `end_session`.
     pub seal: Option<SealKeys>,
+    /// Scripts of other sites begin attempts (CORS with credentials), as they may where the session's cookie is `SameSite=None`. Then those
+    /// of attempts are, or browsers would refuse them in the answers to such scripts. Default: false.
+    pub cross_site: bool,
 }
 
 impl ProvidersOptions {
@@ -90,6 +95,7 @@ impl ProvidersOptions {
             public_url: public_url.to_owned(),
             callback_path: "/auth/oauth/{name}/callback".to_owned(),
             seal: None,
+            cross_site: false,
         }
     }
 }
@@ -153,14 +159,15 @@ impl Providers {
                 refreshing: kept::Turns::default(),
             });
         }
-        let cookies = Cookies { secure: options.public_url.starts_with("https://") };
+        let secure = options.public_url.starts_with("https://");
+        let cookies = Cookies { secure, cross_site: options.cross_site };
         Ok(Self(Arc::new(Inner { auth, fetch, entries, cookies, options })))
     }
 
     /// No providers: for applications where they are a matter of configuration.
     pub fn none(auth: Auth) -> Self {
         let options = ProvidersOptions::new("http://localhost");
-        let (fetch, cookies) = (Arc::new(fetch::Nobody), Cookies { secure: false });
+        let (fetch, cookies) = (Arc::new(fetch::Nobody), Cookies { secure: false, cross_site: false });
         Self(Arc::new(Inner { auth, fetch, entries: Vec::new(), cookies, options }))
     }
 

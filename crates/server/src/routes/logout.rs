@@ -6,10 +6,10 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 use hallpass_session::Session;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::json;
 
-use super::done;
+use super::{done, oauth};
 use crate::{app::App, error::ApiError, input::Asker};
 
 const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
@@ -19,26 +19,43 @@ pub(super) async fn log_out(
     State(app): State<App>,
     session: Session,
     asker: Asker,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let return_to = format!("{}/login", app.public_url());
-    let location = app.providers().end_session_url(&session, &return_to).await?;
+    let departure = app.providers().begin_departure(&session, &headers).await?;
     app.auth().log_out(&session);
-    let mut response = match location {
-        Some(location) if asker.page => app.pages().away(&location)?,
-        Some(location) => {
-            Json(json!({ "message": "Logged out successfully", "location": location })).into_response()
-        }
-        None if asker.page => Redirect::to("/login?done=logout").into_response(),
-        None => done("Logged out successfully"),
+    let Some(departure) = departure else {
+        let mut response = if asker.page {
+            Redirect::to("/login?done=logout").into_response()
+        } else {
+            done("Logged out successfully")
+        };
+        forget(&app, &mut response);
+        return Ok(response);
     };
-    forget(&app, &mut response);
-    Ok(response)
+    let path = oauth::departure_path(&departure);
+    let mut response = if asker.page {
+        app.pages().away(&path)?
+    } else {
+        let location = format!("{}{path}", app.public_url());
+        Json(json!({ "message": "Logged out successfully", "location": location })).into_response()
+    };
+    forget_all_but_cookies(&app, &mut response);
+    Ok(oauth::with(response, departure.cookies))
 }
 
 /// Tells the browser to forget what it keeps of this site (ASVS 5.0 14.3.1).
 pub(super) fn forget(app: &App, response: &mut Response) {
-    let kinds = HeaderValue::from_str(&app.config().clear_site_data).ok().filter(|kinds| !kinds.is_empty());
-    if let Some(kinds) = kinds {
+    tell_to_forget(response, &app.config().clear_site_data);
+}
+
+/// The same for whoever needs a cookie still; when they are done, [`forget`].
+fn forget_all_but_cookies(app: &App, response: &mut Response) {
+    let kinds = app.config().clear_site_data.split(", ").filter(|kind| *kind != "\"cookies\"");
+    tell_to_forget(response, &kinds.collect::<Vec<_>>().join(", "));
+}
+
+fn tell_to_forget(response: &mut Response, kinds: &str) {
+    if let Some(kinds) = HeaderValue::from_str(kinds).ok().filter(|kinds| !kinds.is_empty()) {
         response.headers_mut().insert(CLEAR_SITE_DATA, kinds);
     }
 }

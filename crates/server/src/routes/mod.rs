@@ -43,6 +43,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/auth/providers", get(oauth::list))
         .route("/auth/oauth/{name}", get(oauth::begin))
         .route("/auth/oauth/{name}/callback", get(oauth::callback).post(oauth::posted_callback))
+        .route("/auth/oauth/{name}/end-session", get(oauth::depart))
         .route("/auth/oauth/{name}/link", post(oauth::link))
         .route("/auth/oauth/{name}/backchannel-logout", post(oauth::back_channel_logout))
         .route("/auth/links", get(links::list))
@@ -95,6 +96,8 @@ struct PageQuery {
     with: Option<String>,
     /// Sign in although somebody is signed in.
     again: Option<String>,
+    /// What lets a browser sign out at a provider.
+    ticket: Option<String>,
 }
 
 impl PageQuery {

@@ -9,7 +9,7 @@ use axum::{
 };
 use hallpass_auth::{
     CurrentUser, RedirectPath,
-    oauth::{Begun, Callback, Failure, Finished, LogoutRefused, Outcome},
+    oauth::{Begun, Callback, Departure, Failure, Finished, LogoutRefused, Outcome},
 };
 use hallpass_session::{Clock, SameSite, Session, SystemClock};
 use http::{
@@ -19,7 +19,7 @@ use http::{
 use serde_json::json;
 use url::form_urlencoded::Serializer;
 
-use super::{ThePageQuery, done};
+use super::{ThePageQuery, done, logout};
 use crate::{
     app::App,
     error::ApiError,
@@ -43,6 +43,15 @@ fn known(app: &App, name: &str) -> Result<(), ApiError> {
     app.providers().get(name).map(drop).ok_or_else(missing)
 }
 
+/// Refuses whatever is no page of its own: scripts and what is embedded.
+fn as_a_page(headers: &HeaderMap) -> Result<(), ApiError> {
+    if headers.get(FETCH_DEST).is_some_and(|dest| dest != "document") {
+        let message = "Open this address in a window of its own.";
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "forbidden", message));
+    }
+    Ok(())
+}
+
 /// GET /auth/providers
 pub(super) async fn list(State(app): State<App>) -> Response {
     let provider = |provider: &hallpass_auth::oauth::Provider| {
@@ -61,10 +70,7 @@ pub(super) async fn begin(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     known(&app, &name)?;
-    if headers.get(FETCH_DEST).is_some_and(|dest| dest != "document") {
-        let message = "Open this address in a window of its own.";
-        return Err(ApiError::new(StatusCode::FORBIDDEN, "forbidden", message));
-    }
+    as_a_page(&headers)?;
     let next = query.next();
     let now = SystemClock.now();
     if let Err(failure) = app.providers().admit(&asker.origin, now).await? {
@@ -182,6 +188,34 @@ fn refused(app: &App, failure: Failure, name: &str) -> ApiError {
     ApiError::new(status, code, failure.sentence(label))
 }
 
+/// Where whoever has signed out here goes next: an address of ours that leads on to the provider once, in this browser.
+pub(super) fn departure_path(departure: &Departure) -> String {
+    format!("{PREFIX}{}/end-session?ticket={}", departure.provider, departure.ticket)
+}
+
+/// GET /auth/oauth/{name}/end-session: on to the provider, to sign out there. Only as a page: its address holds the provider's ID token.
+pub(super) async fn depart(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    ThePageQuery(query): ThePageQuery,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    known(&app, &name)?;
+    as_a_page(&headers)?;
+    let return_to = format!("{}/login", app.public_url());
+    let ticket = query.ticket.unwrap_or_default();
+    let now = SystemClock.now();
+    let mut response = match app.providers().depart(&name, &ticket, &headers, &return_to, now).await? {
+        Some((location, cookie)) => {
+            with(private(Redirect::to(&location).into_response()), cookie.into_iter().collect())
+        }
+        // Anybody may lead people here; there is nothing to forget then.
+        None => return Ok(Redirect::to("/login?done=logout").into_response()),
+    };
+    logout::forget(&app, &mut response);
+    Ok(response)
+}
+
 /// POST /auth/oauth/{name}/backchannel-logout `{logout_token}`, from the provider itself (OpenID Connect Back-Channel Logout 1.0 §2.8).
 pub(super) async fn back_channel_logout(
     State(app): State<App>,
@@ -198,7 +232,7 @@ pub(super) async fn back_channel_logout(
     }
 }
 
-fn with(mut response: Response, cookies: Vec<HeaderValue>) -> Response {
+pub(super) fn with(mut response: Response, cookies: Vec<HeaderValue>) -> Response {
     for cookie in cookies {
         response.headers_mut().append(SET_COOKIE, cookie);
     }

@@ -246,6 +246,19 @@ impl Browser {
     }
 
     pub fn send(&mut self, method: &str, url: &str, fields: &[(&str, &str)]) -> Page {
+        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        let form = ("content-type", "application/x-www-form-urlencoded");
+        let headers = [("accept", "text/html"), form];
+        self.request(method, url, &headers, &body)
+    }
+
+    /// As a script asks.
+    pub fn script(&mut self, method: &str, url: &str, headers: &[(&str, &str)]) -> Page {
+        let own = [("accept", "application/json"), ("content-type", "application/json")];
+        self.request(method, url, &[&own, headers].concat(), "{}")
+    }
+
+    pub fn request(&mut self, method: &str, url: &str, headers: &[(&str, &str)], body: &str) -> Page {
         let url = Url::parse(&self.base).unwrap().join(url).unwrap();
         let host = format!("{}:{}", url.host_str().unwrap(), url.port_or_known_default().unwrap());
         let cookies: Vec<String> = self
@@ -255,16 +268,18 @@ impl Browser {
             .map(|((_, name), value)| format!("{name}={value}"))
             .collect();
         let mut request = ureq::http::Request::builder().method(method).uri(url.as_str());
-        request = request.header("accept", "text/html");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
         if !cookies.is_empty() {
             request = request.header("cookie", cookies.join("; "));
         }
         let mut response = if method == "GET" {
+            // Nothing has a type here.
+            request.headers_mut().unwrap().remove("content-type");
             self.agent.run(request.body(()).unwrap()).unwrap()
         } else {
-            let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
-            request = request.header("content-type", "application/x-www-form-urlencoded");
-            self.agent.run(request.body(body).unwrap()).unwrap()
+            self.agent.run(request.body(body.to_owned()).unwrap()).unwrap()
         };
         let mut body = String::new();
         response.body_mut().as_reader().read_to_string(&mut body).unwrap();
