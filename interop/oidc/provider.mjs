@@ -1,13 +1,15 @@
-// A real OpenID provider (the certified npm package oidc-provider) in a process of its own: node provider.mjs
+// A real OpenID provider (the certified npm package oidc-provider) in a process of its own: node provider.mjs [PORT [ISSUER CERT KEY]]
 //
-// Prints `{"ready": "<issuer>"}`. POST /_control with JSON sets it up and changes it while it runs:
+// Prints `{"ready": "<issuer>"}`. With an issuer and files of a certificate it calls itself that and listens for TLS too: prints the port as `tls`. POST /_control with JSON sets it up and changes it while it runs:
 //   clients   as oidc-provider takes them
 //   accounts  { "<login>": { claims } }; whoever types a login is that account
 //   age       whoever signs in from now on did so this many seconds ago
 //   rotate    true: a new signing key; the one before stays published, as providers do it
 // GET /_control tells how often keys and tokens were asked for.
 
+import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
+import { createServer as createTlsServer } from "node:https";
 import { generateKeyPairSync, randomUUID } from "node:crypto";
 import { Provider, errors } from "oidc-provider";
 
@@ -102,13 +104,18 @@ async function answer(request, response) {
   return provider.callback()(request, response);
 }
 
-const server = createServer((request, response) => {
+const [port = 0, name, cert, key] = process.argv.slice(2);
+
+function serve(request, response) {
   answer(request, response).catch((error) => {
     response.statusCode = error instanceof errors.OIDCProviderError ? error.statusCode : 500;
     response.end(String(error));
   });
-});
-server.listen(Number(process.argv[2] ?? 0), "127.0.0.1", () => {
-  issuer = `http://127.0.0.1:${server.address().port}`;
-  console.log(JSON.stringify({ ready: issuer }));
-});
+}
+
+const listen = (server, port) => new Promise((resolve) => server.listen(port, "127.0.0.1", () => resolve(server.address().port)));
+
+const here = `http://127.0.0.1:${await listen(createServer(serve), Number(port))}`;
+issuer = name ?? here;
+const tls = name && (await listen(createTlsServer({ cert: readFileSync(cert), key: readFileSync(key) }, serve), 0));
+console.log(JSON.stringify({ ready: here, tls }));

@@ -114,7 +114,7 @@ pub(crate) fn providers(
     let seal = SealKeys::new(secrets.iter().map(Secret::expose));
     let cross_site = config.session.cookie.same_site == SameSite::None;
     let options = ProvidersOptions { seal, cross_site, ..ProvidersOptions::new(public_url) };
-    let client = Arc::new(HttpClient::new().map_err(AppError::Certificates)?);
+    let client = Arc::new(HttpClient::through(config.proxy.clone()).map_err(AppError::Certificates)?);
     Ok(Providers::new(auth.clone(), client, config.providers.clone(), options)?)
 }
 

@@ -1,19 +1,23 @@
 //! [`HttpClient`]: hyper with rustls, the stack that is here already.
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
+use rustls::ClientConfig;
 use tokio::time::timeout;
 
-use super::fetch::{Fetch, FetchError, MAX_RESPONSE};
+use super::{
+    fetch::{Fetch, FetchError, MAX_RESPONSE},
+    proxy::{ForwardProxy, Route},
+};
 
 /// How long establishing a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -22,24 +26,32 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// without TLS works, and [`Provider`](super::Provider) allows it for this machine only.
 #[derive(Clone, Debug)]
 pub struct HttpClient {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: Client<HttpsConnector<Route>, Full<Bytes>>,
+    proxy: Option<ForwardProxy>,
     patience: Duration,
 }
 
 impl HttpClient {
     /// A client that waits at most 5 seconds for each answer. An error: the system has no certificates.
     pub fn new() -> io::Result<Self> {
-        let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
-        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        let https = HttpsConnectorBuilder::new()
-            .with_provider_and_native_roots(rustls::crypto::ring::default_provider())?
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(connector);
+        Self::through(None)
+    }
+
+    /// The same, through a forward proxy if there is one.
+    pub fn through(proxy: Option<ForwardProxy>) -> io::Result<Self> {
+        let mut straight = HttpConnector::new();
+        straight.enforce_http(false);
+        straight.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        let ring = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = ClientConfig::builder_with_provider(ring).with_safe_default_protocol_versions();
+        let tls = tls.map_err(io::Error::other)?.with_native_roots()?.with_no_client_auth();
+        let secured =
+            || HttpsConnectorBuilder::new().with_tls_config(tls.clone()).https_or_http().enable_http1();
+        let to_proxy = secured().wrap_connector(straight.clone());
+        let https = secured().wrap_connector(Route::new(straight, to_proxy, proxy.clone()));
         let client =
             Client::builder(TokioExecutor::new()).pool_idle_timeout(Duration::from_secs(30)).build(https);
-        Ok(Self { client, patience: Duration::from_secs(5) })
+        Ok(Self { client, proxy, patience: Duration::from_secs(5) })
     }
 
     /// With another limit for each answer.
@@ -52,7 +64,8 @@ impl HttpClient {
     async fn exchange(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, FetchError> {
         let (parts, body) = request.into_parts();
         let request = Request::from_parts(parts, Full::new(Bytes::from(body)));
-        let response = self.client.request(request).await.map_err(|error| FetchError(with_causes(&error)))?;
+        let response = self.client.request(request).await;
+        let response = response.map_err(|error| FetchError(with_causes(&error)))?;
         let (parts, body) = response.into_parts();
         let body = Limited::new(body, MAX_RESPONSE).collect().await;
         let body = body.map_err(|error| FetchError(format!("its answer could not be read: {error}")))?;
@@ -75,9 +88,11 @@ fn with_causes(error: &dyn std::error::Error) -> String {
 #[async_trait]
 impl Fetch for HttpClient {
     async fn fetch(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, FetchError> {
+        let way = self.proxy.as_ref().filter(|proxy| proxy.serves(request.uri()));
+        let way = way.map(|proxy| format!(" (through the proxy {proxy})")).unwrap_or_default();
         match timeout(self.patience, self.exchange(request)).await {
-            Ok(response) => response,
-            Err(_) => Err(FetchError(format!("no answer within {:?}", self.patience))),
+            Ok(response) => response.map_err(|error| FetchError(format!("{error}{way}"))),
+            Err(_) => Err(FetchError(format!("no answer within {:?}{way}", self.patience))),
         }
     }
 }

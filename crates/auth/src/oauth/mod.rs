@@ -39,6 +39,8 @@ mod metadata;
 mod presets;
 mod profile;
 mod provider;
+#[cfg(feature = "http-client")]
+mod proxy;
 mod reauth;
 mod seal;
 mod token;
@@ -48,8 +50,6 @@ use std::{fmt, sync::Arc};
 use hallpass_session::Timestamp;
 use url::Url;
 
-#[cfg(feature = "http-client")]
-pub use self::client::HttpClient;
 pub use self::{
     apple::{AppleKey, AppleKeyError},
     begin::Begun,
@@ -65,6 +65,11 @@ pub use self::{
     provider::{ClientAuth, FieldMap, OAuth2, OpenId, Protocol, Provider, ProviderError},
     reauth::Reauth,
     seal::SealKeys,
+};
+#[cfg(feature = "http-client")]
+pub use self::{
+    client::HttpClient,
+    proxy::{ForwardProxy, ForwardProxyError},
 };
 use self::{
     cookie::Cookies,

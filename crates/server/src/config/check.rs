@@ -56,6 +56,7 @@ pub(super) fn check(values: &mut Values) -> Option<Config> {
         session,
         auth: auth?,
         providers,
+        proxy: providers::proxy(values),
         clear_site_data: clear_site_data(values),
         registration_open: values.flag_of("registration.open"),
         cors: cors?,

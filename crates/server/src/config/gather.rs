@@ -104,6 +104,22 @@ impl Values {
         }
     }
 
+    /// What other programs heed as well, where nothing is said to this one alone. Small letters win, as with curl.
+    pub(crate) fn read_usual_environment(&mut self, variables: &[(String, String)]) {
+        for (name, path) in [
+            ("https_proxy", "outbound.proxy"),
+            ("HTTPS_PROXY", "outbound.proxy"),
+            ("no_proxy", "outbound.no_proxy"),
+            ("NO_PROXY", "outbound.no_proxy"),
+        ] {
+            let given = variables.iter().find(|(other, text)| other == name && !text.is_empty());
+            let free = *self.origin(path) == Origin::Default;
+            if let (true, Some(setting), Some((_, text))) = (free, schema::find(path), given) {
+                self.parse(path, setting, text, Origin::Environment(name.to_owned()));
+            }
+        }
+    }
+
     /// Takes a flag of the command line.
     pub(crate) fn flag(&mut self, path: &str, text: Option<&str>) {
         if let (Some(setting), Some(text)) = (schema::find(path), text) {

@@ -17,7 +17,10 @@ use std::{
     time::Duration,
 };
 
-use hallpass_auth::{AuthOptions, oauth::Provider};
+use hallpass_auth::{
+    AuthOptions,
+    oauth::{ForwardProxy, Provider},
+};
 use hallpass_session::{Secret, SessionOptions, TrustProxy};
 use url::Url;
 
@@ -69,6 +72,8 @@ pub struct Config {
     pub auth: AuthOptions,
     /// Providers to sign in with.
     pub providers: Vec<Provider>,
+    /// The way to them.
+    pub proxy: Option<ForwardProxy>,
     /// What browsers forget at sign-out, as a header value; empty: nothing.
     pub clear_site_data: String,
     /// Whether visitors can make accounts.
@@ -152,10 +157,12 @@ impl Config {
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<(Self, Values), ConfigError> {
         let mut values = Values::defaults();
+        let environment: Vec<(String, String)> = environment.into_iter().collect();
         if let Some(path) = &flags.config {
             values.read_file(path);
         }
-        values.read_environment(environment);
+        values.read_environment(environment.iter().cloned());
+        values.read_usual_environment(&environment);
         values.flag("listen", flags.listen.as_deref());
         values.flag("public_url", flags.public_url.as_deref());
         values.flag("database", flags.database.as_deref());

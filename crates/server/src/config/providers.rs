@@ -1,6 +1,6 @@
 //! Providers to sign in with: `[providers.NAME]`.
 
-use hallpass_auth::oauth::{AppleKey, ClientAuth, FieldMap, OAuth2, Provider, Reauth};
+use hallpass_auth::oauth::{AppleKey, ClientAuth, FieldMap, ForwardProxy, OAuth2, Provider, Reauth};
 use hallpass_session::Secret;
 use url::Url;
 
@@ -35,6 +35,16 @@ pub(super) fn check(values: &mut Values) -> Vec<Provider> {
         }
     }
     providers
+}
+
+/// The way to them.
+pub(super) fn proxy(values: &mut Values) -> Option<ForwardProxy> {
+    let url = Secret::new(values.text("outbound.proxy").to_owned());
+    if url.expose().is_empty() {
+        return None;
+    }
+    let proxy = ForwardProxy::new(&url, values.list("outbound.no_proxy"));
+    proxy.map_err(|error| values.problem("outbound.proxy", error.to_string())).ok()
 }
 
 impl Section<'_> {

@@ -1,7 +1,7 @@
 //! The settings of the server: the first part of the table in [`schema`](super::schema).
 
 use super::schema::{
-    Kind::{Choice, Duration as Time, Flag, List, Number, Secrets, Size, Text, Trust, Url},
+    Kind::{Choice, Duration as Time, Flag, List, Number, Secret, Secrets, Size, Text, Trust, Url},
     Setting, setting,
 };
 
@@ -12,6 +12,18 @@ pub(super) const SERVER: &[Setting] = &[
         Text,
         "",
         "Where browsers reach the server, such as `https://auth.example.com`. Cookie name, `Secure`, HSTS and the trusted origin follow from it. Empty: the address it listens on, for development.",
+    ),
+    setting(
+        "outbound.proxy",
+        Secret,
+        "",
+        "The forward proxy through which sign-in providers are asked, such as `http://proxy.example.com:3128`. Empty: what `HTTPS_PROXY` says, else none.",
+    ),
+    setting(
+        "outbound.no_proxy",
+        List,
+        "",
+        "Hosts that are asked without it: names, which cover what is below them, addresses, networks such as `10.0.0.0/8`, or `*`. Empty: what `NO_PROXY` says.",
     ),
     setting(
         "database",

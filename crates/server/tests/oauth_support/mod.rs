@@ -43,15 +43,28 @@ impl Idp {
         Some(Self::run("provider.mjs", 0))
     }
 
+    /// The same under another name, also over TLS; its port for that.
+    pub fn start_as(issuer: &str, certificate: &Path, key: &Path) -> Option<(Self, u16)> {
+        drop(Self::start()?);
+        let files = [certificate, key].map(|path| path.to_str().unwrap());
+        let (idp, ready) = Self::run_with("provider.mjs", 0, &[issuer, files[0], files[1]]);
+        Some((idp, u16::try_from(ready["tls"].as_u64().unwrap()).unwrap()))
+    }
+
     /// GitHub's shape, which needs Node alone.
     pub fn github() -> Self {
         Self::run("github.mjs", 0)
     }
 
     fn run(program: &'static str, port: u16) -> Self {
+        Self::run_with(program, port, &[]).0
+    }
+
+    fn run_with(program: &'static str, port: u16, more: &[&str]) -> (Self, Value) {
         let mut child = Command::new("node")
             .arg(interop().join(program))
             .arg(port.to_string())
+            .args(more)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -59,7 +72,7 @@ impl Idp {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let ready: Value = serde_json::from_str(&line).unwrap();
-        Self { issuer: ready["ready"].as_str().unwrap().to_owned(), child, program }
+        (Self { issuer: ready["ready"].as_str().unwrap().to_owned(), child, program }, ready)
     }
 
     /// Changes it while it runs.
