@@ -60,6 +60,7 @@ const server = createServer(async (request, response) => {
     return json(exchange(fields));
   }
   if (!request.headers["user-agent"]) return json({ message: "Request forbidden by administrative rules" }, 403);
+  if (!url.pathname.startsWith("/api/v3/user")) return json({ message: "Not Found" }, 404);
   if (!tokens.has(request.headers.authorization?.replace("Bearer ", ""))) return json({ message: "Bad credentials" }, 401);
   if (url.pathname === "/api/v3/user") return json({ ...state.user, email: "public@profile.example" });
   if (url.pathname === "/api/v3/user/emails") return json(state.emails);

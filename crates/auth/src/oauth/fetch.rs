@@ -1,9 +1,12 @@
 //! [`Fetch`]: how providers are asked. The application brings its HTTP client, or takes ours (feature `http-client`).
 
+use std::time::UNIX_EPOCH;
+
 use async_trait::async_trait;
+use hallpass_session::Timestamp;
 use http::{
-    Method, Request, Response, StatusCode,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT},
+    HeaderMap, Method, Request, Response, StatusCode,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, USER_AGENT},
 };
 use serde_json::{Map, Value};
 use url::Url;
@@ -42,13 +45,15 @@ impl Fetch for Nobody {
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) body: Value,
+    /// What its clock says.
+    pub(super) date: Option<Timestamp>,
 }
 
 impl Answer {
     /// The object of a success.
     pub(super) fn object(self, url: &Url) -> Result<Map<String, Value>, Problem> {
         match self {
-            Self { status, body: Value::Object(object) } if status.is_success() => Ok(object),
+            Self { status, body: Value::Object(object), .. } if status.is_success() => Ok(object),
             Self { status, .. } => Err(unexpected(status, url)),
         }
     }
@@ -110,5 +115,11 @@ async fn send(
         return Err(Problem::new(Failure::Unreachable, format!("{} answered {status}", place(url))));
     }
     let body = serde_json::from_slice(response.body()).unwrap_or_default();
-    Ok(Answer { status, body })
+    Ok(Answer { status, body, date: date(response.headers()) })
+}
+
+fn date(headers: &HeaderMap) -> Option<Timestamp> {
+    let date = httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()?;
+    let since = date.duration_since(UNIX_EPOCH).ok()?;
+    Some(Timestamp::from_millis(i64::try_from(since.as_millis()).ok()?))
 }

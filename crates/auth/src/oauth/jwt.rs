@@ -32,6 +32,11 @@ enum Algorithm {
     EdDsa,
 }
 
+/// Whether tokens signed that way are believed.
+pub(super) fn is_known(algorithm: &str) -> bool {
+    Algorithm::parse(algorithm).is_some()
+}
+
 impl Algorithm {
     fn parse(name: &str) -> Option<Self> {
         Some(match name {
@@ -224,6 +229,10 @@ impl KeySet {
         let keys = json.get("keys")?.as_array()?;
         let key = |key: &Value| serde_json::from_value::<Jwk>(key.clone()).ok()?.key();
         Some(Self(keys.iter().filter_map(key).collect()))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
     }
 
     pub(super) fn check(&self, jwt: &Jwt<'_>) -> Signature {

@@ -7,7 +7,7 @@ use std::{
 
 use hallpass_session::Timestamp;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 use url::Url;
 
@@ -37,7 +37,7 @@ pub(super) struct Metadata {
     pub(super) authorization_endpoint: Url,
     pub(super) token_endpoint: Url,
     pub(super) userinfo_endpoint: Option<Url>,
-    jwks_uri: Url,
+    pub(super) jwks_uri: Url,
     pub(super) end_session_endpoint: Option<Url>,
     #[serde(default)]
     token_endpoint_auth_methods_supported: Option<Vec<String>>,
@@ -46,6 +46,24 @@ pub(super) struct Metadata {
 }
 
 impl Metadata {
+    /// What stands at `url`, if it can be used.
+    pub(super) fn read(object: Map<String, Value>, url: &Url, openid: &OpenId) -> Result<Self, Problem> {
+        let needed = ["issuer", "authorization_endpoint", "token_endpoint", "jwks_uri"];
+        let missing: Vec<&str> = needed.into_iter().filter(|name| !object.contains_key(*name)).collect();
+        let refused = |why: String| {
+            Problem::new(
+                Failure::Misconfigured,
+                format!("{} is no OpenID metadata: {why}", fetch::place(url)),
+            )
+        };
+        if !missing.is_empty() {
+            return Err(refused(format!("{} missing", missing.join(", "))));
+        }
+        let metadata: Self =
+            serde_json::from_value(Value::Object(object)).map_err(|error| refused(error.to_string()))?;
+        metadata.check(openid)
+    }
+
     fn check(self, openid: &OpenId) -> Result<Self, Problem> {
         let wanted = if openid.tenants {
             // Microsoft writes the placeholder where the tenant will stand.
@@ -55,8 +73,10 @@ impl Metadata {
         };
         if !wanted {
             let detail = format!(
-                "the provider calls itself {:?}, the configuration {:?}: write the issuer exactly as the provider does",
-                self.issuer, openid.issuer
+                "the provider calls itself {:?}, the configuration {:?} ({}): write the issuer exactly as the provider does",
+                self.issuer,
+                openid.issuer,
+                difference(&self.issuer, &openid.issuer)
             );
             return Err(Problem::new(Failure::Misconfigured, detail));
         }
@@ -83,6 +103,26 @@ impl Metadata {
             let knows = |name: &str| methods.iter().any(|method| method == name);
             knows("client_secret_post") && !knows("client_secret_basic")
         })
+    }
+}
+
+/// How two issuers differ, in the words of an operator.
+fn difference(theirs: &str, ours: &str) -> &'static str {
+    let bare = |text: &str| text.trim_end_matches('/').to_owned();
+    let part = |text: &str, part: fn(&Url) -> String| Url::parse(text).ok().map(|url| part(&url));
+    let same = |of: fn(&Url) -> String| part(theirs, of) == part(ours, of);
+    if bare(theirs) == bare(ours) {
+        "only the slash at the end differs"
+    } else if theirs.eq_ignore_ascii_case(ours) {
+        "capital letters differ"
+    } else if !same(|url| url.scheme().to_owned()) {
+        "http or https differs"
+    } else if !same(|url| url.host_str().unwrap_or_default().to_owned()) {
+        "the host differs"
+    } else if !same(|url| url.port_or_known_default().unwrap_or_default().to_string()) {
+        "the port differs"
+    } else {
+        "the path differs"
     }
 }
 
@@ -277,15 +317,16 @@ fn stale<T: Clone>(kept: Option<&Kept<T>>, problem: Problem, now: Timestamp) -> 
     }
 }
 
-async fn discover(fetch: &dyn Fetch, openid: &OpenId) -> Result<Metadata, Problem> {
+/// Where the provider describes itself.
+pub(super) fn place_of(openid: &OpenId) -> Result<Url, Problem> {
     let address = format!("{}/.well-known/openid-configuration", openid.issuer.trim_end_matches('/'));
-    let url = Url::parse(&address);
-    let url = url.map_err(|_| Problem::new(Failure::Misconfigured, "the issuer is no web address"))?;
+    Url::parse(&address).map_err(|_| Problem::new(Failure::Misconfigured, "the issuer is no web address"))
+}
+
+async fn discover(fetch: &dyn Fetch, openid: &OpenId) -> Result<Metadata, Problem> {
+    let url = place_of(openid)?;
     let object = fetch::get(fetch, &url, None).await?.object(&url)?;
-    let metadata: Metadata = serde_json::from_value(Value::Object(object)).map_err(|error| {
-        Problem::new(Failure::Misconfigured, format!("{} is no OpenID metadata: {error}", fetch::place(&url)))
-    })?;
-    metadata.check(openid)
+    Metadata::read(object, &url, openid)
 }
 
 async fn fetch_keys(fetch: &dyn Fetch, metadata: &Metadata) -> Result<KeySet, Problem> {

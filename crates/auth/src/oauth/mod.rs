@@ -27,6 +27,7 @@ mod callback;
 mod client;
 mod cookie;
 mod departure;
+mod examine;
 mod failure;
 mod fetch;
 mod finish;
@@ -55,6 +56,7 @@ pub use self::{
     begin::Begun,
     callback::Callback,
     departure::Departure,
+    examine::{Finding, Verdict},
     failure::Failure,
     fetch::{Fetch, FetchError, MAX_RESPONSE},
     finish::{Finished, Outcome},

@@ -9,7 +9,7 @@ use super::{
     Endpoints, Entry,
     attempt::Attempt,
     failure::{Failure, Problem, printable},
-    fetch::{self, Fetch},
+    fetch::{self, Answer, Fetch},
     id_token::text,
     provider::ClientAuth,
 };
@@ -25,19 +25,15 @@ pub(super) struct Tokens {
 }
 
 /// What the token endpoint calls the things that an operator has to set right; GitHub has words of its own.
-const OURS: &[&str] = &[
-    "invalid_client",
-    "unauthorized_client",
-    "unsupported_grant_type",
-    "invalid_scope",
-    "invalid_request",
-    "incorrect_client_credentials",
-    "redirect_uri_mismatch",
-    "application_suspended",
-];
+const OURS: &[&str] =
+    &["unsupported_grant_type", "invalid_scope", "invalid_request", "redirect_uri_mismatch"];
+
+/// Those that are about the client itself.
+pub(super) const UNKNOWN_CLIENT: &[&str] =
+    &["invalid_client", "unauthorized_client", "incorrect_client_credentials", "application_suspended"];
 
 /// A code that was used, has expired, or belongs to another request.
-const STALE: &[&str] = &["invalid_grant", "bad_verification_code"];
+pub(super) const STALE: &[&str] = &["invalid_grant", "bad_verification_code"];
 
 impl Entry {
     /// A code becomes tokens.
@@ -55,7 +51,7 @@ impl Entry {
             ("redirect_uri", attempt.redirect_uri.as_str()),
             ("code_verifier", attempt.verifier.as_str()),
         ];
-        self.ask(fetch, &endpoints.token, endpoints.secret_in_form, fields, now).await
+        self.ask(fetch, endpoints, fields, now).await
     }
 
     /// A refresh token becomes a new access token.
@@ -67,22 +63,39 @@ impl Entry {
         now: Timestamp,
     ) -> Result<Tokens, Problem> {
         let fields = vec![("grant_type", "refresh_token"), ("refresh_token", refresh.expose().as_str())];
-        self.ask(fetch, &endpoints.token, endpoints.secret_in_form, fields, now).await
+        self.ask(fetch, endpoints, fields, now).await
     }
 
     async fn ask(
         &self,
         fetch: &dyn Fetch,
-        url: &Url,
-        secret_in_form: bool,
-        mut fields: Vec<(&str, &str)>,
+        endpoints: &Endpoints,
+        fields: Vec<(&str, &str)>,
         now: Timestamp,
     ) -> Result<Tokens, Problem> {
+        let url = &endpoints.token;
+        let answer = self.answer(fetch, endpoints, fields, now).await?;
+        let Value::Object(object) = answer.body else { return Err(fetch::unexpected(answer.status, url)) };
+        // GitHub says errors with status 200.
+        if object.contains_key("error") || !answer.status.is_success() {
+            return Err(refused(&object, url));
+        }
+        tokens(&object, url)
+    }
+
+    /// What the token endpoint says to these fields, whatever it is.
+    pub(super) async fn answer(
+        &self,
+        fetch: &dyn Fetch,
+        endpoints: &Endpoints,
+        mut fields: Vec<(&str, &str)>,
+        now: Timestamp,
+    ) -> Result<Answer, Problem> {
         let client_id = self.provider.client_id.as_str();
         let apple;
         let (in_form, in_header) = match &self.provider.client_auth {
             ClientAuth::None => (None, None),
-            ClientAuth::Secret(secret) if secret_in_form => (Some(secret), None),
+            ClientAuth::Secret(secret) if endpoints.secret_in_form => (Some(secret), None),
             ClientAuth::Post(secret) => (Some(secret), None),
             ClientAuth::Secret(secret) | ClientAuth::Basic(secret) => (None, Some(secret)),
             ClientAuth::Apple(key) => {
@@ -97,13 +110,7 @@ impl Entry {
             fields.push(("client_secret", secret.expose()));
         }
         let authorization = in_header.map(|secret| basic(client_id, secret.expose()));
-        let answer = fetch::post(fetch, url, &fields, authorization).await?;
-        let Value::Object(object) = answer.body else { return Err(fetch::unexpected(answer.status, url)) };
-        // GitHub says errors with status 200.
-        if object.contains_key("error") || !answer.status.is_success() {
-            return Err(refused(&object, url));
-        }
-        tokens(&object, url)
+        fetch::post(fetch, &endpoints.token, &fields, authorization).await
     }
 }
 
@@ -118,7 +125,7 @@ fn refused(object: &Map<String, Value>, url: &Url) -> Problem {
     let error = text(object, "error").unwrap_or("an error without a name");
     let description = text(object, "error_description").unwrap_or_default();
     let failure = match error {
-        error if OURS.contains(&error) => Failure::Misconfigured,
+        error if OURS.contains(&error) || UNKNOWN_CLIENT.contains(&error) => Failure::Misconfigured,
         error if STALE.contains(&error) => Failure::Unexpected,
         "temporarily_unavailable" | "server_error" => Failure::Unreachable,
         _ => Failure::Provider,

@@ -53,6 +53,8 @@ pub struct State {
     pub expires_in: u64,
     /// Whether it answers with keys when it is asked for them.
     pub has_keys: bool,
+    /// What it says about the time.
+    pub date: Option<String>,
     /// How often keys were asked for.
     pub jwks: u32,
     /// The forms that the token endpoint got.
@@ -97,6 +99,7 @@ impl Provider {
             gives_refresh: true,
             expires_in: 3600,
             has_keys: true,
+            date: None,
             jwks: 0,
             asked: Vec::new(),
             keys: vec![("key 1".to_owned(), Arc::new(new_key()))],
@@ -243,7 +246,11 @@ impl Fetch for Provider {
                 return Err(FetchError("connection refused".to_owned()));
             }
             let (status, body) = state.answer(&path, request.body(), NOW);
-            Ok(Response::builder().status(status).body(body.to_string().into_bytes()).unwrap())
+            let mut response = Response::builder().status(status);
+            if let Some(date) = &state.date {
+                response = response.header("date", date);
+            }
+            Ok(response.body(body.to_string().into_bytes()).unwrap())
         })
     }
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{
     Global, Serve, environment,
     output::{Failure, Output},
+    providers,
 };
 use crate::{
     config::{
@@ -23,6 +24,9 @@ pub(super) struct CheckConfig {
     /// Describe all settings in Markdown instead
     #[arg(long)]
     reference: bool,
+    /// Ask the sign-in providers as well, instead of showing the settings: addresses, keys, client, clock
+    #[arg(long, conflicts_with = "reference")]
+    online: bool,
 }
 
 pub(super) fn run(output: &Output, global: &Global, check: CheckConfig) -> Result<(), Failure> {
@@ -33,6 +37,9 @@ pub(super) fn run(output: &Output, global: &Global, check: CheckConfig) -> Resul
     let (config, values) = Config::load_with_values(&global.with(check.serve), environment()?)?;
     // What the server would only find out at its start.
     Pages::new(&config).map_err(Failure::failed)?;
+    if check.online {
+        return providers::check(output, &config);
+    }
     let row = |(path, setting): (String, &Setting)| -> Vec<Value> {
         let value = values.get(&path).map(ToString::to_string).unwrap_or_default();
         let value = match setting.kind {

@@ -5,6 +5,7 @@ mod hash;
 mod key;
 mod migrate;
 mod output;
+mod providers;
 mod session;
 mod user;
 
