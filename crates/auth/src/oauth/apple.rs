@@ -1,17 +1,11 @@
 //! [`AppleKey`]: Apple wants no secret from an application, but a token signed with a key that it gave out.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, time::Duration};
 
-use base64::{
-    Engine,
-    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
-};
 use hallpass_session::{Secret, Timestamp};
-use ring::{
-    rand::SystemRandom,
-    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair},
-};
 use serde_json::json;
+
+use super::signer::Signer;
 
 /// How long a proof counts. Apple allows half a year; a minute's use needs no more than minutes.
 const VALID_FOR: Duration = Duration::from_secs(300);
@@ -21,7 +15,7 @@ const VALID_FOR: Duration = Duration::from_secs(300);
 pub struct AppleKey {
     team_id: String,
     key_id: String,
-    pair: Arc<EcdsaKeyPair>,
+    signer: Signer,
 }
 
 /// The key cannot be used.
@@ -32,20 +26,15 @@ pub struct AppleKeyError;
 impl AppleKey {
     /// The key `pem` (PKCS #8, P-256) that Apple calls `key_id`, of the team `team_id`.
     pub fn new(team_id: &str, key_id: &str, pem: &Secret<String>) -> Result<Self, AppleKeyError> {
-        let body: String =
-            pem.expose().lines().filter(|line| !line.starts_with("-----")).map(str::trim).collect();
-        let der = Secret::new(STANDARD.decode(body).map_err(|_| AppleKeyError)?);
-        let pair =
-            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der.expose(), &SystemRandom::new());
-        let pair = Arc::new(pair.map_err(|_| AppleKeyError)?);
-        Ok(Self { team_id: team_id.to_owned(), key_id: key_id.to_owned(), pair })
+        let signer = Signer::from_pem(pem).filter(|signer| signer.algorithm() == "ES256");
+        let signer = signer.ok_or(AppleKeyError)?;
+        Ok(Self { team_id: team_id.to_owned(), key_id: key_id.to_owned(), signer })
     }
 
     /// The client secret of this moment: a JWT signed with ES256.
     pub(super) fn client_secret(&self, client_id: &str, now: Timestamp) -> Secret<String> {
         let seconds = now.as_millis() / 1000;
         let until = (now + VALID_FOR).as_millis() / 1000;
-        let header = json!({ "alg": "ES256", "kid": self.key_id, "typ": "JWT" });
         let claims = json!({
             "iss": self.team_id,
             "iat": seconds,
@@ -53,12 +42,7 @@ impl AppleKey {
             "aud": "https://appleid.apple.com",
             "sub": client_id,
         });
-        let part = |value: &serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let signed = format!("{}.{}", part(&header), part(&claims));
-        let signature = self.pair.sign(&SystemRandom::new(), signed.as_bytes());
-        // It fails only when the system has no randomness; Apple then refuses what is not signed.
-        let signature = signature.map(|signature| URL_SAFE_NO_PAD.encode(signature)).unwrap_or_default();
-        Secret::new(format!("{signed}.{signature}"))
+        self.signer.token(&self.key_id, &claims)
     }
 }
 
@@ -73,32 +57,29 @@ impl fmt::Debug for AppleKey {
 
 #[cfg(test)]
 mod tests {
-    use ring::signature::{ECDSA_P256_SHA256_FIXED, KeyPair, UnparsedPublicKey};
-
-    use super::*;
+    use super::{
+        super::jwt::{Jwt, KeySet, Signature},
+        *,
+    };
 
     #[test]
     fn the_secret_of_the_moment_verifies_with_the_key() {
-        let der =
-            EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new()).unwrap();
-        let pem = format!(
-            "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
-            STANDARD.encode(der.as_ref())
-        );
-        let key = AppleKey::new("TEAM", "KEY", &Secret::new(pem)).unwrap();
+        let pem = Secret::new(include_str!("../../tests/keys/p256.pem").to_owned());
+        let key = AppleKey::new("TEAM", "KEY", &pem).unwrap();
         let secret = key.client_secret("com.example.web", Timestamp::from_millis(1_000_000_000));
-        let (signed, signature) = secret.expose().rsplit_once('.').unwrap();
-        let public = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, key.pair.public_key());
-        public.verify(signed.as_bytes(), &URL_SAFE_NO_PAD.decode(signature).unwrap()).unwrap();
-        let claims = URL_SAFE_NO_PAD.decode(signed.split('.').nth(1).unwrap()).unwrap();
-        let claims: serde_json::Value = serde_json::from_slice(&claims).unwrap();
-        assert_eq!(claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(), 300);
+        let jwt = Jwt::parse(secret.expose()).unwrap();
+        let mut public = key.signer.public();
+        public["kid"] = "KEY".into();
+        let keys = KeySet::parse(&json!({ "keys": [public] })).unwrap();
+        assert_eq!(keys.check(&jwt), Signature::Good);
+        assert_eq!(jwt.claims["exp"].as_i64().unwrap() - jwt.claims["iat"].as_i64().unwrap(), 300);
         assert!(!format!("{key:?}").contains("PRIVATE"));
     }
 
     #[test]
     fn other_text_is_refused() {
-        for bad in ["", "hello", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"] {
+        let rsa = include_str!("../../tests/keys/rsa.pem");
+        for bad in ["", "hello", rsa, "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"] {
             assert!(AppleKey::new("TEAM", "KEY", &Secret::new(bad.to_owned())).is_err(), "{bad:?}");
         }
     }

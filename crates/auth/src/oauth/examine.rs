@@ -201,6 +201,7 @@ impl Report<'_> {
     fn proof(&self) -> &'static str {
         match self.entry.provider.client_auth {
             ClientAuth::None => "and whether the provider takes applications without a secret (client_auth)",
+            ClientAuth::PrivateKey(_) => "and that it knows the public half of private_key (jwks_uri)",
             ClientAuth::Apple(_) => "team_id, key_id and the key",
             _ => "client_secret and client_auth",
         }

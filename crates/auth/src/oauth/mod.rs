@@ -25,6 +25,7 @@ mod begin;
 mod callback;
 #[cfg(feature = "http-client")]
 mod client;
+mod client_key;
 mod cookie;
 mod departure;
 mod examine;
@@ -44,6 +45,7 @@ mod provider;
 mod proxy;
 mod reauth;
 mod seal;
+mod signer;
 mod token;
 
 use std::{fmt, sync::Arc};
@@ -55,6 +57,7 @@ pub use self::{
     apple::{AppleKey, AppleKeyError},
     begin::Begun,
     callback::Callback,
+    client_key::{ClientKey, ClientKeyError},
     departure::Departure,
     examine::{Finding, Verdict},
     failure::Failure,

@@ -3,7 +3,7 @@
 use hallpass_session::Secret;
 use url::{Host, Url};
 
-use super::{apple::AppleKey, metadata::same_host, reauth::Reauth};
+use super::{apple::AppleKey, client_key::ClientKey, metadata::same_host, reauth::Reauth};
 
 /// A provider, as an operator configures it. Begin with a preset such as [`Provider::google`] and change what differs.
 #[derive(Clone, Debug)]
@@ -115,6 +115,8 @@ pub enum ClientAuth {
     Basic(Secret<String>),
     /// With a secret in the form (`client_secret_post`).
     Post(Secret<String>),
+    /// With a signature of a key of its own (`private_key_jwt`).
+    PrivateKey(ClientKey),
     /// With a signature made by a key of Apple's.
     Apple(AppleKey),
 }

@@ -8,6 +8,7 @@ use url::{Url, form_urlencoded::byte_serialize};
 use super::{
     Endpoints, Entry,
     attempt::Attempt,
+    client_key::ASSERTION_TYPE,
     failure::{Failure, Problem, printable},
     fetch::{self, Answer, Fetch},
     id_token::text,
@@ -92,7 +93,7 @@ impl Entry {
         now: Timestamp,
     ) -> Result<Answer, Problem> {
         let client_id = self.provider.client_id.as_str();
-        let apple;
+        let (apple, assertion);
         let (in_form, in_header) = match &self.provider.client_auth {
             ClientAuth::None => (None, None),
             ClientAuth::Secret(secret) if endpoints.secret_in_form => (Some(secret), None),
@@ -101,6 +102,13 @@ impl Entry {
             ClientAuth::Apple(key) => {
                 apple = key.client_secret(client_id, now);
                 (Some(&apple), None)
+            }
+            ClientAuth::PrivateKey(key) => {
+                assertion = key.assertion(client_id, &endpoints.token, now);
+                let proof =
+                    [("client_assertion_type", ASSERTION_TYPE), ("client_assertion", assertion.expose())];
+                fields.extend(proof);
+                (None, None)
             }
         };
         if in_header.is_none() {

@@ -1,6 +1,8 @@
 //! Providers to sign in with: `[providers.NAME]`.
 
-use hallpass_auth::oauth::{AppleKey, ClientAuth, FieldMap, ForwardProxy, OAuth2, Provider, Reauth};
+use hallpass_auth::oauth::{
+    AppleKey, ClientAuth, ClientKey, FieldMap, ForwardProxy, OAuth2, Provider, Reauth,
+};
 use hallpass_session::Secret;
 use url::Url;
 
@@ -97,6 +99,9 @@ impl Section<'_> {
 
     fn preset(&mut self) -> Option<Provider> {
         let preset = self.text_or("preset", self.name);
+        if !matches!(preset.as_str(), "apple" | "openid") && !self.text("private_key").is_empty() {
+            self.problem("private_key", "is for apple and openid only; others want client_secret");
+        }
         let (id, secret, issuer) =
             (self.text("client_id"), self.secret("client_secret"), self.text("issuer"));
         Some(match preset.as_str() {
@@ -110,7 +115,10 @@ impl Section<'_> {
             }
             "discord" => Provider::discord(&id, secret),
             "facebook" => Provider::facebook(&id, secret),
-            "openid" => Provider::openid(self.name, self.name, &issuer, &id, ClientAuth::Secret(secret)),
+            "openid" => {
+                let auth = self.client_key()?.map_or(ClientAuth::Secret(secret), ClientAuth::PrivateKey);
+                Provider::openid(self.name, self.name, &issuer, &id, auth)
+            }
             "oauth2" => {
                 Provider::oauth2(self.name, self.name, self.oauth2()?, &id, ClientAuth::Secret(secret))
             }
@@ -131,6 +139,25 @@ impl Section<'_> {
         }
         let key = AppleKey::new(&self.text("team_id"), &self.text("key_id"), &self.secret("private_key"));
         key.map_err(|error| self.problem("private_key", &error.to_string())).ok()
+    }
+
+    /// The key that an OpenID provider knows this service by; `None`: it cannot be used.
+    #[expect(clippy::option_option, reason = "a problem, no key, a key")]
+    fn client_key(&mut self) -> Option<Option<ClientKey>> {
+        if self.text("private_key").is_empty() {
+            return Some(None);
+        }
+        let (secret, auth) = (self.text("client_secret"), self.text("client_auth"));
+        if !secret.is_empty() || !matches!(auth.as_str(), "" | "auto") {
+            self.problem(
+                "private_key",
+                "stands instead of client_secret and client_auth; keep one of the two",
+            );
+            return None;
+        }
+        let id = Some(self.text("key_id")).filter(|id| !id.is_empty());
+        let key = ClientKey::new(id.as_deref(), &self.secret("private_key"));
+        key.map(Some).map_err(|error| self.problem("private_key", &error.to_string())).ok()
     }
 
     fn oauth2(&mut self) -> Option<OAuth2> {

@@ -44,6 +44,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/auth/oauth/{name}", get(oauth::begin))
         .route("/auth/oauth/{name}/callback", get(oauth::callback).post(oauth::posted_callback))
         .route("/auth/oauth/{name}/end-session", get(oauth::depart))
+        .route("/auth/oauth/{name}/jwks", get(oauth::client_keys))
         .route("/auth/oauth/{name}/link", post(oauth::link))
         .route("/auth/oauth/{name}/backchannel-logout", post(oauth::back_channel_logout))
         .route("/auth/links", get(links::list))

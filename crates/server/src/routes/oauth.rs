@@ -216,6 +216,15 @@ pub(super) async fn depart(
     Ok(response)
 }
 
+/// GET /auth/oauth/{name}/jwks: the keys that prove this service to the provider, for the provider.
+pub(super) async fn client_keys(
+    State(app): State<App>,
+    Path(name): Path<String>,
+) -> Result<Response, ApiError> {
+    let missing = || ApiError::of_status(StatusCode::NOT_FOUND);
+    Ok(Json(app.providers().client_keys(&name).ok_or_else(missing)?).into_response())
+}
+
 /// POST /auth/oauth/{name}/backchannel-logout `{logout_token}`, from the provider itself (OpenID Connect Back-Channel Logout 1.0 §2.8).
 pub(super) async fn back_channel_logout(
     State(app): State<App>,
