@@ -2,42 +2,14 @@
 // at localhost and the provider at 127.0.0.1, which are different sites to a browser.
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { existsSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
+import { writeFileSync } from "node:fs";
 import path from "node:path";
-import readline from "node:readline";
 import { after, before, describe, test } from "node:test";
-import { fileURLToPath } from "node:url";
-import { browser as launch, scratch, start } from "./support.mjs";
+import { browser as launch, freePort, hasProvider, provider, scratch, start } from "./support.mjs";
 
 const PASSWORD = "correct horse battery staple";
-const folder = fileURLToPath(new URL("../oidc", import.meta.url));
 const ready = /"ready":"(http:[^"]+)"/;
-
-const installed = existsSync(path.join(folder, "node_modules", "oidc-provider"));
-if (!installed) {
-  if (process.env.HALLPASS_ALL_ENGINES) throw new Error("oidc-provider is not installed: run scripts/setup");
-  console.error("NOT RUN: oidc-provider is not installed; scripts/setup installs it");
-}
-
-async function provider() {
-  const child = spawn(process.execPath, [path.join(folder, "provider.mjs")], { stdio: ["ignore", "pipe", "ignore"] });
-  const [line] = await once(readline.createInterface({ input: child.stdout }), "line");
-  const issuer = JSON.parse(line).ready;
-  const control = (change) => fetch(`${issuer}/_control`, { method: "POST", body: JSON.stringify(change) });
-  return { issuer, control, stop: () => child.kill() };
-}
-
-function freePort() {
-  return new Promise((resolve) => {
-    const server = createServer().listen(0, "127.0.0.1", () => {
-      const { port } = server.address();
-      server.close(() => resolve(port));
-    });
-  });
-}
+const installed = hasProvider();
 
 /** A server that knows two providers; `sameSite` is its session cookie's. */
 async function world(sameSite) {

@@ -3,6 +3,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import readline from "node:readline";
@@ -73,9 +74,39 @@ const launch = {
 export const browser = () => chromium.launch({ ...launch, executablePath: launch.executablePath });
 
 /** A window on an empty profile in which third-party cookies are allowed; Debian's Chromium and private windows block them. */
-export function permissiveWindow(profile) {
+export function permissiveWindow(profile, options = {}) {
   mkdirSync(path.join(profile, "Default"), { recursive: true });
   const preferences = { profile: { cookie_controls_mode: 0, block_third_party_cookies: false } };
   writeFileSync(path.join(profile, "Default", "Preferences"), JSON.stringify(preferences));
-  return chromium.launchPersistentContext(profile, { ...launch, executablePath: launch.executablePath });
+  return chromium.launchPersistentContext(profile, { ...launch, ...options, executablePath: launch.executablePath });
+}
+
+const oidc = path.join(root, "interop", "oidc");
+
+/** Whether the certified OpenID provider is there; says so loudly when it is not. */
+export function hasProvider() {
+  const installed = existsSync(path.join(oidc, "node_modules", "oidc-provider"));
+  if (!installed) {
+    if (process.env.HALLPASS_ALL_ENGINES) throw new Error("oidc-provider is not installed: run scripts/setup");
+    console.error("NOT RUN: oidc-provider is not installed; scripts/setup installs it");
+  }
+  return installed;
+}
+
+/** The certified OpenID provider in a process of its own. */
+export async function provider() {
+  const child = spawn(process.execPath, [path.join(oidc, "provider.mjs")], { stdio: ["ignore", "pipe", "ignore"] });
+  const [line] = await once(readline.createInterface({ input: child.stdout }), "line");
+  const issuer = JSON.parse(line).ready;
+  const control = (change) => fetch(`${issuer}/_control`, { method: "POST", body: JSON.stringify(change) });
+  return { issuer, control, stop: () => child.kill() };
+}
+
+export function freePort() {
+  return new Promise((resolve) => {
+    const server = createServer().listen(0, "127.0.0.1", () => {
+      const { port } = server.address();
+      server.close(() => resolve(port));
+    });
+  });
 }
