@@ -48,6 +48,11 @@ impl Email {
         &self.0
     }
 
+    /// Whether the two differ in capital letters at most, as they may in a table that another application made.
+    pub fn is_spelling_of(&self, other: &Self) -> bool {
+        self == other || self.0.to_lowercase() == other.0.to_lowercase()
+    }
+
     /// What stands before the `@`.
     pub fn local_part(&self) -> &str {
         self.0.split('@').next().unwrap_or_default()

@@ -49,7 +49,7 @@ impl UserStore for MemoryUsers {
         if users.contains_key(&user.id) || users.values().any(|other| other.email == user.email) {
             return Ok(UserCreated::Taken);
         }
-        users.insert(user.id.clone(), user.clone());
+        users.insert(user.id.clone(), User { verified: Some(false), ..user.clone() });
         Ok(UserCreated::Done(user.id.clone()))
     }
 
@@ -68,6 +68,7 @@ impl UserStore for MemoryUsers {
             Change::Rehash { to, .. } => user.password = Some(to.clone()),
             Change::Name(name) => user.name.clone_from(name),
             Change::Roles(roles) => user.roles.clone_from(roles),
+            Change::Verified(_) => return Ok(UserChanged::NoPlace),
             Change::Disabled(disabled) => {
                 user.disabled = *disabled;
                 user.session_epoch += u64::from(*disabled);

@@ -78,6 +78,9 @@ pub struct User {
     pub roles: Vec<String>,
     /// A disabled user cannot sign in, and existing sessions stop working at once.
     pub disabled: bool,
+    /// What another application's table says of whether the address is its owner's; `None`: nothing. Accounts of our own layouts have
+    /// `Some(false)`, because what is known of their addresses [stands beside them](crate::Auth::is_verified).
+    pub verified: Option<bool>,
     /// When the account was made.
     pub created: Timestamp,
     /// Sessions carry the epoch they began in; those of another are void. A change of password and disabling the account move it
@@ -95,6 +98,7 @@ impl User {
             password: None,
             roles: Vec::new(),
             disabled: false,
+            verified: Some(false),
             created: now,
             session_epoch: 0,
         }

@@ -30,6 +30,9 @@ pub enum Change {
     Name(Option<String>),
     /// Replaces the roles.
     Roles(Vec<String>),
+    /// Says that the account's address is its owner's. Refused when the account has another address. Only the tables of other
+    /// applications may have a place for it.
+    Verified(Email),
     /// Disables or enables the account; disabling moves [`User::session_epoch`] on.
     Disabled(bool),
 }

@@ -1,9 +1,11 @@
-//! Whose address has been proven to be theirs. A record beside the account, because existing tables of users have no place for it.
+//! Whose address has been proven to be theirs. A record beside the account, because most tables of users have no place for it.
 
 use hallpass_session::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Auth, Error, Record, RecordKey, Replaced, User, records::kinds::VERIFIED_EMAIL};
+use crate::{
+    Auth, Change, Error, Record, RecordKey, Replaced, User, UserChanged, records::kinds::VERIFIED_EMAIL,
+};
 
 #[derive(Serialize, Deserialize)]
 struct Verified {
@@ -15,16 +17,29 @@ fn key(user: &User) -> RecordKey {
 }
 
 impl Auth {
-    /// Whether somebody has proved that the account's present address is theirs. An account that nobody has verified may have been made by
-    /// anybody, in wait for the owner of the address.
+    /// Whether somebody has proved that the account's present address is theirs, here or, where [its table says so](User::verified), to the
+    /// application that made it. An account that nobody has verified may have been made by anybody, in wait for the owner of the address.
     pub async fn is_verified(&self, user: &User, now: Timestamp) -> Result<bool, Error> {
+        if user.verified == Some(true) {
+            return Ok(true);
+        }
         let record = self.inner().records.get(&key(user), now).await?;
         let verified = record.and_then(|record| serde_json::from_str::<Verified>(&record.body).ok());
         Ok(verified.is_some_and(|verified| verified.email == user.email.as_str()))
     }
 
-    /// Notes that the account's owner has proved that its present address is theirs.
+    /// Notes that the account's owner has proved that its present address is theirs: in the table, if that has a place for it, else in
+    /// a record.
     pub async fn note_verified(&self, user: &User, now: Timestamp) -> Result<(), Error> {
+        match self.inner().users.change(&user.id, &Change::Verified(user.email.clone())).await? {
+            // The account has another address by now: nothing was proved of that.
+            UserChanged::Done | UserChanged::Refused => Ok(()),
+            // An account that is not there yet is about to be made.
+            UserChanged::NoPlace | UserChanged::Gone => self.record_verified(user, now).await,
+        }
+    }
+
+    async fn record_verified(&self, user: &User, now: Timestamp) -> Result<(), Error> {
         let (key, records) = (key(user), &self.inner().records);
         let body = serde_json::json!({ "email": user.email.as_str() }).to_string();
         let mut record = Record { key, owner: Some(user.id.clone()), body, expires: None, version: 0 };

@@ -48,7 +48,7 @@ pub use existing::PostgresUsers;
 #[cfg(all(feature = "auth", feature = "sqlite"))]
 pub use existing::SqliteUsers;
 #[cfg(all(feature = "auth", any(feature = "mongodb", feature = "postgres", feature = "sqlite")))]
-pub use existing::{Flag, Ids, Roles, UserMap, UserMapError, UsersError, open_users};
+pub use existing::{Flag, Ids, Roles, UserMap, UserMapError, UsersError, Verified, open_users};
 #[cfg(feature = "mongodb")]
 pub use mongo::Mongo;
 #[cfg(feature = "auth")]

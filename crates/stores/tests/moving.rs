@@ -175,6 +175,7 @@ fn user(name: &str, now: Timestamp) -> User {
         password: None,
         roles: Vec::new(),
         disabled: false,
+        verified: Some(false),
         created: now,
         session_epoch: 3,
     }

@@ -38,6 +38,7 @@ pub async fn users_without(store: Arc<dyn UserStore>, without: &'static [&'stati
     suite.changes_by_name().await;
     suite.rehashes().await;
     suite.disabling().await;
+    suite.verifying().await;
     suite.one_password_wins().await;
     suite.paged().await;
 }
@@ -79,10 +80,10 @@ impl Suite {
         }
     }
 
-    /// The same user, where the time it was made need not be kept.
+    /// The same user, where the time it was made need not be kept. What is known of the address is a question of its own.
     fn same(&self, found: Option<User>, user: &User) -> Option<User> {
-        let created = |found: User| if self.keeps(CREATED) { found.created } else { user.created };
-        found.map(|found| User { created: created(found.clone()), ..found })
+        let created = |found: &User| if self.keeps(CREATED) { found.created } else { user.created };
+        found.map(|found| User { created: created(&found), verified: user.verified, ..found })
     }
 
     async fn find(&self, user: &User) -> Option<User> {
@@ -193,6 +194,28 @@ impl Suite {
         assert_eq!(self.change(&user, Change::Disabled(false)).await, done);
         user.session_epoch = found.session_epoch;
         assert_eq!(self.find(&user).await, Some(user), "enabled again");
+    }
+
+    /// Whoever has no place for it says so, and changes nothing.
+    async fn verifying(&self) {
+        let verified =
+            async |user: &User| self.store.find(&user.id).await.expect("find").expect("the user").verified;
+        let user = self.create(&self.user()).await;
+        let before = verified(&user).await;
+        let elsewhere = self.change(&user, Change::Verified(Email::verbatim("other@example.com"))).await;
+        assert_eq!(verified(&user).await, before, "another address was verified");
+        let changed = self.change(&user, Change::Verified(user.email.clone())).await;
+        if changed == UserChanged::NoPlace {
+            assert_eq!((elsewhere, verified(&user).await), (UserChanged::NoPlace, before));
+            return;
+        }
+        assert_eq!((before, elsewhere, changed), (Some(false), UserChanged::Refused, UserChanged::Done));
+        assert_eq!(verified(&user).await, Some(true));
+        assert_eq!(self.find(&user).await.as_ref(), Some(&user), "verifying changed something else");
+        let made = self.create(&User { verified: Some(true), ..self.user() }).await;
+        assert_eq!(verified(&made).await, Some(true), "made verified");
+        let nobody = self.user();
+        assert_eq!(self.change(&nobody, Change::Verified(nobody.email.clone())).await, UserChanged::Gone);
     }
 
     async fn one_password_wins(&self) {

@@ -88,8 +88,7 @@ impl Providers {
             self.remove_dangling(record, now).await?;
             return Ok(None);
         };
-        let identity = &arrival.identity;
-        if identity.email_verified && identity.email.as_ref() == Some(&user.email) {
+        if user.verified != Some(true) && arrival.identity.proves(&user.email) {
             self.0.auth.note_verified(&user, now).await?;
         }
         Ok(Some(user))
@@ -164,6 +163,14 @@ impl Providers {
             let noted = self.note_link(arrival, &user.id, now).await?;
             return Ok(noted.then(|| Found::known(user)));
         }
+        if user.verified.is_none() {
+            // Its owner may have made it long ago, with a password that they go on using; or somebody in wait for them.
+            let detail = format!(
+                "nobody knows whether the address of the account {} was ever verified: map a field for it, or run hallpass user verify",
+                user.id
+            );
+            return Err(Problem::new(Failure::AddressTaken, detail).into());
+        }
         self.claim(session, arrival, user).await
     }
 
@@ -231,6 +238,7 @@ impl Providers {
         }
         if arrival.identity.email_verified {
             self.0.auth.note_verified(&user, now).await?;
+            user.verified = Some(true);
         }
         match self.users().create(&user).await? {
             UserCreated::Done(id) if id == user.id => {

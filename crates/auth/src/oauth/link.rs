@@ -192,7 +192,7 @@ impl Providers {
             self.records().take(&key(&arrival.identity.key()), now).await?;
             return Err(not_signed_in().into());
         }
-        if arrival.identity.email_verified && arrival.identity.email.as_ref() == Some(&current.email) {
+        if arrival.identity.proves(&current.email) {
             self.0.auth.note_verified(&current, now).await?;
         }
         tracing::info!(event = "provider_linked", user = %current.id, provider = arrival.entry.provider.name);

@@ -40,6 +40,12 @@ impl Identity {
     pub(super) fn key(&self) -> String {
         key(&self.issuer, &self.subject)
     }
+
+    /// Whether the provider vouches that this address is the person's; another application's table may spell it with capital letters.
+    pub(super) fn proves(&self, address: &Email) -> bool {
+        let email = self.email.as_ref().filter(|_| self.email_verified);
+        email.is_some_and(|email| email.is_spelling_of(address))
+    }
 }
 
 /// The key of a person, or a session, of an issuer.

@@ -94,6 +94,18 @@ pub(super) const SERVER: &[Setting] = &[
     setting("users.role", Text, "", "The field of a single role. Empty: there is none."),
     setting("users.disabled", Text, "", "A flag whose holders may not sign in: `disabled`, `banned`."),
     setting("users.enabled", Text, "", "A flag without which nobody may sign in: `active`, `isVerified`."),
+    setting(
+        "users.verified",
+        Text,
+        "",
+        "What says that an account's address was verified: a flag (`isVerified`) or a time (`email_verified_at`). Set when an address is verified here. Without it nobody knows, and no provider's address opens an account.",
+    ),
+    setting(
+        "users.trust_email",
+        Flag,
+        "false",
+        "Only for applications that confirm every address before they make an account: whatever address an account has is the person's. Needs `registration.open = false`.",
+    ),
     setting("users.created", Text, "", "The field of the time an account was made."),
     setting("users.updated", Text, "", "The field of the time an account was changed."),
     setting(

@@ -1,7 +1,7 @@
 //! Where accounts are that another application made, and which field is what.
 
 use hallpass_auth::{Case, LoginKind, Logins, PasswordFormat};
-use hallpass_stores::{Flag, Ids, Roles, StoreUrl, UserMap};
+use hallpass_stores::{Flag, Ids, Roles, StoreUrl, UserMap, Verified};
 
 use super::{gather::Values, schema::SETTINGS, stores::StoresConfig};
 
@@ -35,6 +35,7 @@ pub(super) fn check(values: &mut Values, url: Option<StoreUrl>) -> Option<Existi
     for odd in values.list("users.providers").to_vec().iter().filter(|pair| !pair.contains('=')) {
         values.problem("users.providers", format!("{odd:?} names no field; write \"google=googleId\""));
     }
+    check_verified(values);
     let map = map(values, named);
     if let Err(error) = map.check() {
         values.problem("users", error.to_string());
@@ -55,6 +56,27 @@ fn unused(values: &mut Values) -> Option<ExistingUsers> {
 fn one_of(values: &mut Values, [one, other]: [&'static str; 2], what: &str) {
     if !values.text(one).is_empty() && !values.text(other).is_empty() {
         values.problem(other, format!("and {one} cannot both say {what}; keep one of the two"));
+    }
+}
+
+/// Who may be let into an account by an address is no matter for two settings, nor for one that anybody could turn to their use.
+fn check_verified(values: &mut Values) {
+    let (field, trust) = (!values.text("users.verified").is_empty(), values.flag_of("users.trust_email"));
+    let (open, names) = (values.flag_of("registration.open"), values.text("users.login_kind") == "username");
+    let mut problem = |path: &str, advice: &str| values.problem(path, advice.to_owned());
+    if field && trust {
+        problem(
+            "users.trust_email",
+            "says that every address is verified, and users.verified which; keep one of the two",
+        );
+    }
+    if trust && open {
+        let advice = "would let whoever registers here with somebody else's address wait for them in that account; set registration.open = false, so that the application alone makes accounts";
+        problem("users.trust_email", advice);
+    }
+    if names && (field || trust) {
+        let advice = "do nothing where people sign in with user names: no address opens an account there";
+        problem("users.verified", &format!("and users.trust_email {advice}"));
     }
 }
 
@@ -94,6 +116,11 @@ fn map(values: &Values, table: String) -> UserMap {
         name: optional("users.name"),
         roles: optional("users.roles").map(Roles::List).or(optional("users.role").map(Roles::One)),
         flag: optional("users.disabled").map(Flag::Disabled).or(optional("users.enabled").map(Flag::Enabled)),
+        verified: match optional("users.verified") {
+            Some(field) => Verified::Field(field),
+            None if values.flag_of("users.trust_email") => Verified::Always,
+            None => Verified::Unknown,
+        },
         created: optional("users.created"),
         updated: optional("users.updated"),
         providers: pairs(values.list("users.providers")),

@@ -28,6 +28,8 @@ pub struct UserMap {
     pub roles: Option<Roles>,
     /// What keeps an account from signing in. Default: none.
     pub flag: Option<Flag>,
+    /// How it is told whether somebody's address was verified. Default: not at all.
+    pub verified: Verified,
     /// When the account was made. Default: none; in MongoDB an `ObjectId` says it.
     pub created: Option<String>,
     /// When it was changed, set with each change. Default: none.
@@ -68,6 +70,17 @@ pub enum Flag {
     Disabled(String),
     /// Who has it set to false may not: `active`.
     Enabled(String),
+}
+
+/// How it is told whether an account's address is its owner's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verified {
+    /// Not at all: nobody knows.
+    Unknown,
+    /// By a field: a flag (`isVerified`), or the time at which it was done (`email_verified_at`).
+    Field(String),
+    /// The application has verified every address before it makes an account.
+    Always,
 }
 
 /// The map makes no sense.
@@ -116,6 +129,7 @@ impl Default for UserMap {
             name: Some("name".to_owned()),
             roles: None,
             flag: None,
+            verified: Verified::Unknown,
             created: None,
             updated: None,
             providers: Vec::new(),
@@ -156,6 +170,7 @@ impl UserMap {
             ("the name", self.name.as_ref()),
             ("the roles", roles),
             ("the flag", flag),
+            ("the mark of verified addresses", self.verified.field()),
             ("the time it was made", self.created.as_ref()),
             ("the time it was changed", self.updated.as_ref()),
             ("the session epoch", self.session_epoch.as_ref()),
@@ -189,6 +204,21 @@ impl UserMap {
             (Some(Roles::One(name)), _) => Some(format!("{name} holds one role only")),
             (None, _) => Some("no field for roles is mapped".to_owned()),
         }
+    }
+}
+
+impl Verified {
+    /// The field that says it.
+    pub(super) fn field(&self) -> Option<&String> {
+        match self {
+            Self::Field(name) => Some(name),
+            Self::Unknown | Self::Always => None,
+        }
+    }
+
+    /// What is known where no field says it.
+    pub(super) fn without_field(&self) -> Option<bool> {
+        (*self == Self::Always).then_some(true)
     }
 }
 

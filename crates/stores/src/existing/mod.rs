@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use hallpass_auth::{User, UserStore};
 
-pub use self::map::{Flag, Ids, Roles, UserMap, UserMapError};
+pub use self::map::{Flag, Ids, Roles, UserMap, UserMapError, Verified};
 #[cfg(feature = "mongodb")]
 pub use self::mongo::MongoUsers;
 #[cfg(feature = "postgres")]

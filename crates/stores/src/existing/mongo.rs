@@ -20,8 +20,8 @@ use mongodb::{
     options::Collation,
 };
 
-use self::document::Documents;
-use super::{Ids, UserMap, UsersError, epoch};
+use self::document::{Documents, Mark};
+use super::{Ids, UserMap, UsersError, Verified, epoch};
 use crate::{
     ServerOptions,
     mongo::{Mongo, is_duplicate, reason},
@@ -48,17 +48,20 @@ impl MongoUsers {
     pub async fn connect(url: &str, map: &UserMap, options: &ServerOptions) -> Result<Self, UsersError> {
         map.check()?;
         let mongo = Mongo::reach(url, options, None, "test").await?;
+        let collection = mongo.database().collection(&map.table);
+        let unreadable = |error: &mongodb::error::Error| UsersError::Table {
+            table: map.table.clone(),
+            reason: reason(error),
+        };
+        let mark = mark(&collection, map).await.map_err(|error| unreadable(&error))?;
         let mut users = Self {
-            users: mongo.database().collection(&map.table),
+            users: collection,
             mongo,
-            documents: Arc::new(Documents { map: map.clone() }),
+            documents: Arc::new(Documents { map: map.clone(), mark }),
             collation: None,
             unique: Arc::default(),
         };
-        let indexes = users
-            .indexes()
-            .await
-            .map_err(|error| UsersError::Table { table: map.table.clone(), reason: reason(&error) })?;
+        let indexes = users.indexes().await.map_err(|error| unreadable(&error))?;
         if map.logins.case == Case::Insensitive {
             users.collation = Some(index::collation(&indexes, &map.login));
         }
@@ -213,4 +216,28 @@ impl UserStore for MongoUsers {
     fn epoch_after(&self, user: &User, to: Option<&PasswordHash>) -> u64 {
         epoch::after(user, to)
     }
+}
+
+/// How many documents are looked at for what marks a verified address.
+const SAMPLE: i64 = 1000;
+
+/// What the application marks a verified address with, as far as its documents tell. Default: a flag.
+async fn mark(users: &Collection<Document>, map: &UserMap) -> Result<Mark, mongodb::error::Error> {
+    let Verified::Field(field) = &map.verified else { return Ok(Mark::Flag) };
+    let kind = doc! { "$type": format!("${field}") };
+    let steps = [
+        doc! { "$limit": SAMPLE },
+        doc! { "$project": { "_id": 0, "kind": kind } },
+        doc! { "$match": { "kind": { "$in": ["date", "bool", "int", "long", "double"] } } },
+        doc! { "$limit": 1 },
+    ];
+    let mut found = users.aggregate(steps).await?;
+    if !found.advance().await? {
+        return Ok(Mark::Flag);
+    }
+    Ok(match found.deserialize_current()?.get_str("kind") {
+        Ok("date") => Mark::Moment,
+        Ok("int" | "long" | "double") => Mark::Number,
+        _ => Mark::Flag,
+    })
 }

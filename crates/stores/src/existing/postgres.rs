@@ -163,8 +163,9 @@ impl UserStore for PostgresUsers {
         let created = user.created.as_millis();
         let password = user.password.as_ref().map(PasswordHash::expose);
         let name = self.shape.table.name_value(&self.shape.map, user.name.as_deref());
+        let verified = user.verified == Some(true);
         let values: Values<'_> =
-            &[&id, &user.email.as_str(), &password, &name, &user.roles, &user.disabled, &created];
+            &[&id, &user.email.as_str(), &password, &name, &user.roles, &user.disabled, &created, &verified];
         let sql = &self.shape.sql;
         let sql = if user.roles.is_empty() { &sql.create } else { &sql.create_with_roles };
         match self.postgres.query(doing, sql, values).await {
@@ -200,6 +201,7 @@ impl UserStore for PostgresUsers {
                 let sql = sql.roles.as_ref().filter(|_| map.refuses(roles).is_none());
                 self.apply(sql, &[id, roles]).await
             }
+            Change::Verified(address) => self.apply(sql.verify.as_ref(), &[id, &address.as_str()]).await,
             Change::Disabled(disabled) => self.apply(sql.disable.as_ref(), &[id, disabled]).await,
         }
     }
@@ -243,6 +245,7 @@ fn user(row: &Row) -> Result<User, StoreError> {
         password,
         roles: column(row, doing, "roles")?,
         disabled: column(row, doing, "disabled")?,
+        verified: column(row, doing, "verified")?,
         created: Timestamp::from_millis(column(row, doing, "created")?),
     })
 }

@@ -186,6 +186,7 @@ fn create(connection: &Connection, shape: &Shape, user: &User) -> rusqlite::Resu
             shape.sql.roles_value(&user.roles),
             user.disabled,
             user.created.as_millis(),
+            user.verified == Some(true),
         ],
         |row| row.get::<_, String>(0),
     );
@@ -240,6 +241,7 @@ fn apply(
             let statement = sql.roles.as_ref().filter(|_| map.refuses(roles).is_none());
             run(statement, &[&sql.roles_value(roles)])
         }
+        Change::Verified(address) => run(sql.verify.as_ref(), &[&address.as_str()]),
         Change::Disabled(disabled) => run(sql.disable.as_ref(), &[disabled]),
     }
 }
@@ -261,6 +263,7 @@ fn user(row: &Row<'_>) -> rusqlite::Result<User> {
         password,
         roles: serde_json::from_str(&row.get::<_, String>("roles")?).map_err(unreadable)?,
         disabled: row.get("disabled")?,
+        verified: row.get("verified")?,
         created: Timestamp::from_millis(row.get("created")?),
     })
 }

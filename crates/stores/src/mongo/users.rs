@@ -81,6 +81,7 @@ impl UserStore for Mongo {
             }
             Change::Name(name) => doc! { "$set": { "name": name.as_deref() } },
             Change::Roles(roles) => doc! { "$set": { "roles": roles.clone() } },
+            Change::Verified(_) => return Ok(UserChanged::NoPlace),
             Change::Disabled(disabled) => {
                 doc! { "$set": { "disabled": disabled }, "$inc": { "session_epoch": i64::from(*disabled) } }
             }
@@ -132,6 +133,7 @@ fn user(row: Row) -> Result<User, StoreError> {
         password: row.password.as_deref().map(PasswordHash::new),
         roles: row.roles,
         disabled: row.disabled,
+        verified: Some(false),
         created: time(row.created),
         session_epoch: row.session_epoch.cast_unsigned(),
     })

@@ -89,6 +89,7 @@ impl UserStore for Postgres {
             Change::Rehash { from, to } => self.apply(REHASH, &[id, &from.expose(), &to.expose()]).await,
             Change::Name(name) => self.apply(NAME, &[id, name]).await,
             Change::Roles(roles) => self.apply(ROLES, &[id, roles]).await,
+            Change::Verified(_) => Ok(UserChanged::NoPlace),
             Change::Disabled(disabled) => self.apply(DISABLED, &[id, disabled]).await,
         }
     }
@@ -129,6 +130,7 @@ fn user(row: &Row) -> Result<User, StoreError> {
         password: column::<Option<&str>>(row, doing, "password")?.map(PasswordHash::new),
         roles: column(row, doing, "roles")?,
         disabled: column(row, doing, "disabled")?,
+        verified: Some(false),
         created: Timestamp::from_millis(column(row, doing, "created")?),
         session_epoch: column::<i64>(row, doing, "session_epoch")?.cast_unsigned(),
     })

@@ -55,6 +55,9 @@ impl UserStore for Sqlite {
     }
 
     async fn change(&self, id: &UserId, change: &Change) -> Result<UserChanged, StoreError> {
+        if matches!(change, Change::Verified(_)) {
+            return Ok(UserChanged::NoPlace);
+        }
         let (id, change) = (id.clone(), change.clone());
         self.write("change a user", move |connection| {
             if apply(connection, &id, &change)? {
@@ -104,6 +107,7 @@ fn apply(connection: &Connection, id: &UserId, change: &Change) -> rusqlite::Res
         ),
         Change::Name(name) => run("update users set name = ?2 where id = ?1", &[name]),
         Change::Roles(roles) => run("update users set roles = ?2 where id = ?1", &[&roles_json(roles)]),
+        Change::Verified(_) => Ok(false),
         Change::Disabled(disabled) => run(
             "update users set disabled = ?2, session_epoch = session_epoch + ?2 where id = ?1",
             &[disabled],
@@ -130,6 +134,7 @@ fn user(row: &Row<'_>) -> rusqlite::Result<User> {
         password: row.get::<_, Option<String>>("password")?.as_deref().map(PasswordHash::new),
         roles: serde_json::from_str(&roles).map_err(|error| unreadable(4, error.into()))?,
         disabled: row.get("disabled")?,
+        verified: Some(false),
         created: Timestamp::from_millis(row.get("created")?),
         session_epoch: row.get::<_, i64>("session_epoch")?.cast_unsigned(),
     })

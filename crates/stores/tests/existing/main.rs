@@ -13,7 +13,7 @@ use hallpass_auth::{
     Case, Change, Email, LoginKind, Logins, PasswordFormat, PasswordHash, User, UserCreated, UserStore,
 };
 use hallpass_session::Timestamp;
-use hallpass_stores::{Flag, Ids, Roles, UserMap};
+use hallpass_stores::{Flag, Ids, Roles, UserMap, Verified};
 
 const NOW: Timestamp = Timestamp::from_millis(1_795_424_473_000);
 
@@ -28,6 +28,7 @@ fn whole() -> UserMap {
         ids: Ids::Text,
         roles: Some(Roles::List("roles".to_owned())),
         flag: Some(Flag::Disabled("disabled".to_owned())),
+        verified: Verified::Field("verified".to_owned()),
         created: some("created"),
         updated: some("updated"),
         session_epoch: some("epoch"),

@@ -6,7 +6,7 @@ use hallpass_auth::{
     Case, Change, LoginKind, User, UserChanged, UserCreated, UserId, UserStore,
     conformance::{CREATED, DISABLING, EPOCHS, OWN_IDS, ROLE_LISTS, ROLES, users, users_without},
 };
-use hallpass_stores::{Flag, Ids, MongoUsers, Roles, ServerOptions, UserMap};
+use hallpass_stores::{Flag, Ids, MongoUsers, Roles, ServerOptions, UserMap, Verified};
 use mongodb::{
     Client, Collection,
     bson::{Bson, DateTime, Document, RawDocumentBuf, doc, oid::ObjectId},
@@ -76,6 +76,7 @@ async fn mongodb_with_nested_fields_user_names_and_uuids() {
         logins: login(LoginKind::UserName, Case::Insensitive),
         roles: Some(Roles::One("profile.role".to_owned())),
         flag: Some(Flag::Enabled("profile.active".to_owned())),
+        verified: Verified::Field("profile.verified".to_owned()),
         ..UserMap::default()
     };
     let store = mongo.users("nested", map, blind).await;
@@ -205,4 +206,50 @@ async fn mongodb_finds_people_by_the_spelling_that_is_stored() {
         let user = store.find_by_email(&typed(typed_as)).await.unwrap();
         assert_eq!(user.map(|user| user.email.to_string()), found, "{typed_as}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mongodb_reads_and_writes_the_mark_of_a_verified_address_as_the_application_does() {
+    let Some(mongo) = Mongo::start().await else { return };
+    let moment = Bson::from(DateTime::from_millis(1));
+    let number = |mark: &Bson| mark.as_i32().is_some_and(|mark| mark == 1);
+    let date = |mark: &Bson| mark.as_datetime().is_some_and(|mark| mark.timestamp_millis() > 1_000_000);
+    let kinds: [(Bson, fn(&Bson) -> bool); 3] =
+        [(true.into(), |mark| *mark == Bson::Boolean(true)), (7_i32.into(), number), (moment.clone(), date)];
+    for (verified, is_mark) in kinds {
+        mongo.make("marks", "email", doc! {}).await;
+        let rows = mongo.collection("marks");
+        let marks = [
+            ("yes", verified, Some(true)),
+            ("null", Bson::Null, Some(false)),
+            ("no", false.into(), Some(false)),
+            ("zero", 0_i64.into(), Some(false)),
+            ("since", moment.clone(), Some(true)),
+            ("code", "f3a9".into(), None),
+        ];
+        for (name, mark, _) in &marks {
+            rows.insert_one(doc! { "email": format!("{name}@x.org"), "emailVerified": mark }).await.unwrap();
+        }
+        rows.insert_one(doc! { "email": "old@x.org" }).await.unwrap();
+        let field = Verified::Field("emailVerified".to_owned());
+        let store =
+            mongo.connect(UserMap { table: "marks".to_owned(), verified: field, ..UserMap::default() }).await;
+        let find =
+            async |name: &str| store.find_by_email(&typed(&format!("{name}@x.org"))).await.unwrap().unwrap();
+        for (name, _, expected) in marks {
+            assert_eq!(find(name).await.verified, expected, "{name}");
+        }
+        let old = find("old").await;
+        assert_eq!(old.verified, Some(false));
+        store.change(&old.id, &Change::Verified(old.email.clone())).await.unwrap();
+        let row = rows.find_one(doc! { "email": "old@x.org" }).await.unwrap().unwrap();
+        assert!(is_mark(&row["emailVerified"]), "{row}");
+    }
+    let map = UserMap { table: "marks".to_owned(), ..UserMap::default() };
+    let verified = async |verified| {
+        let store = mongo.connect(UserMap { verified, ..map.clone() }).await;
+        store.find_by_email(&typed("old@x.org")).await.unwrap().unwrap().verified
+    };
+    assert_eq!(verified(Verified::Unknown).await, None);
+    assert_eq!(verified(Verified::Always).await, Some(true));
 }

@@ -6,21 +6,21 @@ use hallpass_auth::{
     Case, Change, LoginKind, User, UserChanged, UserCreated, UserId, UserStore,
     conformance::{CREATED, DISABLING, EPOCHS, OWN_IDS, ROLE_LISTS, users, users_without},
 };
-use hallpass_stores::{Flag, PostgresUsers, Roles, ServerOptions, UserMap};
+use hallpass_stores::{Flag, PostgresUsers, Roles, ServerOptions, UserMap, Verified};
 
 use super::{NOW, closed, engines, login, some, typed, whole};
 
 const PG_WHOLE: &str = "create table whole (id text primary key, email text not null unique, password text, name text,
-    roles text[] not null, disabled boolean not null, created timestamptz not null, updated timestamp not null, epoch bigint, other jsonb)";
+    roles text[] not null, disabled boolean not null, verified timestamptz, created timestamptz not null, updated timestamp not null, epoch bigint, other jsonb)";
 
 /// As Sequelize and Prisma make them, more or less.
 const PG_SERIAL: &str = "create schema app; create type app.role as enum ('admin', 'editor', 'a');
     create table app.\"Users\" (id serial primary key, \"userName\" varchar(80) not null, \"passwordHash\" char(60), \"fullName\" varchar(200) not null,
-    role text, active smallint not null default 1, \"googleId\" varchar, \"createdAt\" bigint, kept numeric(9,3) not null default 1.500);
+    role text, active smallint not null default 1, \"isVerified\" boolean not null default false, \"googleId\" varchar, \"createdAt\" bigint, kept numeric(9,3) not null default 1.500);
     create unique index on app.\"Users\" (lower(\"userName\"))";
 
 const PG_UUID: &str = "create table accounts (id uuid primary key default gen_random_uuid(), email varchar not null unique, password varchar,
-    name text, roles jsonb not null default '[\"user\"]', epoch bigint not null default 0)";
+    name text, verified bigint, roles jsonb not null default '[\"user\"]', epoch bigint not null default 0)";
 
 struct Postgres {
     url: String,
@@ -70,6 +70,7 @@ fn serial() -> UserMap {
         logins: login(LoginKind::UserName, Case::Insensitive),
         roles: Some(Roles::One("role".to_owned())),
         flag: Some(Flag::Enabled("active".to_owned())),
+        verified: Verified::Field("isVerified".to_owned()),
         created: some("createdAt"),
         providers: vec![("google".to_owned(), "googleId".to_owned())],
         ..UserMap::default()
@@ -106,6 +107,7 @@ async fn postgresql_with_uuids_and_roles_in_json() {
         table: "accounts".to_owned(),
         roles: Some(Roles::List("roles".to_owned())),
         session_epoch: some("epoch"),
+        verified: Verified::Field("verified".to_owned()),
         ..UserMap::default()
     };
     let store = postgres.users(PG_UUID, map).await;
@@ -162,4 +164,38 @@ async fn postgresql_refuses_what_cannot_be_with_the_reason() {
     let store = postgres.try_connect(&map).await.unwrap();
     postgres.client.batch_execute("create unique index on users (email)").await.unwrap();
     assert!(matches!(store.create(&User::new(typed("a@b.c"), NOW)).await.unwrap(), UserCreated::Done(_)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgresql_reads_and_writes_the_mark_of_a_verified_address_in_its_type() {
+    let Some(postgres) = Postgres::start().await else { return };
+    for (kind, no, yes) in [
+        ("boolean", "false", "true"),
+        ("smallint not null default 0", "0", "1"),
+        ("timestamptz", "null", "'2020-02-02'"),
+        ("date", "null", "'2020-02-02'"),
+        ("bigint", "null", "1580601600000"),
+    ] {
+        let table = format!(
+            "drop table if exists users; create table users (id serial primary key, email text unique, password text, name text, mark {kind});
+            insert into users (email, mark) values ('no@x.org', {no}), ('yes@x.org', {yes})"
+        );
+        let map = |verified| UserMap { verified, ..UserMap::default() };
+        let store = postgres.users(&table, map(Verified::Field("mark".to_owned()))).await;
+        let find =
+            async |store: &PostgresUsers, name| store.find_by_email(&typed(name)).await.unwrap().unwrap();
+        assert_eq!(find(&store, "yes@x.org").await.verified, Some(true), "{kind}");
+        let no = find(&store, "no@x.org").await;
+        assert_eq!(no.verified, Some(false), "{kind}");
+        assert_eq!(store.change(&no.id, &Change::Verified(no.email)).await.unwrap(), UserChanged::Done);
+        assert_eq!(find(&store, "no@x.org").await.verified, Some(true), "{kind}");
+        let unknown = postgres.try_connect(&map(Verified::Unknown)).await.unwrap();
+        assert_eq!(find(&unknown, "yes@x.org").await.verified, None);
+        let always = postgres.try_connect(&map(Verified::Always)).await.unwrap();
+        assert_eq!(find(&always, "no@x.org").await.verified, Some(true));
+    }
+    postgres.client.batch_execute("alter table users add code text").await.unwrap();
+    let code = UserMap { verified: Verified::Field("code".to_owned()), ..UserMap::default() };
+    let refused = postgres.try_connect(&code).await.err().unwrap();
+    assert!(refused.contains("is text, which cannot be the mark of verified addresses"), "{refused}");
 }

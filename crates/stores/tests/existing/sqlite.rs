@@ -6,7 +6,7 @@ use hallpass_auth::{
     Case, Change, LoginKind, PasswordHash, User, UserChanged, UserCreated, UserId, UserStore,
     conformance::{EPOCHS, OWN_IDS, ROLE_LISTS, users, users_without},
 };
-use hallpass_stores::{Flag, Roles, SqliteOptions, SqliteUsers, UserMap};
+use hallpass_stores::{Flag, Roles, SqliteOptions, SqliteUsers, UserMap, Verified};
 use tempfile::TempDir;
 
 use super::{NOW, closed, login, some, typed, whole};
@@ -26,7 +26,7 @@ fn open(path: &PathBuf, map: &UserMap) -> Arc<SqliteUsers> {
 async fn sqlite_with_a_place_for_everything() {
     let (_folder, path) = sqlite(
         "create table users (id text primary key, email text not null unique, password text, name text,
-            roles text not null, disabled boolean not null, created integer not null, updated text not null, epoch integer)",
+            roles text not null, disabled boolean not null, verified datetime, created integer not null, updated text not null, epoch integer)",
     );
     users(open(&path, &whole())).await;
 }
@@ -35,7 +35,7 @@ async fn sqlite_with_a_place_for_everything() {
 async fn sqlite_with_numbers_for_ids_and_dates_as_text() {
     let (_folder, path) = sqlite(
         "create table \"Users\" (\"Id\" integer primary key autoincrement, username varchar(80) unique collate nocase, hash text,
-            role text, active integer default 1, createdAt datetime, googleId text, kept blob default x'00ff')",
+            role text, active integer default 1, verified boolean, createdAt datetime, googleId text, kept blob default x'00ff')",
     );
     let map = UserMap {
         table: "Users".to_owned(),
@@ -46,6 +46,7 @@ async fn sqlite_with_numbers_for_ids_and_dates_as_text() {
         logins: login(LoginKind::UserName, Case::Insensitive),
         roles: Some(Roles::One("role".to_owned())),
         flag: Some(Flag::Enabled("active".to_owned())),
+        verified: Verified::Field("verified".to_owned()),
         created: some("createdAt"),
         providers: vec![("google".to_owned(), "googleId".to_owned())],
         ..UserMap::default()
@@ -113,4 +114,41 @@ async fn an_empty_text_is_no_password_and_can_become_one() {
     let change = Change::Password { from: None, to: Some(PasswordHash::new("$2b$x")) };
     assert_eq!(store.change(&ann.id, &change).await.unwrap(), UserChanged::Done);
     assert_eq!(store.change(&ann.id, &change).await.unwrap(), UserChanged::Refused);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlite_reads_and_writes_the_mark_of_a_verified_address_in_its_type() {
+    for (kind, written) in
+        [("boolean", "1"), ("integer", "1"), ("datetime", "20%-%-% %:%"), ("text", "20%-%-% %:%")]
+    {
+        let (_folder, path) = sqlite(&format!(
+            "create table users (id integer primary key autoincrement, email text unique, password text, name text, mark {kind});
+            insert into users (email, mark) values ('null@x.org', null), ('zero@x.org', 0), ('one@x.org', 1), ('no@x.org', 'false'),
+                ('then@x.org', '2020-02-02 10:00:00'), ('number@x.org', 1580601600000), ('code@x.org', 'f3a9'), ('digits@x.org', '27x33')"
+        ));
+        let map = |verified| UserMap { verified, ..UserMap::default() };
+        let store = open(&path, &map(Verified::Field("mark".to_owned())));
+        let find = async |store: &SqliteUsers, name| {
+            store.find_by_email(&typed(&format!("{name}@x.org"))).await.unwrap().unwrap()
+        };
+        for (name, expected) in [
+            ("null", Some(false)),
+            ("zero", Some(false)),
+            ("no", Some(false)),
+            ("one", Some(true)),
+            ("then", Some(true)),
+            ("code", None),
+            ("digits", None),
+        ] {
+            assert_eq!(find(&store, name).await.verified, expected, "{name} in {kind}");
+        }
+        let null = find(&store, "null").await;
+        assert_eq!(store.change(&null.id, &Change::Verified(null.email)).await.unwrap(), UserChanged::Done);
+        assert_eq!(find(&store, "null").await.verified, Some(true));
+        let other = rusqlite::Connection::open(&path).unwrap();
+        let fits = "select mark like ?1 from users where email = 'null@x.org'";
+        assert!(other.query_row(fits, [written], |row| row.get::<_, bool>(0)).unwrap(), "{kind}");
+        assert_eq!(find(&open(&path, &map(Verified::Unknown)), "one").await.verified, None);
+        assert_eq!(find(&open(&path, &map(Verified::Always)), "no").await.verified, Some(true));
+    }
 }

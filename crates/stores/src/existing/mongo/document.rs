@@ -4,11 +4,24 @@ use hallpass_auth::{Change, Email, PasswordHash, User, UserId};
 use hallpass_session::{StoreError, Timestamp, random};
 use mongodb::bson::{Binary, Bson, DateTime, Document, doc, oid::ObjectId, spec::BinarySubtype};
 
-use super::super::{Flag, Ids, Roles, UserMap, epoch, uuid};
+use super::super::{Flag, Ids, Roles, UserMap, Verified, epoch, uuid};
 use crate::mongo::{date, time};
 
 pub(super) struct Documents {
     pub(super) map: UserMap,
+    /// What marks a verified address.
+    pub(super) mark: Mark,
+}
+
+/// What an application writes when an address is verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mark {
+    /// `true`
+    Flag,
+    /// 1
+    Number,
+    /// The time.
+    Moment,
 }
 
 impl Documents {
@@ -62,6 +75,7 @@ impl Documents {
             password,
             roles: self.roles(document),
             disabled: self.disabled(document),
+            verified: self.verified(document),
             created: optional(map.created.as_ref()).and_then(moment).unwrap_or_else(|| made(id)),
         })
     }
@@ -80,6 +94,26 @@ impl Documents {
             Some(Flag::Disabled(path)) => get(document, path).is_some_and(truthy),
             Some(Flag::Enabled(path)) => get(document, path).is_some_and(|flag| !truthy(flag)),
             None => false,
+        }
+    }
+
+    fn verified(&self, document: &Document) -> Option<bool> {
+        let Verified::Field(path) = &self.map.verified else { return self.map.verified.without_field() };
+        match get(document, path) {
+            None | Some(Bson::Null | Bson::Undefined) => Some(false),
+            Some(Bson::Boolean(flag)) => Some(*flag),
+            Some(Bson::DateTime(_)) => Some(true),
+            // What is neither flag nor time says nothing: a code that was sent, say.
+            Some(other) => whole(other).map(|number| number != 0),
+        }
+    }
+
+    fn mark(&self, verified: bool, now: Timestamp) -> Bson {
+        match self.mark {
+            Mark::Flag => verified.into(),
+            Mark::Number => i32::from(verified).into(),
+            Mark::Moment if verified => date(now).into(),
+            Mark::Moment => Bson::Null,
         }
     }
 
@@ -115,6 +149,9 @@ impl Documents {
         if let Some((path, flag)) = self.flag(user.disabled) {
             set(&mut document, path, flag.into());
         }
+        if let Verified::Field(path) = &map.verified {
+            set(&mut document, path, self.mark(user.verified == Some(true), user.created));
+        }
         for path in [&map.created, &map.updated].into_iter().flatten() {
             set(&mut document, path, date(user.created).into());
         }
@@ -140,7 +177,7 @@ impl Documents {
     /// What a change demands and what it sets; `None` when there is no place for it.
     pub(super) fn update(&self, change: &Change) -> Option<(Document, Document)> {
         let map = &self.map;
-        let (mut filter, mut update) = (doc! {}, doc! {});
+        let (mut filter, mut update, mut moments) = (doc! {}, doc! {}, doc! {});
         let hash = |hash: Option<&PasswordHash>| Bson::from(hash.map(PasswordHash::expose));
         match change {
             Change::Password { from, to } => {
@@ -160,6 +197,15 @@ impl Documents {
                 let (path, roles) = self.roles_value(roles).filter(|_| map.refuses(roles).is_none())?;
                 update.insert("$set", doc! { path: roles });
             }
+            Change::Verified(address) => {
+                let Verified::Field(path) = &map.verified else { return None };
+                filter.insert(&map.login, address.as_str());
+                match self.mark {
+                    Mark::Moment => drop(moments.insert(path, true)),
+                    Mark::Flag => drop(update.insert("$set", doc! { path: true })),
+                    Mark::Number => drop(update.insert("$set", doc! { path: 1_i32 })),
+                }
+            }
             Change::Disabled(disabled) => {
                 let (path, flag) = self.flag(*disabled)?;
                 update.insert("$set", doc! { path: flag });
@@ -169,7 +215,10 @@ impl Documents {
             }
         }
         if let Some(path) = &map.updated {
-            update.insert("$currentDate", doc! { path: true });
+            moments.insert(path, true);
+        }
+        if !moments.is_empty() {
+            update.insert("$currentDate", moments);
         }
         Some((filter, update))
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use hallpass_auth::Case;
 
 use super::table::{Table, quoted};
-use crate::existing::{Flag, Roles, UserMap};
+use crate::existing::{Flag, Roles, UserMap, Verified};
 
 pub(super) struct Statements {
     pub(super) find: String,
@@ -21,6 +21,7 @@ pub(super) struct Statements {
     pub(super) rename: Option<String>,
     pub(super) roles: Option<String>,
     pub(super) disable: Option<String>,
+    pub(super) verify: Option<String>,
 }
 
 impl Statements {
@@ -60,6 +61,11 @@ impl Statements {
             roles: map.roles.as_ref().map(|roles| change(set_roles(table, roles, "$2"))),
             disable: map.flag.as_ref().map(|flag| {
                 change(with(set_flag(table, flag, "$2"), moved("case when $2::boolean then 1 else 0 end")))
+            }),
+            verify: map.verified.field().map(|column| {
+                let set =
+                    format!("{} = {}", quoted(column), mark(table, column, "true", "current_timestamp"));
+                guarded(map, table, &set, &id, &format!("{login}::text = $2::text"))
             }),
         }
     }
@@ -118,12 +124,38 @@ fn columns(map: &UserMap, table: &Table) -> String {
     let epoch = map.session_epoch.as_deref().map_or_else(|| "0".to_owned(), quoted);
     format!(
         "{} as id, {} as login, {} as password, {name} as name, {} as roles, {disabled} as disabled, \
-         coalesce({created}, 0)::bigint as created, coalesce({epoch}, 0)::bigint as epoch",
+         {} as verified, coalesce({created}, 0)::bigint as created, coalesce({epoch}, 0)::bigint as epoch",
         text(&map.id),
         text(&map.login),
         text(&map.password),
         read_roles(map, table),
+        verified(map, table),
     )
+}
+
+fn verified(map: &UserMap, table: &Table) -> String {
+    let Verified::Field(name) = &map.verified else {
+        return map.verified.without_field().map_or("null::boolean", |_| "true").to_owned();
+    };
+    let (column, quoted) = (table.column(name), quoted(name));
+    if column.is_moment() {
+        return format!("{quoted} is not null");
+    }
+    let is_true = if column.is_whole() { "::bigint <> 0" } else { "" };
+    format!("coalesce({quoted}{is_true}, false)")
+}
+
+/// What marks an address as verified, or as not: a flag, or the time, which in a number of 64 bits is milliseconds.
+fn mark(table: &Table, name: &str, verified: &str, time: &str) -> String {
+    let column = table.column(name);
+    match &*column.kind {
+        "boolean" => verified.to_owned(),
+        "bigint" => {
+            format!("case when {verified} then (extract(epoch from {time}) * 1000)::bigint else 0 end")
+        }
+        _ if column.is_whole() => format!("({verified})::integer"),
+        kind => format!("case when {verified} then {time}::{kind} end"),
+    }
 }
 
 fn read_roles(map: &UserMap, table: &Table) -> String {
@@ -186,7 +218,7 @@ fn now(table: &Table, column: &str) -> String {
     }
 }
 
-/// Takes id, login, password, name, roles, disabled, created; the first part gives types to those of them that this table has no use for.
+/// Takes id, login, password, name, roles, disabled, created, verified; the first part gives types to those of them that this table has no use for.
 fn create(map: &UserMap, table: &Table, with_roles: bool) -> String {
     let mut values: Vec<(&str, String)> = Vec::new();
     if !table.gives_ids() {
@@ -211,10 +243,13 @@ fn create(map: &UserMap, table: &Table, with_roles: bool) -> String {
     for name in [&map.created, &map.updated].into_iter().flatten() {
         values.push((name, moment(table, name, "$7")));
     }
+    if let Some(name) = map.verified.field() {
+        values.push((name, mark(table, name, "$8::boolean", "to_timestamp($7::bigint / 1000.0)")));
+    }
     let columns: Vec<String> = values.iter().map(|(name, _)| quoted(name)).collect();
     let expressions: Vec<&str> = values.iter().map(|(_, value)| &**value).collect();
     format!(
-        "with given as (select $1::text, $2::text, $3::text, $4::text, $5::text[], $6::boolean, $7::bigint) \
+        "with given as (select $1::text, $2::text, $3::text, $4::text, $5::text[], $6::boolean, $7::bigint, $8::boolean) \
          insert into {} ({}) values ({}) returning {}::text as id",
         table.name,
         columns.join(", "),

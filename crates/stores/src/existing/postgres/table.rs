@@ -82,6 +82,9 @@ impl Table {
                 "the id" => column.is_whole() || column.is_text() || column.kind == "uuid",
                 "the password" | "the name" | "the login" | "the id at a provider" => column.is_text(),
                 "the roles" => column.can_be(map.roles.as_ref()),
+                "the mark of verified addresses" => {
+                    column.kind == "boolean" || column.is_whole() || column.is_moment()
+                }
                 "the flag" => column.kind == "boolean" || column.is_whole(),
                 "the session epoch" => column.kind == "bigint",
                 _ => column.is_moment() || column.kind == "bigint",

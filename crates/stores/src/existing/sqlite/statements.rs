@@ -6,7 +6,7 @@ use hallpass_auth::Case;
 use serde_json::Value;
 
 use super::table::{Table, quoted};
-use crate::existing::{Flag, Roles, UserMap};
+use crate::existing::{Flag, Roles, UserMap, Verified};
 
 pub(super) struct Statements {
     pub(super) find: String,
@@ -22,6 +22,7 @@ pub(super) struct Statements {
     pub(super) rename: Option<String>,
     pub(super) roles: Option<String>,
     pub(super) disable: Option<String>,
+    pub(super) verify: Option<String>,
     role_lists: bool,
 }
 
@@ -66,6 +67,10 @@ impl Statements {
                 let (column, value) = set_flag(flag, "?2");
                 change(format!("{} = {value}{}", quoted(column), moved("?2").unwrap_or_default()))
             }),
+            verify: map.verified.field().map(|column| {
+                change(format!("{} = {}", quoted(column), mark(table, column, "1", "'now'")))
+                    + &format!(" and {login} = ?2 collate binary")
+            }),
             role_lists: matches!(map.roles, Some(Roles::List(_))),
         }
     }
@@ -104,11 +109,34 @@ fn columns(map: &UserMap, table: &Table) -> String {
     let epoch = map.session_epoch.as_deref().map_or_else(|| "0".to_owned(), quoted);
     format!(
         "{} as id, {} as login, {} as password, {name} as name, {roles} as roles, {disabled} as disabled, \
-         coalesce({created}, 0) as created, coalesce({epoch}, 0) as epoch",
+         {} as verified, coalesce({created}, 0) as created, coalesce({epoch}, 0) as epoch",
         text(&map.id),
         text(&map.login),
         text(&map.password),
+        verified(map),
     )
+}
+
+/// A flag, or a time. Text that is neither says nothing: a code that was sent, say.
+fn verified(map: &UserMap) -> String {
+    let Verified::Field(name) = &map.verified else {
+        return map.verified.without_field().map_or("null", |_| "1").to_owned();
+    };
+    let column = quoted(name);
+    format!(
+        "case when {column} is null or {column} = '' then 0 when typeof({column}) in ('integer', 'real') then {column} <> 0 \
+         when lower({column}) in ('true', '1') then 1 when lower({column}) in ('false', '0') then 0 \
+         when {column} like '____-__-__%' and julianday({column}) is not null then 1 end"
+    )
+}
+
+/// What marks an address as verified, or as not: by the column's type, the time or a flag.
+fn mark(table: &Table, column: &str, verified: &str, time: &str) -> String {
+    if table.is_moment(column) {
+        format!("case when {verified} then strftime('%Y-%m-%d %H:%M:%f', {time}) end")
+    } else {
+        verified.to_owned()
+    }
 }
 
 /// Milliseconds; seconds are told from them by their size, texts are dates as SQLite reads them.
@@ -142,7 +170,7 @@ fn set_flag<'a>(flag: &'a Flag, value: &str) -> (&'a str, String) {
     }
 }
 
-/// Takes id, login, password, name, roles, disabled, created; the condition uses all, because SQLite counts them.
+/// Takes id, login, password, name, roles, disabled, created, verified; the condition uses all, because SQLite counts them.
 fn create(map: &UserMap, table: &Table, with_roles: bool) -> String {
     let mut values: Vec<(&str, String)> = Vec::new();
     if !table.gives(&map.id) {
@@ -165,10 +193,13 @@ fn create(map: &UserMap, table: &Table, with_roles: bool) -> String {
     for name in [&map.created, &map.updated].into_iter().flatten() {
         values.push((name, moment(table, name, "?7")));
     }
+    if let Some(name) = map.verified.field() {
+        values.push((name, mark(table, name, "?8", "?7 / 1000.0, 'unixepoch'")));
+    }
     let columns: Vec<String> = values.iter().map(|(name, _)| quoted(name)).collect();
     let expressions: Vec<&str> = values.iter().map(|(_, value)| &**value).collect();
     format!(
-        "insert into {} ({}) select {} where coalesce(?1, ?2, ?3, ?4, ?5, ?6, ?7) is not null returning cast({} as text)",
+        "insert into {} ({}) select {} where coalesce(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) is not null returning cast({} as text)",
         quoted(&map.table),
         columns.join(", "),
         expressions.join(", "),

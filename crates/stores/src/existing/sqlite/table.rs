@@ -100,6 +100,12 @@ impl Table {
         self.find(name).is_some_and(|column| column.kind.to_ascii_uppercase().contains("INT"))
     }
 
+    /// Whether the column was declared for dates, or for text, in which nobody keeps flags.
+    pub(super) fn is_moment(&self, name: &str) -> bool {
+        let kind = self.find(name).map(|column| column.kind.to_ascii_uppercase()).unwrap_or_default();
+        ["DATE", "TIME", "TEXT", "CHAR"].iter().any(|part| kind.contains(part))
+    }
+
     /// Whether the database gives this column a value.
     pub(super) fn gives(&self, name: &str) -> bool {
         self.find(name).is_some_and(|column| column.given)
