@@ -73,8 +73,8 @@ impl Auth {
         if let Err(problem) = self.check_password(&new, &user.email, user.name.as_deref()) {
             return Ok(PasswordChanged::Refused(problem));
         }
-        let to = Some(inner.hashing.hash_after(new, user.password.clone()).await?);
-        let change = Change::Password { from: user.password.clone(), to: to.clone() };
+        let to = inner.hashing.hash_after(new, user.password.clone()).await?;
+        let change = Change::Password { from: user.password.clone(), to: Some(to.clone()) };
         if inner.users.change(&user.id, &change).await? != UserChanged::Done {
             return Ok(PasswordChanged::WrongPassword);
         }
@@ -88,11 +88,11 @@ impl Auth {
         &self,
         session: &Session,
         user: &User,
-        password: Option<PasswordHash>,
+        password: PasswordHash,
         origin: &Origin,
     ) -> Result<(), Error> {
-        let session_epoch = self.inner().users.epoch_after(user, password.as_ref());
-        let user = &User { password, session_epoch, ..user.clone() };
+        let session_epoch = self.inner().users.epoch_after(user, &password);
+        let user = &User { password: Some(password), placeholder: None, session_epoch, ..user.clone() };
         self.establish_again(session, user, origin)?;
         session.store().delete_of_user(user.id.as_str(), session.id().as_ref(), session.now()).await?;
         tracing::info!(event = "password_changed", user = %user.id, client = %origin.addr);
@@ -114,14 +114,17 @@ impl Auth {
         if let Err(problem) = self.check_password(&new, &user.email, user.name.as_deref()) {
             return Ok(PasswordSet::Refused(problem));
         }
-        let to = Some(self.inner().hashing.hash_after(new, None).await?);
-        let change = Change::Password { from: None, to: to.clone() };
+        let to = self.inner().hashing.hash_after(new, None).await?;
+        // Where a placeholder stands, another one since means that the account was taken over: then nothing is written at all.
+        let change = Change::Password { from: user.placeholder.clone(), to: Some(to.clone()) };
         if self.inner().users.change(&user.id, &change).await? != UserChanged::Done {
-            return Ok(PasswordSet::HasOne);
+            let now = self.inner().users.find(&user.id).await?;
+            let has_one = now.is_some_and(|now| now.password.is_some());
+            return Ok(if has_one { PasswordSet::HasOne } else { PasswordSet::NotFresh });
         }
-        if !self.is_ours(user, to.as_ref()).await? {
+        if !self.is_ours(user, &to).await? {
             // Refused when whoever took the account has removed it already.
-            self.inner().users.change(&user.id, &Change::Password { from: to, to: None }).await?;
+            self.inner().users.change(&user.id, &Change::Password { from: Some(to), to: None }).await?;
             return Ok(PasswordSet::NotFresh);
         }
         self.after_change(session, user, to, origin).await?;
@@ -130,7 +133,7 @@ impl Auth {
 
     /// Whether the password is the one change since `user` was read. Without a former password nothing else tells that the owner of the
     /// address has taken the account over meanwhile, from whoever is at work here.
-    async fn is_ours(&self, user: &User, password: Option<&PasswordHash>) -> Result<bool, Error> {
+    async fn is_ours(&self, user: &User, password: &PasswordHash) -> Result<bool, Error> {
         let users = &self.inner().users;
         let epoch = users.epoch_after(user, password);
         let now = users.find(&user.id).await?;

@@ -126,7 +126,7 @@ impl UserStore for CachedUsers {
         self.store.epoch_at_first(user)
     }
 
-    fn epoch_after(&self, user: &User, to: Option<&PasswordHash>) -> u64 {
+    fn epoch_after(&self, user: &User, to: &PasswordHash) -> u64 {
         self.store.epoch_after(user, to)
     }
 }

@@ -74,6 +74,8 @@ pub struct User {
     pub name: Option<String>,
     /// `None`: no password sign-in.
     pub password: Option<PasswordHash>,
+    /// What another application's table has in the place of a password that was taken away; none opens it. Another one each time.
+    pub placeholder: Option<PasswordHash>,
     /// What the person may do; meaning is the application's.
     pub roles: Vec<String>,
     /// A disabled user cannot sign in, and existing sessions stop working at once.
@@ -96,11 +98,17 @@ impl User {
             email,
             name: None,
             password: None,
+            placeholder: None,
             roles: Vec::new(),
             disabled: false,
             verified: Some(false),
             created: now,
             session_epoch: 0,
         }
+    }
+
+    /// What stands in the place of the password: what a [`Change::Password`](crate::Change::Password) begins from.
+    pub fn stored_password(&self) -> Option<PasswordHash> {
+        self.password.clone().or_else(|| self.placeholder.clone())
     }
 }

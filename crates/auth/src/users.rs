@@ -12,11 +12,11 @@ use crate::{Conventions, Email, PasswordHash, User, UserId};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// Sets, replaces or removes the password and moves [`User::session_epoch`] on.
-    /// Refused when the stored hash no longer is `from`: of two changes at once, one wins.
+    /// Refused when what is stored no longer is `from`: of two changes at once, one wins.
     Password {
-        /// The hash that was verified.
+        /// [What was there](User::stored_password): the hash that was verified, say.
         from: Option<PasswordHash>,
-        /// The new one.
+        /// The new one; `None`: no password.
         to: Option<PasswordHash>,
     },
     /// Stores the same password under a better hash; sessions live on. Refused when the stored hash no longer is `from`.
@@ -94,13 +94,14 @@ pub trait UserStore: Send + Sync + 'static {
         Conventions::default()
     }
 
-    /// The [`session_epoch`](User::session_epoch) that this user will have once it is [created](Self::create).
+    /// The [`session_epoch`](User::session_epoch) that this user, who has a password, will have once it is [created](Self::create).
     fn epoch_at_first(&self, user: &User) -> u64 {
         user.session_epoch
     }
 
     /// The [`session_epoch`](User::session_epoch) of this user after [`Change::Password`] to `to`, if nothing else changes it.
-    fn epoch_after(&self, user: &User, to: Option<&PasswordHash>) -> u64 {
+    /// What it will be without a password, only the store can tell afterwards.
+    fn epoch_after(&self, user: &User, to: &PasswordHash) -> u64 {
         let _ = to;
         user.session_epoch + 1
     }

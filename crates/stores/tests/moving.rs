@@ -173,6 +173,7 @@ fn user(name: &str, now: Timestamp) -> User {
         email: Email::parse(&format!("{name}@example.com")).unwrap(),
         name: None,
         password: None,
+        placeholder: None,
         roles: Vec::new(),
         disabled: false,
         verified: Some(false),

@@ -37,6 +37,7 @@ pub async fn users_without(store: Arc<dyn UserStore>, without: &'static [&'stati
     suite.unique().await;
     suite.changes_by_name().await;
     suite.rehashes().await;
+    suite.passwords_are_taken_away().await;
     suite.disabling().await;
     suite.verifying().await;
     suite.one_password_wins().await;
@@ -142,7 +143,7 @@ impl Suite {
         assert_eq!(self.change(&user, set(&two, &one)).await, UserChanged::Refused);
         assert_eq!(self.find(&user).await.as_ref(), Some(&user), "a refused change changed the user");
         assert_eq!(self.change(&user, set(&one, &two)).await, UserChanged::Done);
-        let epoch = self.store.epoch_after(&user, Some(&two));
+        let epoch = self.store.epoch_after(&user, &two);
         assert_ne!(epoch, user.session_epoch, "a change of password leaves sessions alive");
         (user.password, user.session_epoch) = (Some(two), epoch);
         assert_eq!(self.find(&user).await.as_ref(), Some(&user), "after a change of password");
@@ -180,6 +181,32 @@ impl Suite {
         assert_eq!(self.change(&user, rehash).await, UserChanged::Done);
         let rehashed = User { password: Some(two), ..user.clone() };
         assert_eq!(self.find(&user).await, Some(rehashed), "a rehash changes nothing else");
+    }
+
+    /// Each removal moves the epoch on, also of what was none before, and what was read before it changes nothing any more where nothing
+    /// else would tell.
+    async fn passwords_are_taken_away(&self) {
+        let found = async |user: &User| self.store.find(&user.id).await.expect("find").expect("the user");
+        let change = |from: &User, to: Option<&str>| Change::Password {
+            from: from.stored_password(),
+            to: to.map(PasswordHash::new),
+        };
+        let with = self.create(&self.user()).await;
+        let without = self.create(&User { password: None, ..self.user() }).await;
+        for user in [with, without] {
+            let before = found(&user).await;
+            assert_eq!(self.change(&before, change(&before, None)).await, UserChanged::Done);
+            let taken = found(&user).await;
+            assert_eq!(taken.password, None);
+            assert_ne!(taken.session_epoch, before.session_epoch, "what was opened before lives on");
+            let late = self.change(&before, change(&before, Some("$argon2id$late"))).await;
+            let told = found(&user).await.session_epoch
+                != self.store.epoch_after(&before, &PasswordHash::new("$argon2id$late"));
+            assert!(late == UserChanged::Refused || told, "a password from before the removal");
+            let now = found(&user).await;
+            assert_eq!(self.change(&now, change(&now, Some("$argon2id$next"))).await, UserChanged::Done);
+            assert_eq!(found(&user).await.password, Some(PasswordHash::new("$argon2id$next")));
+        }
     }
 
     async fn disabling(&self) {

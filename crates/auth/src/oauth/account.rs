@@ -183,7 +183,7 @@ impl Providers {
         user: User,
     ) -> Result<Option<Found>, Stop> {
         let now = session.now();
-        let change = Change::Password { from: user.password.clone(), to: None };
+        let change = Change::Password { from: user.stored_password(), to: None };
         if self.users().change(&user.id, &change).await? != UserChanged::Done {
             return Ok(None);
         }
@@ -209,7 +209,7 @@ impl Providers {
             if user.password.is_none() {
                 return Ok(Some(user));
             }
-            self.users().change(id, &Change::Password { from: user.password, to: None }).await?;
+            self.users().change(id, &Change::Password { from: user.stored_password(), to: None }).await?;
             session.store().delete_of_user(id.as_str(), None, session.now()).await?;
         }
         Err(Problem::new(Failure::Provider, "others were at work on the same account").into())
@@ -241,9 +241,7 @@ impl Providers {
             user.verified = Some(true);
         }
         match self.users().create(&user).await? {
-            UserCreated::Done(id) if id == user.id => {
-                user.session_epoch = self.users().epoch_at_first(&user);
-            }
+            UserCreated::Done(id) if id == user.id => {}
             UserCreated::Done(id) => self.move_notes(arrival, &mut user, id, now).await?,
             UserCreated::Taken => {
                 self.records().delete_owned(&user.id, now).await?;
@@ -254,6 +252,8 @@ impl Providers {
                 return Err(Problem::new(Failure::SignUpClosed, why).into());
             }
         }
+        // What the database has made of it, its epoch above all.
+        let Some(user) = self.users().find(&user.id).await? else { return Ok(None) };
         tracing::info!(event = "registered", user = %user.id, provider = arrival.entry.provider.name);
         Ok(Some(Found { user, created: true, claimed: false }))
     }
@@ -273,10 +273,6 @@ impl Providers {
         }
         self.move_link(arrival, &before, &user.id, now).await?;
         self.records().delete_owned(&before, now).await?;
-        // What the database has made of it, its epoch above all.
-        if let Some(stored) = self.users().find(&user.id).await? {
-            *user = stored;
-        }
         Ok(())
     }
 

@@ -12,6 +12,7 @@ mod epoch;
 mod map;
 #[cfg(feature = "mongodb")]
 mod mongo;
+mod placeholder;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "sqlite")]

@@ -210,10 +210,10 @@ impl UserStore for MongoUsers {
     }
 
     fn epoch_at_first(&self, user: &User) -> u64 {
-        epoch::epoch(0, user.password.as_ref())
+        epoch::epoch(0, user)
     }
 
-    fn epoch_after(&self, user: &User, to: Option<&PasswordHash>) -> u64 {
+    fn epoch_after(&self, user: &User, to: &PasswordHash) -> u64 {
         epoch::after(user, to)
     }
 }

@@ -19,7 +19,7 @@ use tokio_postgres::{
 };
 
 use self::{statements::Statements, table::Table};
-use super::{UserMap, UsersError, epoch};
+use super::{UserMap, UsersError, epoch, placeholder};
 use crate::{
     ConnectError, ServerOptions,
     native::limit_of,
@@ -161,7 +161,8 @@ impl UserStore for PostgresUsers {
         let doing = "create a user";
         let id = self.shape.table.new_id(user);
         let created = user.created.as_millis();
-        let password = user.password.as_ref().map(PasswordHash::expose);
+        let password = user.password.clone().or_else(|| self.shape.table.placeholder(&self.shape.map));
+        let password = password.as_ref().map(PasswordHash::expose);
         let name = self.shape.table.name_value(&self.shape.map, user.name.as_deref());
         let verified = user.verified == Some(true);
         let values: Values<'_> =
@@ -186,9 +187,9 @@ impl UserStore for PostgresUsers {
         let id = &id.as_str();
         match change {
             Change::Password { from, to } => {
-                let (from, to) =
-                    (from.as_ref().map(PasswordHash::expose), to.as_ref().map(PasswordHash::expose));
-                self.apply(Some(&sql.password), &[id, &from, &to]).await
+                let to = to.clone().unwrap_or_else(placeholder::fresh);
+                let from = from.as_ref().map(PasswordHash::expose);
+                self.apply(Some(&sql.password), &[id, &from, &to.expose()]).await
             }
             Change::Rehash { from, to } => {
                 let values: Values<'_> = &[id, &from.expose(), &to.expose(), &epoch::make_up(from, to)];
@@ -224,10 +225,10 @@ impl UserStore for PostgresUsers {
     }
 
     fn epoch_at_first(&self, user: &User) -> u64 {
-        epoch::epoch(0, user.password.as_ref())
+        epoch::epoch(0, user)
     }
 
-    fn epoch_after(&self, user: &User, to: Option<&PasswordHash>) -> u64 {
+    fn epoch_after(&self, user: &User, to: &PasswordHash) -> u64 {
         epoch::after(user, to)
     }
 }
@@ -236,18 +237,21 @@ fn user(row: &Row) -> Result<User, StoreError> {
     let doing = "read a user";
     let text =
         |name| column::<Option<String>>(row, doing, name).map(|text| text.filter(|text| !text.is_empty()));
-    let password = text("password")?.as_deref().map(PasswordHash::new);
-    Ok(User {
+    let (password, placeholder) = placeholder::read(text("password")?.as_deref());
+    let mut user = User {
         id: UserId::new(column(row, doing, "id")?),
         email: Email::verbatim(&text("login")?.unwrap_or_default()),
         name: text("name")?,
-        session_epoch: epoch::epoch(column(row, doing, "epoch")?, password.as_ref()),
+        session_epoch: 0,
         password,
+        placeholder,
         roles: column(row, doing, "roles")?,
         disabled: column(row, doing, "disabled")?,
         verified: column(row, doing, "verified")?,
         created: Timestamp::from_millis(column(row, doing, "created")?),
-    })
+    };
+    user.session_epoch = epoch::epoch(column(row, doing, "epoch")?, &user);
+    Ok(user)
 }
 
 /// The table cannot be what the map says.

@@ -19,7 +19,7 @@ use hallpass_session::{StoreError, Timestamp};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, ToSql, params, params_from_iter, types::Type};
 
 use self::{statements::Statements, table::Table};
-use super::{UserMap, UsersError, epoch};
+use super::{UserMap, UsersError, epoch, placeholder};
 use crate::{Sqlite, SqliteOptions, native::limit_of};
 
 /// Accounts in a table that another application made, in a file it may go on using. Clones share its threads.
@@ -167,21 +167,22 @@ impl UserStore for SqliteUsers {
     }
 
     fn epoch_at_first(&self, user: &User) -> u64 {
-        epoch::epoch(0, user.password.as_ref())
+        epoch::epoch(0, user)
     }
 
-    fn epoch_after(&self, user: &User, to: Option<&PasswordHash>) -> u64 {
+    fn epoch_after(&self, user: &User, to: &PasswordHash) -> u64 {
         epoch::after(user, to)
     }
 }
 
 fn create(connection: &Connection, shape: &Shape, user: &User) -> rusqlite::Result<UserCreated> {
     let sql = if user.roles.is_empty() { &shape.sql.create } else { &shape.sql.create_with_roles };
+    let password = user.password.clone().or_else(|| shape.table.placeholder(&shape.map));
     let inserted = connection.prepare_cached(sql)?.query_row(
         params![
             user.id.as_str(),
             user.email.as_str(),
-            hash(user.password.as_ref()),
+            password.as_ref().map(PasswordHash::expose),
             shape.table.name_value(&shape.map, user.name.as_deref()),
             shape.sql.roles_value(&user.roles),
             user.disabled,
@@ -231,7 +232,8 @@ fn apply(
     };
     match change {
         Change::Password { from, to } => {
-            run(Some(&sql.password), &[&hash(from.as_ref()), &hash(to.as_ref())])
+            let to = to.clone().unwrap_or_else(placeholder::fresh);
+            run(Some(&sql.password), &[&from.as_ref().map(PasswordHash::expose), &to.expose()])
         }
         Change::Rehash { from, to } => {
             run(sql.rehash.as_ref(), &[&from.expose(), &to.expose(), &epoch::make_up(from, to)])
@@ -246,24 +248,23 @@ fn apply(
     }
 }
 
-fn hash(hash: Option<&PasswordHash>) -> Option<&str> {
-    hash.map(PasswordHash::expose)
-}
-
 fn user(row: &Row<'_>) -> rusqlite::Result<User> {
     let text = |name| row.get::<_, Option<String>>(name).map(|text| text.filter(|text| !text.is_empty()));
-    let password = text("password")?.as_deref().map(PasswordHash::new);
+    let (password, placeholder) = placeholder::read(text("password")?.as_deref());
     let unreadable =
         |error: serde_json::Error| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, error.into());
-    Ok(User {
+    let mut user = User {
         id: UserId::new(&row.get::<_, String>("id")?),
         email: Email::verbatim(&text("login")?.unwrap_or_default()),
         name: text("name")?,
-        session_epoch: epoch::epoch(row.get("epoch")?, password.as_ref()),
+        session_epoch: 0,
         password,
+        placeholder,
         roles: serde_json::from_str(&row.get::<_, String>("roles")?).map_err(unreadable)?,
         disabled: row.get("disabled")?,
         verified: row.get("verified")?,
         created: Timestamp::from_millis(row.get("created")?),
-    })
+    };
+    user.session_epoch = epoch::epoch(row.get("epoch")?, &user);
+    Ok(user)
 }

@@ -131,6 +131,7 @@ fn user(row: Row) -> Result<User, StoreError> {
         email: Email::parse(&row.email).map_err(|error| StoreError::new("read a user", error))?,
         name: row.name,
         password: row.password.as_deref().map(PasswordHash::new),
+        placeholder: None,
         roles: row.roles,
         disabled: row.disabled,
         verified: Some(false),

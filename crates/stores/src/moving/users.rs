@@ -102,7 +102,7 @@ impl UserStore for MovingUsers {
         self.new.epoch_at_first(user)
     }
 
-    fn epoch_after(&self, user: &User, to: Option<&PasswordHash>) -> u64 {
+    fn epoch_after(&self, user: &User, to: &PasswordHash) -> u64 {
         self.new.epoch_after(user, to)
     }
 }

@@ -128,6 +128,7 @@ fn user(row: &Row) -> Result<User, StoreError> {
         email: Email::parse(column(row, doing, "email")?).map_err(|error| StoreError::new(doing, error))?,
         name: column(row, doing, "name")?,
         password: column::<Option<&str>>(row, doing, "password")?.map(PasswordHash::new),
+        placeholder: None,
         roles: column(row, doing, "roles")?,
         disabled: column(row, doing, "disabled")?,
         verified: Some(false),

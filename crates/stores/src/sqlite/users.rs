@@ -132,6 +132,7 @@ fn user(row: &Row<'_>) -> rusqlite::Result<User> {
         email: Email::parse(&email).map_err(|error| unreadable(1, error.into()))?,
         name: row.get("name")?,
         password: row.get::<_, Option<String>>("password")?.as_deref().map(PasswordHash::new),
+        placeholder: None,
         roles: serde_json::from_str(&roles).map_err(|error| unreadable(4, error.into()))?,
         disabled: row.get("disabled")?,
         verified: Some(false),

@@ -19,7 +19,7 @@ const PG_SERIAL: &str = "create schema app; create type app.role as enum ('admin
     role text, active smallint not null default 1, \"isVerified\" boolean not null default false, \"googleId\" varchar, \"createdAt\" bigint, kept numeric(9,3) not null default 1.500);
     create unique index on app.\"Users\" (lower(\"userName\"))";
 
-const PG_UUID: &str = "create table accounts (id uuid primary key default gen_random_uuid(), email varchar not null unique, password varchar,
+const PG_UUID: &str = "create table accounts (id uuid primary key default gen_random_uuid(), email varchar not null unique, password varchar not null,
     name text, verified bigint, roles jsonb not null default '[\"user\"]', epoch bigint not null default 0)";
 
 struct Postgres {

@@ -34,7 +34,7 @@ async fn sqlite_with_a_place_for_everything() {
 #[tokio::test(flavor = "multi_thread")]
 async fn sqlite_with_numbers_for_ids_and_dates_as_text() {
     let (_folder, path) = sqlite(
-        "create table \"Users\" (\"Id\" integer primary key autoincrement, username varchar(80) unique collate nocase, hash text,
+        "create table \"Users\" (\"Id\" integer primary key autoincrement, username varchar(80) unique collate nocase, hash text not null,
             role text, active integer default 1, verified boolean, createdAt datetime, googleId text, kept blob default x'00ff')",
     );
     let map = UserMap {

@@ -4,7 +4,7 @@ use hallpass_auth::{Change, Email, PasswordHash, User, UserId};
 use hallpass_session::{StoreError, Timestamp, random};
 use mongodb::bson::{Binary, Bson, DateTime, Document, doc, oid::ObjectId, spec::BinarySubtype};
 
-use super::super::{Flag, Ids, Roles, UserMap, Verified, epoch, uuid};
+use super::super::{Flag, Ids, Roles, UserMap, Verified, epoch, placeholder, uuid};
 use crate::mongo::{date, time};
 
 pub(super) struct Documents {
@@ -65,19 +65,22 @@ impl Documents {
         })?;
         let text_at = |path: &str| get(document, path).and_then(Bson::as_str).filter(|text| !text.is_empty());
         let optional = |path: Option<&String>| path.and_then(|path| get(document, path));
-        let password = text_at(&map.password).map(PasswordHash::new);
+        let (password, placeholder) = placeholder::read(text_at(&map.password));
         let column = optional(map.session_epoch.as_ref()).and_then(whole).unwrap_or(0);
-        Ok(User {
+        let mut user = User {
             id: UserId::new(&text),
             email: Email::verbatim(text_at(&map.login).unwrap_or_default()),
             name: map.name.as_deref().and_then(text_at).map(str::to_owned),
-            session_epoch: epoch::epoch(column, password.as_ref()),
+            session_epoch: 0,
             password,
+            placeholder,
             roles: self.roles(document),
             disabled: self.disabled(document),
             verified: self.verified(document),
             created: optional(map.created.as_ref()).and_then(moment).unwrap_or_else(|| made(id)),
-        })
+        };
+        user.session_epoch = epoch::epoch(column, &user);
+        Ok(user)
     }
 
     fn roles(&self, document: &Document) -> Vec<String> {
@@ -137,9 +140,9 @@ impl Documents {
         let text = self.text(&id).unwrap_or_default();
         let mut document = doc! { "_id": id };
         set(&mut document, &map.login, user.email.as_str().into());
-        if let Some(password) = &user.password {
-            set(&mut document, &map.password, password.expose().into());
-        }
+        // mongoose may demand one, which nothing here tells.
+        let password = user.password.clone().unwrap_or_else(placeholder::fresh);
+        set(&mut document, &map.password, password.expose().into());
         if let (Some(path), Some(name)) = (&map.name, &user.name) {
             set(&mut document, path, name.into());
         }
@@ -178,16 +181,16 @@ impl Documents {
     pub(super) fn update(&self, change: &Change) -> Option<(Document, Document)> {
         let map = &self.map;
         let (mut filter, mut update, mut moments) = (doc! {}, doc! {}, doc! {});
-        let hash = |hash: Option<&PasswordHash>| Bson::from(hash.map(PasswordHash::expose));
         match change {
             Change::Password { from, to } => {
                 filter.insert(&map.password, no_password_or(from.as_ref()));
-                update.insert("$set", doc! { &map.password: hash(to.as_ref()) });
+                let to = to.clone().unwrap_or_else(placeholder::fresh);
+                update.insert("$set", doc! { &map.password: to.expose() });
             }
             Change::Rehash { from, to } => {
                 let column = map.session_epoch.as_ref()?;
-                filter.insert(&map.password, hash(Some(from)));
-                update.insert("$set", doc! { &map.password: hash(Some(to)) });
+                filter.insert(&map.password, from.expose());
+                update.insert("$set", doc! { &map.password: to.expose() });
                 update.insert("$inc", doc! { column: epoch::make_up(from, to) });
             }
             Change::Name(name) => {

@@ -1,11 +1,11 @@
 //! What the catalog of PostgreSQL says about the table.
 
-use hallpass_auth::{Case, PasswordFormat, User, UserId};
+use hallpass_auth::{Case, PasswordFormat, PasswordHash, User, UserId};
 use hallpass_session::StoreError;
 
 use super::{unfit, unknown};
 use crate::{
-    existing::{Roles, UserMap, UsersError, uuid},
+    existing::{Roles, UserMap, UsersError, placeholder, uuid},
     postgres::{Postgres, column},
 };
 
@@ -202,6 +202,11 @@ impl Table {
         } else {
             user.id.as_str().to_owned()
         }
+    }
+
+    /// What a new account without a password has in its place: nothing, where that may be.
+    pub(super) fn placeholder(&self, map: &UserMap) -> Option<PasswordHash> {
+        self.column(&map.password).required.then(placeholder::fresh)
     }
 
     /// No name is an empty one where there must be one.

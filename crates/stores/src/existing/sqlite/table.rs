@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use hallpass_auth::{Case, UserId};
+use hallpass_auth::{Case, PasswordHash, UserId};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::{
     OpenError,
-    existing::{UserMap, UsersError, no_unique_index as lacking},
+    existing::{UserMap, UsersError, no_unique_index as lacking, placeholder},
 };
 
 pub(super) struct Table {
@@ -109,6 +109,11 @@ impl Table {
     /// Whether the database gives this column a value.
     pub(super) fn gives(&self, name: &str) -> bool {
         self.find(name).is_some_and(|column| column.given)
+    }
+
+    /// What a new account without a password has in its place: nothing, where that may be.
+    pub(super) fn placeholder(&self, map: &UserMap) -> Option<PasswordHash> {
+        self.find(&map.password).filter(|column| column.required).map(|_| placeholder::fresh())
     }
 
     /// No name is an empty one where there must be one.
