@@ -49,7 +49,8 @@ pub enum LoginKind {
 pub enum Case {
     /// Everything is stored in lower case (mongoose's `lowercase: true`), and so is what is typed.
     Lower,
-    /// Stored as typed. Who types another spelling than the stored one is also looked for in lower case.
+    /// Stored as typed. User names are looked for in lower case too; addresses in any spelling, if one account alone has it, and no new
+    /// account gets one that another has in any spelling.
     Exact,
     /// Stored as typed, and the database compares without regard to case: `citext`, `collate nocase`, an index over `lower(…)`.
     Insensitive,

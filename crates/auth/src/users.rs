@@ -67,7 +67,8 @@ pub trait UserStore: Send + Sync + 'static {
     /// The user of this id.
     async fn find(&self, id: &UserId) -> Result<Option<User>, StoreError>;
 
-    /// The user with this address.
+    /// The user with this address. Where spellings of one address may belong to several accounts, the one that is spelled exactly so; else the only
+    /// one; of several, none.
     async fn find_by_email(&self, email: &Email) -> Result<Option<User>, StoreError>;
 
     /// The user whom the provider of this name (as configured) knows as `subject`, in an application's own table: passport's `googleId`

@@ -245,6 +245,11 @@ impl Providers {
             UserCreated::Done(id) => self.move_notes(arrival, &mut user, id, now).await?,
             UserCreated::Taken => {
                 self.records().delete_owned(&user.id, now).await?;
+                if self.users().find_by_email(email).await?.is_none() {
+                    let detail =
+                        "accounts have the address in other spellings, and none of them can be meant";
+                    return Err(Problem::new(Failure::AddressTaken, detail).into());
+                }
                 return Ok(None);
             }
             UserCreated::Closed(why) => {

@@ -74,7 +74,7 @@ pub(super) const SERVER: &[Setting] = &[
         "users.login_case",
         Choice(&["exact", "lower", "insensitive"]),
         "exact",
-        "How capital letters count. `exact`: as stored; another spelling is also looked for in lower case. `lower`: everything is stored in lower case. `insensitive`: the database ignores case (`citext`, `lower(…)`, `collate nocase`, a collation of strength 2).",
+        "How capital letters count. `exact`: as stored; an address is found in another spelling too if one account alone has it, a user name in lower case. `lower`: everything is stored in lower case. `insensitive`: the database ignores case (`citext`, `lower(…)`, `collate nocase`, a collation of strength 2).",
     ),
     setting("users.password", Text, "password", "The field of the password hash."),
     setting(

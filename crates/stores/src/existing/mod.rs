@@ -15,6 +15,7 @@ mod mongo;
 mod placeholder;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod spelling;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 #[cfg(any(feature = "mongodb", feature = "postgres"))]

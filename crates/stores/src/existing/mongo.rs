@@ -14,14 +14,13 @@ use hallpass_auth::{
 };
 use hallpass_session::StoreError;
 use mongodb::{
-    Collection,
-    action::{Action, Find},
-    bson::{Bson, Document, doc},
+    Collection, IndexModel,
+    bson::{Document, doc},
     options::Collation,
 };
 
 use self::document::{Documents, Mark};
-use super::{Ids, UserMap, UsersError, Verified, epoch};
+use super::{Ids, UserMap, UsersError, Verified, epoch, spelling};
 use crate::{
     ServerOptions,
     mongo::{Mongo, is_duplicate, reason},
@@ -37,8 +36,10 @@ pub struct MongoUsers {
     mongo: Mongo,
     users: Collection<Document>,
     documents: Arc<Documents>,
-    /// How the database compares logins, if without regard to case.
-    collation: Option<Collation>,
+    /// How the database compares logins without regard to case.
+    collation: Collation,
+    /// Whether whoever is not found as they typed it is searched for so.
+    searched: bool,
     /// Logins were seen to be unique.
     unique: Arc<AtomicBool>,
 }
@@ -54,17 +55,15 @@ impl MongoUsers {
             reason: reason(error),
         };
         let mark = mark(&collection, map).await.map_err(|error| unreadable(&error))?;
-        let mut users = Self {
-            users: collection,
+        let indexes = index::of(&collection).await.map_err(|error| unreadable(&error))?;
+        let users = Self {
             mongo,
             documents: Arc::new(Documents { map: map.clone(), mark }),
-            collation: None,
+            collation: index::collation(&indexes, &map.login),
+            searched: searched(&collection, &indexes, map).await.map_err(|error| unreadable(&error))?,
+            users: collection,
             unique: Arc::default(),
         };
-        let indexes = users.indexes().await.map_err(|error| unreadable(&error))?;
-        if map.logins.case == Case::Insensitive {
-            users.collation = Some(index::collation(&indexes, &map.login));
-        }
         if let Some(reason) = users
             .closed()
             .await
@@ -91,7 +90,7 @@ impl MongoUsers {
         if self.unique.load(Ordering::Relaxed) {
             return Ok(None);
         }
-        let indexes = self.mongo.run("look at the indexes of the users", self.indexes()).await?;
+        let indexes = self.mongo.run("look at the indexes of the users", index::of(&self.users)).await?;
         if index::is_unique(&indexes, map) {
             self.unique.store(true, Ordering::Relaxed);
             return Ok(None);
@@ -99,9 +98,17 @@ impl MongoUsers {
         Ok(Some(super::no_unique_index(&map.table, &map.login, &index::cure(map))))
     }
 
-    async fn one(&self, doing: &'static str, filter: Document) -> Result<Vec<User>, StoreError> {
-        let find = self.users.find(filter).projection(self.documents.projection()).limit(2);
-        self.all(doing, find.optional(self.collation.clone(), Find::collation)).await
+    /// The account with exactly this login.
+    async fn exactly(&self, login: &str) -> Result<Option<User>, StoreError> {
+        let find = self.users.find(doc! { &self.map().login: login }).limit(1);
+        Ok(self.all("find a user", find.projection(self.documents.projection())).await?.pop())
+    }
+
+    /// The accounts with this login in any spelling.
+    async fn spellings(&self, login: &Email) -> Result<Vec<User>, StoreError> {
+        let find = self.users.find(doc! { &self.map().login: login.as_str() }).limit(spelling::MOST.into());
+        let find = find.projection(self.documents.projection()).collation(self.collation.clone());
+        self.all("find a user", find).await
     }
 
     async fn all(
@@ -118,11 +125,19 @@ impl MongoUsers {
         Ok(users)
     }
 
+    /// Whether some account has the login, as the unique index compares it.
+    async fn has(&self, login: &Email) -> Result<bool, StoreError> {
+        if self.map().logins.case == Case::Insensitive {
+            return Ok(!self.spellings(login).await?.is_empty());
+        }
+        Ok(self.exactly(login.as_str()).await?.is_some())
+    }
+
     /// What a refused insert means: the login is taken, or another unique index has no room for accounts that lack its field.
     async fn duplicate(&self, user: &User, error: &str) -> Result<UserCreated, StoreError> {
         let index =
             error.split("index: ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap_or("another");
-        if index == "_id_" || self.find_by_email(&user.email).await?.is_some() {
+        if index == "_id_" || self.has(&user.email).await? {
             return Ok(UserCreated::Taken);
         }
         Ok(UserCreated::Closed(format!(
@@ -141,14 +156,18 @@ impl UserStore for MongoUsers {
     }
 
     async fn find_by_email(&self, email: &Email) -> Result<Option<User>, StoreError> {
-        let login = email.as_str();
-        let lower = login.to_lowercase();
-        let either = self.map().logins.case == Case::Exact && lower != login;
-        let wanted = if either { doc! { "$in": [login, lower] }.into() } else { Bson::from(login) };
-        let mut found = self.one("find a user", doc! { &self.map().login: wanted }).await?;
-        // The spelling that was typed comes first.
-        found.sort_by_key(|user| user.email != *email);
-        Ok(found.into_iter().next())
+        let (login, case) = (email.as_str(), self.map().logins.case);
+        if case != Case::Insensitive {
+            if let Some(found) = self.exactly(login).await? {
+                return Ok(Some(found));
+            }
+            let lower = login.to_lowercase();
+            if !self.searched {
+                let other = case == Case::Exact && lower != login;
+                return if other { self.exactly(&lower).await } else { Ok(None) };
+            }
+        }
+        Ok(spelling::meant(self.spellings(email).await?, email))
     }
 
     async fn find_by_provider(&self, provider: &str, subject: &str) -> Result<Option<User>, StoreError> {
@@ -163,6 +182,9 @@ impl UserStore for MongoUsers {
         }
         if let Some(reason) = self.closed().await? {
             return Ok(UserCreated::Closed(reason));
+        }
+        if self.map().is_spelled_freely() && !self.spellings(&user.email).await?.is_empty() {
+            return Ok(UserCreated::Taken);
         }
         let (id, document) = self.documents.new_document(user);
         let insert = async {
@@ -216,6 +238,22 @@ impl UserStore for MongoUsers {
     fn epoch_after(&self, user: &User, to: &PasswordHash) -> u64 {
         epoch::after(user, to)
     }
+}
+
+/// Whether people are searched for in any spelling of their login.
+async fn searched(
+    users: &Collection<Document>,
+    indexes: &[IndexModel],
+    map: &UserMap,
+) -> Result<bool, mongodb::error::Error> {
+    if !map.is_spelled_freely() || index::serves_any_spelling(indexes, &map.login) {
+        return Ok(map.is_spelled_freely());
+    }
+    if users.estimated_document_count().await? <= spelling::SMALL.into() {
+        return Ok(true);
+    }
+    spelling::warn_unindexed(map, &index::cure_for_spellings(map));
+    Ok(false)
 }
 
 /// How many documents are looked at for what marks a verified address.

@@ -10,7 +10,7 @@ use std::sync::{
 
 use async_trait::async_trait;
 use hallpass_auth::{
-    Change, Conventions, Email, PasswordHash, User, UserChanged, UserCreated, UserId, UserStore,
+    Case, Change, Conventions, Email, PasswordHash, User, UserChanged, UserCreated, UserId, UserStore,
 };
 use hallpass_session::{StoreError, Timestamp};
 use tokio_postgres::{
@@ -19,7 +19,7 @@ use tokio_postgres::{
 };
 
 use self::{statements::Statements, table::Table};
-use super::{UserMap, UsersError, epoch, placeholder};
+use super::{UserMap, UsersError, epoch, placeholder, spelling};
 use crate::{
     ConnectError, ServerOptions,
     native::limit_of,
@@ -43,6 +43,8 @@ struct Shape {
     map: UserMap,
     table: Table,
     sql: Statements,
+    /// Whether whoever is not found as they typed it is searched for in any spelling.
+    searched: bool,
 }
 
 impl PostgresUsers {
@@ -53,10 +55,11 @@ impl PostgresUsers {
         drop(postgres.client().await?);
         let table = Table::read(&postgres, map).await?;
         let sql = Statements::new(map, &table);
-        let shape = Arc::new(Shape { map: map.clone(), table, sql });
-        let users = Self { postgres, shape, unique: Arc::default() };
         let unreadable =
             |error: StoreError| UsersError::Table { table: map.table.clone(), reason: error.to_string() };
+        let searched = table.is_searched(&postgres, map).await.map_err(unreadable)?;
+        let shape = Arc::new(Shape { map: map.clone(), table, sql, searched });
+        let users = Self { postgres, shape, unique: Arc::default() };
         if let Some(reason) = users.closed().await.map_err(unreadable)? {
             tracing::warn!(event = "register_closed", reason);
         }
@@ -87,6 +90,24 @@ impl PostgresUsers {
         self.postgres.query(doing, sql, values).await?.first().map(user).transpose()
     }
 
+    async fn exactly(&self, login: &str) -> Result<Option<User>, StoreError> {
+        self.one("find a user", &self.shape.sql.find_by_login, &[&login]).await
+    }
+
+    /// The accounts with this login in any spelling.
+    async fn spellings(&self, login: &Email) -> Result<Vec<User>, StoreError> {
+        let sql = &self.shape.sql.find_spellings;
+        self.postgres.query("find a user", sql, &[&login.as_str()]).await?.iter().map(user).collect()
+    }
+
+    /// Whether some account has the login, as the unique index compares it.
+    async fn has(&self, login: &Email) -> Result<bool, StoreError> {
+        if self.shape.map.logins.case == Case::Insensitive {
+            return Ok(!self.spellings(login).await?.is_empty());
+        }
+        Ok(self.exactly(login.as_str()).await?.is_some())
+    }
+
     async fn apply(&self, sql: Option<&String>, values: Values<'_>) -> Result<UserChanged, StoreError> {
         let doing = "change a user";
         let Some(sql) = sql else { return Ok(UserChanged::NoPlace) };
@@ -102,7 +123,7 @@ impl PostgresUsers {
     /// What a refused insert means: the login is taken, or something else is unique that a new account lacks.
     async fn duplicate(&self, user: &User, error: StoreError) -> Result<UserCreated, StoreError> {
         let Some(constraint) = violated(&error) else { return Err(error) };
-        let twin = self.find_by_email(&user.email).await?.is_some() || self.find(&user.id).await?.is_some();
+        let twin = self.has(&user.email).await? || self.find(&user.id).await?.is_some();
         if twin {
             return Ok(UserCreated::Taken);
         }
@@ -137,12 +158,18 @@ impl UserStore for PostgresUsers {
     }
 
     async fn find_by_email(&self, email: &Email) -> Result<Option<User>, StoreError> {
-        self.one(
-            "find a user",
-            &self.shape.sql.find_by_login,
-            &[&email.as_str(), &email.as_str().to_lowercase()],
-        )
-        .await
+        let (login, case) = (email.as_str(), self.shape.map.logins.case);
+        if case != Case::Insensitive {
+            if let Some(found) = self.exactly(login).await? {
+                return Ok(Some(found));
+            }
+            let lower = login.to_lowercase();
+            if !self.shape.searched {
+                let other = case == Case::Exact && lower != login;
+                return if other { self.exactly(&lower).await } else { Ok(None) };
+            }
+        }
+        Ok(spelling::meant(self.spellings(email).await?, email))
     }
 
     async fn find_by_provider(&self, provider: &str, subject: &str) -> Result<Option<User>, StoreError> {
@@ -157,6 +184,9 @@ impl UserStore for PostgresUsers {
         }
         if let Some(reason) = self.closed().await? {
             return Ok(UserCreated::Closed(reason));
+        }
+        if self.shape.map.is_spelled_freely() && !self.spellings(&user.email).await?.is_empty() {
+            return Ok(UserCreated::Taken);
         }
         let doing = "create a user";
         let id = self.shape.table.new_id(user);
@@ -180,7 +210,7 @@ impl UserStore for PostgresUsers {
     }
 
     async fn change(&self, id: &UserId, change: &Change) -> Result<UserChanged, StoreError> {
-        let Shape { map, table, sql } = &*self.shape;
+        let Shape { map, table, sql, .. } = &*self.shape;
         if !table.is_id(id) {
             return Ok(UserChanged::Gone);
         }

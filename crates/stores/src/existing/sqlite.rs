@@ -13,13 +13,13 @@ use std::{
 
 use async_trait::async_trait;
 use hallpass_auth::{
-    Change, Conventions, Email, PasswordHash, User, UserChanged, UserCreated, UserId, UserStore,
+    Case, Change, Conventions, Email, PasswordHash, User, UserChanged, UserCreated, UserId, UserStore,
 };
 use hallpass_session::{StoreError, Timestamp};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, ToSql, params, params_from_iter, types::Type};
 
 use self::{statements::Statements, table::Table};
-use super::{UserMap, UsersError, epoch, placeholder};
+use super::{UserMap, UsersError, epoch, placeholder, spelling};
 use crate::{Sqlite, SqliteOptions, native::limit_of};
 
 /// Accounts in a table that another application made, in a file it may go on using. Clones share its threads.
@@ -96,8 +96,8 @@ impl UserStore for SqliteUsers {
     }
 
     async fn find_by_email(&self, email: &Email) -> Result<Option<User>, StoreError> {
-        let login = email.as_str();
-        self.one(|sql| &sql.find_by_login, vec![login.to_owned(), login.to_lowercase()]).await
+        let (shape, email) = (self.shape.clone(), email.clone());
+        self.sqlite.read("find a user", move |connection| find_by_email(connection, &shape, &email)).await
     }
 
     async fn find_by_provider(&self, provider: &str, subject: &str) -> Result<Option<User>, StoreError> {
@@ -175,8 +175,34 @@ impl UserStore for SqliteUsers {
     }
 }
 
+fn find_by_email(connection: &Connection, shape: &Shape, email: &Email) -> rusqlite::Result<Option<User>> {
+    let (login, case) = (email.as_str(), shape.map.logins.case);
+    let exactly = |login: &str| {
+        connection.prepare_cached(&shape.sql.find_by_login)?.query_row([login], user).optional()
+    };
+    if case != Case::Insensitive {
+        if let Some(found) = exactly(login)? {
+            return Ok(Some(found));
+        }
+        let lower = login.to_lowercase();
+        if !shape.table.is_searched() {
+            return if case == Case::Exact && lower != login { exactly(&lower) } else { Ok(None) };
+        }
+    }
+    Ok(spelling::meant(spellings(connection, shape, email)?, email))
+}
+
+/// The accounts with this login in any spelling.
+fn spellings(connection: &Connection, shape: &Shape, login: &Email) -> rusqlite::Result<Vec<User>> {
+    let mut select = connection.prepare_cached(&shape.sql.find_spellings)?;
+    select.query_map([login.as_str()], user)?.collect()
+}
+
 fn create(connection: &Connection, shape: &Shape, user: &User) -> rusqlite::Result<UserCreated> {
     let sql = if user.roles.is_empty() { &shape.sql.create } else { &shape.sql.create_with_roles };
+    if shape.map.is_spelled_freely() && !spellings(connection, shape, &user.email)?.is_empty() {
+        return Ok(UserCreated::Taken);
+    }
     let password = user.password.clone().or_else(|| shape.table.placeholder(&shape.map));
     let inserted = connection.prepare_cached(sql)?.query_row(
         params![
@@ -207,8 +233,11 @@ fn refused(
     user: &User,
     error: rusqlite::Error,
 ) -> rusqlite::Result<UserCreated> {
-    let login = user.email.as_str();
-    let same_login = connection.prepare_cached(&shape.sql.find_by_login)?.exists([login, login])?;
+    let same_login = if shape.map.logins.case == Case::Insensitive {
+        !spellings(connection, shape, &user.email)?.is_empty()
+    } else {
+        connection.prepare_cached(&shape.sql.find_by_login)?.exists([user.email.as_str()])?
+    };
     if same_login || connection.prepare_cached(&shape.sql.find)?.exists([user.id.as_str()])? {
         return Ok(UserCreated::Taken);
     }

@@ -57,3 +57,30 @@ async fn closed(store: &dyn UserStore) -> String {
         other => panic!("{other:?}"),
     }
 }
+
+/// Who is there when the questions below are asked.
+const PEOPLE: [&str; 4] = ["Ann@x.org", "ann@x.org", "Bob@x.org", "eve@x.org"];
+
+/// An address is one however it is spelled; `searched`: who is not found as they typed it is searched for.
+async fn one_address_is_one_account(store: &dyn UserStore, searched: bool) {
+    for (typed_as, found) in [
+        ("Ann@x.org", Some("Ann@x.org")),
+        ("ann@x.org", Some("ann@x.org")),
+        ("ANN@x.org", (!searched).then_some("ann@x.org")),
+        ("bob@x.org", searched.then_some("Bob@x.org")),
+        ("BOB@x.org", searched.then_some("Bob@x.org")),
+        ("EVE@x.org", Some("eve@x.org")),
+        ("e\u{ad}ve@x.org", None),
+        ("nobody@x.org", None),
+    ] {
+        let user = store.find_by_email(&typed(typed_as)).await.unwrap();
+        assert_eq!(user.as_ref().map(|user| user.email.as_str()), found, "{typed_as}, {searched}");
+    }
+    for (login, taken) in
+        [("ANN@x.org", true), ("bob@x.org", true), ("new@x.org", false), ("NEW@x.org", true)]
+    {
+        let created = store.create(&User::new(typed(login), NOW)).await.unwrap();
+        assert_eq!(created == UserCreated::Taken, taken, "{login}: {created:?}");
+        assert!(!matches!(created, UserCreated::Closed(_)), "{created:?}");
+    }
+}

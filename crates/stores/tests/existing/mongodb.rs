@@ -12,7 +12,7 @@ use mongodb::{
     bson::{Bson, DateTime, Document, RawDocumentBuf, doc, oid::ObjectId, spec::ElementType},
 };
 
-use super::{NOW, closed, engines, login, password, some, typed, whole};
+use super::{NOW, PEOPLE, closed, engines, login, one_address_is_one_account, password, some, typed, whole};
 
 struct Mongo {
     url: String,
@@ -201,23 +201,29 @@ async fn mongodb_makes_no_account_that_could_be_made_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mongodb_finds_people_by_the_spelling_that_is_stored() {
+async fn mongodb_has_one_account_for_an_address_in_any_spelling() {
     let Some(mongo) = Mongo::start().await else { return };
-    let store = mongo.users("spelling", UserMap::default(), doc! {}).await;
-    for (number, login) in ["Ann@x.org", "ann@x.org", "bob@x.org"].iter().enumerate() {
-        let row = doc! { "email": login, "password": format!("$2b${number}") };
-        mongo.collection("spelling").insert_one(row).await.unwrap();
+    let map = UserMap { table: "spelling".to_owned(), ..UserMap::default() };
+    let any = doc! { "key": { "email": 1 }, "name": "any", "collation": { "locale": "de", "strength": 2 } };
+    let database = mongo.client.default_database().unwrap();
+    for (others, index, searched) in [(0, false, true), (10_001, false, false), (10_001, true, true)] {
+        mongo.make("spelling", "email", doc! {}).await;
+        if index {
+            database
+                .run_command(doc! { "createIndexes": "spelling", "indexes": [any.clone()] })
+                .await
+                .unwrap();
+        }
+        let people = PEOPLE.iter().map(|login| doc! { "email": login });
+        let others = (0..others).map(|number| doc! { "email": format!("{number}@y.org") });
+        mongo.collection("spelling").insert_many(people.chain(others)).await.unwrap();
+        one_address_is_one_account(&mongo.connect(map.clone()).await, searched).await;
     }
-    for (typed_as, found) in [
-        ("Ann@x.org", some("Ann@x.org")),
-        ("ann@x.org", some("ann@x.org")),
-        ("ANN@x.org", some("ann@x.org")),
-        ("BOB@x.org", some("bob@x.org")),
-        ("eve@x.org", None),
-    ] {
-        let user = store.find_by_email(&typed(typed_as)).await.unwrap();
-        assert_eq!(user.map(|user| user.email.to_string()), found, "{typed_as}");
-    }
+    let blind = UserMap { logins: login(LoginKind::Email, Case::Insensitive), ..map.clone() };
+    let found = mongo.connect(blind).await.find_by_email(&typed("ANN@x.org")).await.unwrap();
+    assert_eq!(found, None, "two are there, and neither can be meant");
+    let lower = UserMap { logins: login(LoginKind::Email, Case::Lower), ..map };
+    assert_eq!(mongo.connect(lower).await.find_by_email(&typed("bob@x.org")).await.unwrap(), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

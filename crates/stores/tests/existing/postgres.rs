@@ -8,7 +8,7 @@ use hallpass_auth::{
 };
 use hallpass_stores::{Flag, PostgresUsers, Roles, ServerOptions, UserMap, Verified};
 
-use super::{NOW, closed, engines, login, some, typed, whole};
+use super::{NOW, PEOPLE, closed, engines, login, one_address_is_one_account, some, typed, whole};
 
 const PG_WHOLE: &str = "create table whole (id text primary key, email text not null unique, password text, name text,
     roles text[] not null, disabled boolean not null, verified timestamptz, created timestamptz not null, updated timestamp not null, epoch bigint, other jsonb)";
@@ -198,4 +198,32 @@ async fn postgresql_reads_and_writes_the_mark_of_a_verified_address_in_its_type(
     let code = UserMap { verified: Verified::Field("code".to_owned()), ..UserMap::default() };
     let refused = postgres.try_connect(&code).await.err().unwrap();
     assert!(refused.contains("is text, which cannot be the mark of verified addresses"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgresql_has_one_account_for_an_address_in_any_spelling() {
+    let Some(postgres) = Postgres::start().await else { return };
+    let people = PEOPLE.map(|login| format!("('{login}')")).join(", ");
+    for (others, index, searched) in [
+        (0, "", true),
+        (10_001, "", false),
+        (
+            10_001,
+            "create index on users (email) where email <> ''; create index on users (lower(name))",
+            false,
+        ),
+        (10_001, "create index on users (lower(email))", true),
+    ] {
+        let tables = format!(
+            "drop table if exists users; create table users (id serial primary key, email varchar(90) unique, password text, name text); {index};
+            insert into users (email) values {people}; insert into users (email) select n || '@y.org' from generate_series(1, {others}) n"
+        );
+        one_address_is_one_account(&*postgres.users(&tables, UserMap::default()).await, searched).await;
+    }
+    let plan = "set enable_seqscan = off; explain select 1 from users where lower(email) = lower('x'::text)";
+    let plan = postgres.client.simple_query(plan).await.unwrap();
+    assert!(format!("{plan:?}").contains("users_lower_idx"), "{plan:?}");
+    let blind = UserMap { logins: login(LoginKind::Email, Case::Insensitive), ..UserMap::default() };
+    let found = postgres.try_connect(&blind).await.unwrap().find_by_email(&typed("ANN@x.org")).await.unwrap();
+    assert_eq!(found, None, "two are there, and neither can be meant");
 }

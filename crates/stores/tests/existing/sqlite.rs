@@ -9,7 +9,7 @@ use hallpass_auth::{
 use hallpass_stores::{Flag, Roles, SqliteOptions, SqliteUsers, UserMap, Verified};
 use tempfile::TempDir;
 
-use super::{NOW, closed, login, some, typed, whole};
+use super::{NOW, PEOPLE, closed, login, one_address_is_one_account, some, typed, whole};
 
 fn sqlite(tables: &str) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
@@ -150,5 +150,26 @@ async fn sqlite_reads_and_writes_the_mark_of_a_verified_address_in_its_type() {
         assert!(other.query_row(fits, [written], |row| row.get::<_, bool>(0)).unwrap(), "{kind}");
         assert_eq!(find(&open(&path, &map(Verified::Unknown)), "one").await.verified, None);
         assert_eq!(find(&open(&path, &map(Verified::Always)), "no").await.verified, Some(true));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlite_has_one_account_for_an_address_in_any_spelling() {
+    let people = PEOPLE.map(|login| format!("('{login}')")).join(", ");
+    for (others, index, searched) in [
+        (0, "", true),
+        (10_001, "", false),
+        (10_001, "create index i on users (name, email collate nocase)", false),
+        (10_001, "create index i on users (email collate nocase, name)", true),
+    ] {
+        let (_folder, path) = sqlite(&format!(
+            "create table users (id integer primary key autoincrement, email text unique, password text, name text); {index};
+            insert into users (email) values {people};
+            with recursive n(n) as (select 1 where {others} > 0 union all select n + 1 from n where n < {others}) insert into users (email) select n || '@y.org' from n"
+        ));
+        one_address_is_one_account(&*open(&path, &UserMap::default()), searched).await;
+        let blind = UserMap { logins: login(LoginKind::Email, Case::Insensitive), ..UserMap::default() };
+        let found = open(&path, &blind).find_by_email(&typed("ANN@x.org")).await.unwrap();
+        assert_eq!(found, None, "two are there, and neither can be meant");
     }
 }

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use hallpass_auth::Case;
-
 use super::table::{Table, quoted};
-use crate::existing::{Flag, Roles, UserMap, Verified};
+use crate::existing::{Flag, Roles, UserMap, Verified, spelling};
 
 pub(super) struct Statements {
     pub(super) find: String,
+    /// Spelled exactly so.
     pub(super) find_by_login: String,
+    /// In any spelling.
+    pub(super) find_spellings: String,
     /// By the provider's name.
     pub(super) find_by_provider: BTreeMap<String, String>,
     pub(super) list: String,
@@ -29,7 +30,9 @@ impl Statements {
         let (name, login) = (&table.name, quoted(&map.login));
         let select = format!("select {} from {name}", columns(map, table));
         let id = format!("{} = {}", quoted(&map.id), cast(table, &map.id, "$1"));
-        let wanted = wanted(map, table);
+        let exactly = format!("{login} = {}", cast(table, &map.login, "$1"));
+        let any =
+            if table.is_citext(map) { exactly.clone() } else { format!("lower({login}) = lower($1::text)") };
         let password = quoted(&map.password);
         let change = |set: String| change(map, table, &set, &id);
         let epoch = map.session_epoch.as_deref().map(quoted);
@@ -41,9 +44,9 @@ impl Statements {
         let set = format!("{password} = {}", cast(table, &map.password, "$3"));
         Self {
             find: format!("{select} where {id}"),
-            find_by_login: format!(
-                "{select} where {wanted} order by {login}::text = $1::text desc, 1 limit 1"
-            ),
+            // `citext` takes other spellings for the same.
+            find_by_login: format!("{select} where {exactly} order by {login}::text = $1::text desc limit 1"),
+            find_spellings: format!("{select} where {any} limit {}", spelling::MOST),
             find_by_provider: by_provider(map, table, &select),
             list: format!(
                 "{select} where {login}::text collate \"C\" > $1::text order by {login}::text collate \"C\" limit $2"
@@ -68,19 +71,6 @@ impl Statements {
                 guarded(map, table, &set, &id, &format!("{login}::text = $2::text"))
             }),
         }
-    }
-}
-
-/// Who is meant by a login as it was typed (`$1`), and in lower case (`$2`).
-fn wanted(map: &UserMap, table: &Table) -> String {
-    let login = quoted(&map.login);
-    let typed = |number| cast(table, &map.login, number);
-    match map.logins.case {
-        Case::Lower => format!("{login} = {} and $2::text is not null", typed("$1")),
-        Case::Insensitive if !table.is_citext(map) => {
-            format!("lower({login}) = lower($1::text) and $2::text is not null")
-        }
-        Case::Exact | Case::Insensitive => format!("{login} in ({}, {})", typed("$1"), typed("$2")),
     }
 }
 

@@ -5,7 +5,7 @@ use hallpass_session::StoreError;
 
 use super::{unfit, unknown};
 use crate::{
-    existing::{Roles, UserMap, UsersError, placeholder, uuid},
+    existing::{Roles, UserMap, UsersError, placeholder, spelling, uuid},
     postgres::{Postgres, column},
 };
 
@@ -17,6 +17,10 @@ const COLUMNS: &str = "select a.attname::text as name, format_type(a.atttypid, n
 /// The keys of the unique indexes that hold for all rows and have one column.
 const UNIQUE: &str = "select pg_get_indexdef(indexrelid, 1, true) as key from pg_index \
     where indrelid = to_regclass($1::text) and indisunique and indisvalid and indpred is null and indnkeyatts = 1";
+
+/// The first keys of the indexes that hold for all rows.
+const FIRST: &str = "select pg_get_indexdef(indexrelid, 1, true) as key from pg_index \
+    where indrelid = to_regclass($1::text) and indisvalid and indpred is null";
 
 /// bcrypt's hashes have so many characters, argon2id's may need as many.
 const BCRYPT_LENGTH: usize = 60;
@@ -42,6 +46,17 @@ pub(super) struct Column {
 /// A cast to `character` would cut everything but the first.
 fn castable(kind: &str) -> String {
     if kind == "character" { "bpchar".to_owned() } else { kind.to_owned() }
+}
+
+/// Whether the key of an index is this column.
+fn is_plain(key: &str, login: &str) -> bool {
+    key == login || key == quoted(login)
+}
+
+/// Whether the key of an index is this column in lower case.
+fn is_lower(key: &str, login: &str) -> bool {
+    let inner = key.strip_prefix("lower(").and_then(|rest| rest.strip_suffix(')'));
+    inner.is_some_and(|inner| is_plain(inner.trim_end_matches("::text").trim_matches(['(', ')']), login))
 }
 
 pub(super) fn quoted(name: &str) -> String {
@@ -148,17 +163,42 @@ impl Table {
     }
 
     pub(super) async fn is_unique(&self, postgres: &Postgres, map: &UserMap) -> Result<bool, StoreError> {
-        let doing = "look at the indexes of the users";
-        let rows = postgres.query(doing, UNIQUE, &[&self.name]).await?;
-        let keys = rows.iter().map(|row| column::<&str>(row, doing, "key"));
-        let keys: Vec<&str> = keys.collect::<Result<_, _>>()?;
-        let plain = |key: &str| key == map.login || key == quoted(&map.login);
-        let lower = |key: &str| {
-            let inner = key.strip_prefix("lower(").and_then(|rest| rest.strip_suffix(')'));
-            inner.is_some_and(|inner| plain(inner.trim_end_matches("::text").trim_matches(['(', ')'])))
-        };
         let blind = map.logins.case == Case::Insensitive && !self.is_citext(map);
-        Ok(keys.into_iter().any(|key| lower(key) || (plain(key) && !blind)))
+        let keys = self.keys(postgres, UNIQUE).await?;
+        Ok(keys.iter().any(|key| is_lower(key, &map.login) || (is_plain(key, &map.login) && !blind)))
+    }
+
+    /// Whether people are searched for in any spelling of their login.
+    pub(super) async fn is_searched(&self, postgres: &Postgres, map: &UserMap) -> Result<bool, StoreError> {
+        if !map.is_spelled_freely() {
+            return Ok(false);
+        }
+        let keys = self.keys(postgres, FIRST).await?;
+        let serves =
+            |key: &String| is_lower(key, &map.login) || (is_plain(key, &map.login) && self.is_citext(map));
+        if keys.iter().any(serves) {
+            return Ok(true);
+        }
+        let most = spelling::SMALL + 1;
+        let sql = format!("select count(*) as rows from (select from {} limit {most}) few", self.name);
+        let doing = "count the users";
+        let rows = postgres.query(doing, &sql, &[]).await?;
+        let few = match rows.first() {
+            Some(row) => column::<i64>(row, doing, "rows")? <= spelling::SMALL.into(),
+            None => false,
+        };
+        if !few {
+            let login = quoted(&map.login);
+            let cure = format!("create index concurrently on {} (lower({login}))", self.name);
+            spelling::warn_unindexed(map, &cure);
+        }
+        Ok(few)
+    }
+
+    async fn keys(&self, postgres: &Postgres, sql: &str) -> Result<Vec<String>, StoreError> {
+        let doing = "look at the indexes of the users";
+        let rows = postgres.query(doing, sql, &[&self.name]).await?;
+        rows.iter().map(|row| column::<String>(row, doing, "key")).collect()
     }
 
     /// What a unique index is to be made over.

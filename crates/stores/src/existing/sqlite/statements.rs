@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use hallpass_auth::Case;
 use serde_json::Value;
 
 use super::table::{Table, quoted};
-use crate::existing::{Flag, Roles, UserMap, Verified};
+use crate::existing::{Flag, Roles, UserMap, Verified, spelling};
 
 pub(super) struct Statements {
     pub(super) find: String,
+    /// Spelled exactly so.
     pub(super) find_by_login: String,
+    /// In any spelling.
+    pub(super) find_spellings: String,
     /// By the provider's name.
     pub(super) find_by_provider: BTreeMap<String, String>,
     pub(super) list: String,
@@ -31,8 +33,6 @@ impl Statements {
         let (name, login) = (quoted(&map.table), quoted(&map.login));
         let select = format!("select {} from {name}", columns(map, table));
         let id = format!("{} = ?1", quoted(&map.id));
-        // Else the column's own.
-        let collation = if map.logins.case == Case::Insensitive { " collate nocase" } else { "" };
         let password = quoted(&map.password);
         let updated =
             map.updated.as_deref().map(|column| format!(", {} = {}", quoted(column), now(table, column)));
@@ -45,10 +45,11 @@ impl Statements {
         };
         Self {
             find: format!("{select} where {id}"),
-            // The spelling that was typed comes first.
+            // The column's own collation may take other spellings for the same.
             find_by_login: format!(
-                "{select} where {login} = ?1{collation} or {login} = ?2{collation} order by {login} = ?1 collate binary desc limit 1"
+                "{select} where {login} = ?1 order by {login} = ?1 collate binary desc limit 1"
             ),
+            find_spellings: format!("{select} where {login} = ?1 collate nocase limit {}", spelling::MOST),
             find_by_provider: by_provider(map, &select),
             list: format!(
                 "{select} where {login} > ?1 collate binary order by {login} collate binary limit ?2"

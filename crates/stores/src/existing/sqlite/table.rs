@@ -7,12 +7,14 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::{
     OpenError,
-    existing::{UserMap, UsersError, no_unique_index as lacking, placeholder},
+    existing::{UserMap, UsersError, no_unique_index as lacking, placeholder, spelling},
 };
 
 pub(super) struct Table {
     columns: Vec<Column>,
     id: String,
+    /// Whether whoever is not found as they typed it is searched for in any spelling.
+    searched: bool,
 }
 
 struct Column {
@@ -36,8 +38,10 @@ impl Table {
         let failed = |source| OpenError::Database { path: path.to_owned(), source };
         let connection =
             Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
-        let table = Self { columns: columns(&connection, &map.table).map_err(failed)?, id: map.id.clone() };
+        let columns = columns(&connection, &map.table).map_err(failed)?;
+        let mut table = Self { columns, id: map.id.clone(), searched: false };
         table.check(map)?;
+        table.searched = searched(&connection, map).map_err(failed)?;
         let unique = is_unique(&connection, map).map_err(failed)?;
         let closed = table.refuses_new(map).or_else(|| (!unique).then(|| no_unique_index(map)));
         if let Some(reason) = closed {
@@ -59,6 +63,10 @@ impl Table {
             Some((what, name)) => Err(unfit(format!("it has no column {name:?} for {what}"))),
             None => Ok(()),
         }
+    }
+
+    pub(super) fn is_searched(&self) -> bool {
+        self.searched
     }
 
     fn find(&self, name: &str) -> Option<&Column> {
@@ -138,26 +146,52 @@ fn columns(connection: &Connection, table: &str) -> rusqlite::Result<Vec<Column>
 
 /// Whether a unique index that holds for all rows keeps logins apart, as the map compares them.
 pub(super) fn is_unique(connection: &Connection, map: &UserMap) -> rusqlite::Result<bool> {
-    let sql = "select x.name, x.coll from pragma_index_list(?1) l, pragma_index_xinfo(l.name) x \
-        where l.\"unique\" and not l.partial and x.key \
-        and (select count(*) from pragma_index_xinfo(l.name) k where k.key) = 1";
-    let mut select = connection.prepare(sql)?;
+    let keys = "l.\"unique\" and (select count(*) from pragma_index_xinfo(l.name) k where k.key) = 1";
+    has_index(connection, map, keys, map.logins.case == Case::Insensitive)
+}
+
+/// Whether people are searched for in any spelling of their login.
+fn searched(connection: &Connection, map: &UserMap) -> rusqlite::Result<bool> {
+    if !map.is_spelled_freely() {
+        return Ok(false);
+    }
+    let few = format!(
+        "select count(*) <= {0} from (select 1 from {1} limit {0} + 1)",
+        spelling::SMALL,
+        quoted(&map.table)
+    );
+    if has_index(connection, map, "true", true)? || connection.query_row(&few, [], |row| row.get(0))? {
+        return Ok(true);
+    }
+    spelling::warn_unindexed(map, &cure(map, "index", " collate nocase"));
+    Ok(false)
+}
+
+/// Whether one of these indexes holds for all rows and begins with the login; `blind`: without regard to capital letters.
+fn has_index(connection: &Connection, map: &UserMap, which: &str, blind: bool) -> rusqlite::Result<bool> {
+    let sql = format!(
+        "select x.name, x.coll from pragma_index_list(?1) l, pragma_index_xinfo(l.name) x \
+        where not l.partial and x.seqno = 0 and x.key and {which}"
+    );
+    let mut select = connection.prepare(&sql)?;
     let mut rows = select.query([&map.table])?;
     while let Some(row) = rows.next()? {
         let (name, collation): (Option<String>, String) = (row.get(0)?, row.get(1)?);
-        let blind = collation.eq_ignore_ascii_case("nocase");
         let of_login = name.is_some_and(|name| name.eq_ignore_ascii_case(&map.login));
-        if of_login && (blind || map.logins.case != Case::Insensitive) {
+        if of_login && (collation.eq_ignore_ascii_case("nocase") || !blind) {
             return Ok(true);
         }
     }
     Ok(false)
 }
 
-pub(super) fn no_unique_index(map: &UserMap) -> String {
-    let collation = if map.logins.case == Case::Insensitive { " collate nocase" } else { "" };
+fn cure(map: &UserMap, kind: &str, collation: &str) -> String {
     let (table, login) = (quoted(&map.table), quoted(&map.login));
     let name = quoted(&format!("{}_{}", map.table, map.login));
-    let cure = format!("create unique index {name} on {table} ({login}{collation})");
-    lacking(&map.table, &map.login, &cure)
+    format!("create {kind} {name} on {table} ({login}{collation})")
+}
+
+pub(super) fn no_unique_index(map: &UserMap) -> String {
+    let collation = if map.logins.case == Case::Insensitive { " collate nocase" } else { "" };
+    lacking(&map.table, &map.login, &cure(map, "unique index", collation))
 }
