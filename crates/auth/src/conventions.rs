@@ -1,6 +1,6 @@
 //! [`Conventions`]: how the accounts of a store are kept. Our own layouts have one way; an existing table has its application's.
 
-use crate::{Email, InvalidEmail, PasswordFormat};
+use crate::{Email, InvalidEmail, PasswordFormat, User};
 
 /// The longest login, in bytes.
 const MAX_LENGTH: usize = 254;
@@ -16,15 +16,60 @@ pub struct Conventions {
     pub numeric_ids: bool,
     /// There is a place for the person's name.
     pub names: bool,
+    /// Whether the id of a deleted account may be given to somebody else.
+    pub reuse: Reuse,
 }
 
 impl Default for Conventions {
     /// Those of our own layouts.
     fn default() -> Self {
         let logins = Logins { kind: LoginKind::Email, case: Case::Lower };
-        Self { logins, passwords: PasswordFormat::default(), numeric_ids: false, names: true }
+        Self {
+            logins,
+            passwords: PasswordFormat::default(),
+            numeric_ids: false,
+            names: true,
+            reuse: Reuse::Never,
+        }
     }
 }
+
+/// How an account is told from a later one that was given the same id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reuse {
+    /// No id is given twice.
+    Never,
+    /// By when it was made, which the accounts say.
+    ByCreated,
+    /// By its login: the database gives ids again, and nothing else tells. Who has got another login meanwhile may be somebody else, and
+    /// counts as such.
+    ByLogin,
+}
+
+impl Reuse {
+    /// What is noted of an account beside its id; `None`: the id is enough.
+    pub fn mark(self, user: &User) -> Option<String> {
+        match self {
+            Self::Never => None,
+            Self::ByCreated => Some(format!("{CREATED}{}", user.created.as_millis())),
+            Self::ByLogin => Some(format!("{LOGIN}{}", user.email.as_str().to_lowercase())),
+        }
+    }
+
+    /// Whether what was noted may have been noted of this account. Notes from before anything told accounts apart may have been, and so
+    /// may those of what the accounts do not say any more.
+    pub(crate) fn fits(self, mark: Option<&str>, user: &User) -> bool {
+        let Some(mark) = mark else { return true };
+        let noted = if mark.starts_with(LOGIN) { Self::ByLogin } else { Self::ByCreated };
+        match (self, noted) {
+            (Self::Never, _) | (Self::ByLogin, Self::ByCreated) => true,
+            _ => noted.mark(user).as_deref() == Some(mark),
+        }
+    }
+}
+
+const CREATED: &str = "created ";
+const LOGIN: &str = "login ";
 
 /// What people sign in with. [`User::email`](crate::User::email) holds it, whatever it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +131,8 @@ fn verbatim(typed: &str) -> Option<Email> {
 
 #[cfg(test)]
 mod tests {
+    use hallpass_session::Timestamp;
+
     use super::*;
 
     fn of(kind: LoginKind, case: Case, typed: &str) -> (Option<String>, Option<String>) {
@@ -107,6 +154,27 @@ mod tests {
         }
         assert_eq!(of(LoginKind::UserName, Case::Lower, " Ann "), (some("ann"), some("ann")));
         assert_eq!(of(LoginKind::UserName, Case::Exact, " Ann "), (some("Ann"), some("Ann")));
+    }
+
+    #[test]
+    fn an_account_is_told_from_another_with_its_id() {
+        let user = |login: &str, created| User::new(Email::verbatim(login), Timestamp::from_millis(created));
+        let (ann, moved, bob) = (user("Ann@x", 1), user("ann@y", 1), user("bob@x", 2));
+        let fits = |reuse: Reuse, noted: Reuse, user: &User| reuse.fits(noted.mark(&ann).as_deref(), user);
+        for noted in [Reuse::Never, Reuse::ByCreated, Reuse::ByLogin] {
+            assert!(fits(noted, noted, &ann) && fits(Reuse::Never, noted, &bob), "{noted:?}");
+        }
+        assert!(
+            fits(Reuse::ByCreated, Reuse::ByCreated, &moved)
+                && !fits(Reuse::ByCreated, Reuse::ByCreated, &bob)
+        );
+        assert!(fits(Reuse::ByLogin, Reuse::ByLogin, &user("ann@X", 3)));
+        assert!(!fits(Reuse::ByLogin, Reuse::ByLogin, &moved) && !fits(Reuse::ByLogin, Reuse::ByLogin, &bob));
+        // Noted before the map had the field, and after it was taken out.
+        assert!(
+            fits(Reuse::ByCreated, Reuse::ByLogin, &ann) && !fits(Reuse::ByCreated, Reuse::ByLogin, &bob)
+        );
+        assert!(fits(Reuse::ByCreated, Reuse::Never, &bob) && fits(Reuse::ByLogin, Reuse::ByCreated, &bob));
     }
 
     #[test]

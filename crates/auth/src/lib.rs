@@ -49,7 +49,7 @@ mod web;
 pub use account::{OwnSession, PasswordChanged, PasswordSet};
 pub use auth::{Auth, AuthOptions};
 pub use cached_users::CachedUsers;
-pub use conventions::{Case, Conventions, LoginKind, Logins};
+pub use conventions::{Case, Conventions, LoginKind, Logins, Reuse};
 pub use csrf::{CSRF_FIELD, CSRF_HEADER, csrf_token, verify_csrf};
 pub use email::{Email, InvalidEmail};
 pub use error::Error;

@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use hallpass_session::{Secret, Session, Timestamp};
 
 use crate::{
-    Auth, Case, Email, Error, LoginKind, Origin, PasswordProblem, User, UserCreated,
+    Auth, Case, Email, Error, LoginKind, Origin, PasswordProblem, Reuse, User, UserCreated,
     throttle::{Charge, address_key},
 };
 
@@ -128,7 +128,13 @@ impl Auth {
         user.name = name;
         user.roles = roles;
         Ok(match self.inner().users.create(&user).await? {
-            UserCreated::Done(id) => RegisterOutcome::Registered(User { id, ..user }),
+            UserCreated::Done(id) => {
+                if self.conventions().reuse != Reuse::Never {
+                    // What a former account of this id has left behind.
+                    self.inner().records.delete_owned(&id, now).await?;
+                }
+                RegisterOutcome::Registered(User { id, ..user })
+            }
             UserCreated::Taken => RegisterOutcome::Taken,
             UserCreated::Closed(reason) => RegisterOutcome::Closed(reason),
         })

@@ -1,6 +1,6 @@
 //! Whose address has been proven to be theirs. A record beside the account, because most tables of users have no place for it.
 
-use hallpass_session::Timestamp;
+use hallpass_session::{StoreError, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -10,6 +10,9 @@ use crate::{
 #[derive(Serialize, Deserialize)]
 struct Verified {
     email: String,
+    /// [What tells the account apart](crate::Reuse::mark).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    account: Option<String>,
 }
 
 fn key(user: &User) -> RecordKey {
@@ -25,7 +28,11 @@ impl Auth {
         }
         let record = self.inner().records.get(&key(user), now).await?;
         let verified = record.and_then(|record| serde_json::from_str::<Verified>(&record.body).ok());
-        Ok(verified.is_some_and(|verified| verified.email == user.email.as_str()))
+        let reuse = self.conventions().reuse;
+        let same = |noted: &Verified| {
+            noted.email == user.email.as_str() && reuse.fits(noted.account.as_deref(), user)
+        };
+        Ok(verified.as_ref().is_some_and(same))
     }
 
     /// Notes that the account's owner has proved that its present address is theirs: in the table, if that has a place for it, else in
@@ -41,7 +48,9 @@ impl Auth {
 
     async fn record_verified(&self, user: &User, now: Timestamp) -> Result<(), Error> {
         let (key, records) = (key(user), &self.inner().records);
-        let body = serde_json::json!({ "email": user.email.as_str() }).to_string();
+        let account = self.conventions().reuse.mark(user);
+        let body = serde_json::to_string(&Verified { email: user.email.as_str().to_owned(), account })
+            .map_err(|error| StoreError::new("note a verified address", error))?;
         let mut record = Record { key, owner: Some(user.id.clone()), body, expires: None, version: 0 };
         match records.get(&record.key, now).await? {
             Some(old) if old.body == record.body => {}

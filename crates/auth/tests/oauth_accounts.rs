@@ -7,7 +7,7 @@ mod provider;
 use std::{sync::Arc, time::Duration};
 
 use hallpass_auth::{
-    Conventions, Email, LoginKind, Logins, Origin, Record, RecordStore, User, UserId, UserStore,
+    Conventions, Email, LoginKind, Logins, Origin, Record, RecordStore, Reuse, User, UserId, UserStore,
     oauth::Failure,
 };
 use hallpass_session::{Clock, Timestamp};
@@ -109,4 +109,34 @@ async fn an_address_that_is_somebodys_user_name_says_nothing() {
     let user = User::new(Email::parse("ann@example.com").unwrap(), app.clock.now());
     users.create(&user).await.unwrap();
     assert_eq!(app.sign_in().await, "failed address_taken");
+}
+
+/// Ann has an account, and then somebody else has its id; `created` and `email` are theirs. Whose account Ann gets, and how many links
+/// the other sees.
+async fn ann_after(reuse: Reuse, created: i64, email: &str) -> (String, usize) {
+    let conventions = Conventions { reuse, ..Conventions::default() };
+    let users = Arc::new(OwnIds { conventions, ..OwnIds::default() });
+    let app = app_of(users.clone(), |_| {});
+    assert_eq!(app.sign_in().await, "1");
+    assert_eq!(app.sign_in().await, "1", "and the link lasts");
+    assert!(users.delete(&UserId::new("1")).await.unwrap());
+    let other = User::new(Email::parse(email).unwrap(), Timestamp::from_millis(created));
+    users.create(&other).await.unwrap();
+    let other = users.find(&UserId::new("1")).await.unwrap().unwrap();
+    let links = app.providers.links(&other, app.clock.now()).await.unwrap().len();
+    (app.sign_in().await, links)
+}
+
+#[tokio::test]
+async fn a_link_opens_no_later_account_with_the_id_of_a_deleted_one() {
+    let (now, other) = (NOW * 1000, "bob@example.com");
+    assert_eq!(ann_after(Reuse::ByCreated, now + 1, other).await, ("2".to_owned(), 0));
+    assert_eq!(ann_after(Reuse::ByLogin, now + 1, other).await, ("2".to_owned(), 0));
+    // Who has got another address only is the same person, where it can be told.
+    assert_eq!(ann_after(Reuse::ByCreated, now, other).await, ("1".to_owned(), 1));
+    assert_eq!(ann_after(Reuse::ByLogin, now, other).await, ("2".to_owned(), 0));
+    assert_eq!(ann_after(Reuse::ByLogin, now + 1, "ann@example.com").await, ("1".to_owned(), 1));
+    // Somebody else has registered the address in the application since: not even what was proved of it counts any more.
+    assert_eq!(ann_after(Reuse::ByCreated, now + 1, "ann@example.com").await, ("1".to_owned(), 0));
+    assert_eq!(ann_after(Reuse::Never, now + 1, other).await, ("1".to_owned(), 1), "what is prevented");
 }

@@ -14,7 +14,7 @@ use super::{
     link,
 };
 use crate::{
-    Change, Email, LoginKind, Record, Replaced, User, UserChanged, UserCreated, UserId,
+    Change, Email, LoginKind, Record, Replaced, Reuse, User, UserChanged, UserCreated, UserId,
     stamp::Via,
     throttle::{Charge, address_key},
 };
@@ -91,6 +91,7 @@ impl Providers {
         if user.verified != Some(true) && arrival.identity.proves(&user.email) {
             self.0.auth.note_verified(&user, now).await?;
         }
+        self.mark_link(record, &user, now).await?;
         Ok(Some(user))
     }
 
@@ -101,7 +102,11 @@ impl Providers {
         let mut looks = if young { 20 } else { 1 };
         while let Some(id) = &record.owner {
             if let Some(user) = self.users().find(id).await? {
-                return Ok(Some(user));
+                let same = link::is_of(record, &user, self.0.auth.conventions().reuse);
+                if !same {
+                    tracing::warn!(event = "id_reused", user = %user.id, "a link was made for a former account with this id");
+                }
+                return Ok(same.then_some(user));
             }
             looks -= 1;
             if looks == 0 {
@@ -127,7 +132,7 @@ impl Providers {
         let name = &arrival.entry.provider.name;
         if let Some(user) = self.users().find_by_provider(name, &identity.subject).await? {
             // An application's own table says so already.
-            let noted = self.note_link(arrival, &user.id, now).await?;
+            let noted = self.note_link(arrival, &user, now).await?;
             return Ok(noted.then(|| Found::known(user)));
         }
         let Some(email) = &identity.email else {
@@ -160,7 +165,7 @@ impl Providers {
             return Ok(Some(Found::known(user)));
         }
         if self.0.auth.is_verified(&user, now).await? {
-            let noted = self.note_link(arrival, &user.id, now).await?;
+            let noted = self.note_link(arrival, &user, now).await?;
             return Ok(noted.then(|| Found::known(user)));
         }
         if user.verified.is_none() {
@@ -189,7 +194,7 @@ impl Providers {
         }
         self.records().delete_owned(&user.id, now).await?;
         session.store().delete_of_user(user.id.as_str(), None, now).await?;
-        if !self.note_link(arrival, &user.id, now).await? {
+        if !self.note_link(arrival, &user, now).await? {
             return Ok(None);
         }
         if let Some(name) = &arrival.identity.name {
@@ -233,7 +238,7 @@ impl Providers {
         }
         let mut user = User::new(email.clone(), now);
         user.name.clone_from(&arrival.identity.name);
-        if !self.note_link(arrival, &user.id, now).await? {
+        if !self.note_first_link(arrival, &user.id, now).await? {
             return Ok(None);
         }
         if arrival.identity.email_verified {
@@ -259,6 +264,9 @@ impl Providers {
         }
         // What the database has made of it, its epoch above all.
         let Some(user) = self.users().find(&user.id).await? else { return Ok(None) };
+        if let Some(link) = self.records().get(&link::key(&arrival.identity.key()), now).await? {
+            self.mark_link(link, &user, now).await?;
+        }
         tracing::info!(event = "registered", user = %user.id, provider = arrival.entry.provider.name);
         Ok(Some(Found { user, created: true, claimed: false }))
     }
@@ -272,6 +280,10 @@ impl Providers {
         id: UserId,
         now: Timestamp,
     ) -> Result<(), Stop> {
+        if self.0.auth.conventions().reuse != Reuse::Never {
+            // What a former account of this id has left behind.
+            self.records().delete_owned(&id, now).await?;
+        }
         let before = std::mem::replace(&mut user.id, id);
         if arrival.identity.email_verified {
             self.0.auth.note_verified(user, now).await?;
@@ -292,7 +304,7 @@ impl Providers {
         for _ in 0..MAX_TRIES {
             let Some(record) = self.records().get(&key, now).await? else {
                 // Whoever waited too long has removed it.
-                if self.note_link(arrival, to, now).await? {
+                if self.note_first_link(arrival, to, now).await? {
                     return Ok(());
                 }
                 continue;

@@ -12,7 +12,7 @@ use super::{
     provider::Protocol,
 };
 use crate::{
-    Error, Inserted, Record, RecordKey, User, UserId,
+    Error, Inserted, Record, RecordKey, Reuse, User, UserId,
     records::kinds::{OAUTH_LINK, OAUTH_TOKENS},
 };
 
@@ -51,13 +51,21 @@ pub(super) struct Body {
     email: Option<String>,
     /// Milliseconds since the epoch.
     linked: i64,
+    /// [What tells the account apart](crate::Reuse::mark), where its id is not enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    account: Option<String>,
 }
 
 pub(super) fn key(id: &str) -> RecordKey {
     RecordKey { kind: OAUTH_LINK, id: id.to_owned() }
 }
 
-fn record(arrival: &Arrival<'_>, owner: &UserId, now: Timestamp) -> Result<Record, StoreError> {
+fn record(
+    arrival: &Arrival<'_>,
+    owner: &UserId,
+    account: Option<String>,
+    now: Timestamp,
+) -> Result<Record, StoreError> {
     let Identity { issuer, subject, email, .. } = &arrival.identity;
     let body = Body {
         provider: arrival.entry.provider.name.clone(),
@@ -65,6 +73,7 @@ fn record(arrival: &Arrival<'_>, owner: &UserId, now: Timestamp) -> Result<Recor
         subject: subject.clone(),
         email: email.as_ref().map(|email| email.as_str().to_owned()),
         linked: now.as_millis(),
+        account,
     };
     Ok(Record {
         key: key(&arrival.identity.key()),
@@ -83,13 +92,25 @@ pub(super) fn read(record: &Record) -> Link {
     Link { id: record.key.id.clone(), provider, email, linked: Timestamp::from_millis(linked) }
 }
 
+/// Whether a link was made for this account, and not for a former one of the same id.
+pub(super) fn is_of(record: &Record, user: &User, reuse: Reuse) -> bool {
+    let body = serde_json::from_str::<Body>(&record.body).ok();
+    reuse.fits(body.and_then(|body| body.account).as_deref(), user)
+}
+
 impl Providers {
     /// The user's links, in the order of their making.
     pub async fn links(&self, user: &User, now: Timestamp) -> Result<Vec<Link>, Error> {
-        let records = self.records().list(OAUTH_LINK, &user.id, now).await?;
-        let mut links: Vec<Link> = records.iter().map(read).collect();
+        let mut links: Vec<Link> = self.own(user, now).await?.iter().map(read).collect();
         links.sort_by_key(|link| link.linked);
         Ok(links)
+    }
+
+    /// The records of the user's links, without those of a former account of the same id.
+    async fn own(&self, user: &User, now: Timestamp) -> Result<Vec<Record>, StoreError> {
+        let mut records = self.records().list(OAUTH_LINK, &user.id, now).await?;
+        records.retain(|record| is_of(record, user, self.0.auth.conventions().reuse));
+        Ok(records)
     }
 
     /// Removes a link, and ends the sessions that were opened with it, except this one.
@@ -121,7 +142,7 @@ impl Providers {
 
     /// Whether another link than this one opens the user's account: one of a provider that is configured still.
     async fn opens_without(&self, user: &User, id: &str, now: Timestamp) -> Result<bool, Error> {
-        let records = self.records().list(OAUTH_LINK, &user.id, now).await?;
+        let records = self.own(user, now).await?;
         Ok(records.iter().any(|record| record.key.id != id && self.opens(record)))
     }
 
@@ -138,24 +159,51 @@ impl Providers {
     pub(super) async fn note_link(
         &self,
         arrival: &Arrival<'_>,
-        owner: &UserId,
+        owner: &User,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        Ok(self.records().insert(&record(arrival, owner, now)?, now).await? == Inserted::Done)
+        let account = self.0.auth.conventions().reuse.mark(owner);
+        let record = record(arrival, &owner.id, account, now)?;
+        Ok(self.records().insert(&record, now).await? == Inserted::Done)
     }
 
-    /// Notes that the person opens this account; `false` when they do already. A link to an account that was deleted gives way.
-    async fn note_new_link(
+    /// The same for an account that is about to be made: what tells it apart, the database may say otherwise.
+    pub(super) async fn note_first_link(
         &self,
         arrival: &Arrival<'_>,
         owner: &UserId,
         now: Timestamp,
-    ) -> Result<bool, Stop> {
+    ) -> Result<bool, StoreError> {
+        let record = record(arrival, owner, None, now)?;
+        Ok(self.records().insert(&record, now).await? == Inserted::Done)
+    }
+
+    /// Notes with a link what tells its account apart now. Whoever is at work on the link at the same moment does so too, or the next sign-in.
+    pub(super) async fn mark_link(
+        &self,
+        link: Record,
+        user: &User,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let account = self.0.auth.conventions().reuse.mark(user);
+        let Ok(body) = serde_json::from_str::<Body>(&link.body) else { return Ok(()) };
+        if account.is_none() || body.account == account {
+            return Ok(());
+        }
+        let body = serde_json::to_string(&Body { account, ..body })
+            .map_err(|error| StoreError::new("note a link", error))?;
+        self.records().replace(&Record { body, ..link }, now).await?;
+        Ok(())
+    }
+
+    /// Notes that the person opens this account; `false` when they do already. A link to an account that was deleted gives way.
+    async fn note_new_link(&self, arrival: &Arrival<'_>, owner: &User, now: Timestamp) -> Result<bool, Stop> {
         if self.note_link(arrival, owner, now).await? {
             return Ok(true);
         }
         if let Some(mut found) = self.records().get(&key(&arrival.identity.key()), now).await? {
-            if found.owner.as_ref() == Some(owner) {
+            let reuse = self.0.auth.conventions().reuse;
+            if found.owner.as_ref() == Some(&owner.id) && is_of(&found, owner, reuse) {
                 return Ok(false);
             }
             if self.owner(&mut found, now).await?.is_none() {
@@ -183,7 +231,7 @@ impl Providers {
         let same = |current: &User| current.id.as_str() == user && current.session_epoch == epoch;
         let current =
             current.filter(|current| same(current) && session.is_fresh()).ok_or_else(not_signed_in)?;
-        if !self.note_new_link(arrival, &current.id, now).await? {
+        if !self.note_new_link(arrival, &current, now).await? {
             return Ok(Outcome::Linked);
         }
         // Whoever claims this account meanwhile moves its epoch on first and removes links afterwards: one of us sees the other.

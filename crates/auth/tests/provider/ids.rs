@@ -1,4 +1,4 @@
-//! Users in a database that gives ids itself, and takes its time.
+//! Users in a database that gives ids itself, as SQLite does: the highest number and one; and takes its time.
 
 use std::time::Duration;
 
@@ -26,7 +26,10 @@ impl UserStore for OwnIds {
 
     async fn create(&self, user: &User) -> Result<UserCreated, StoreError> {
         tokio::time::sleep(Duration::from_millis(100)).await;
-        self.users.create(&User { id: UserId::new("1"), ..user.clone() }).await
+        let users = self.users.list(None, usize::MAX).await?;
+        let highest = users.iter().filter_map(|user| user.id.as_str().parse::<u32>().ok()).max().unwrap_or(0);
+        let id = UserId::new(&(highest + 1).to_string());
+        self.users.create(&User { id, ..user.clone() }).await
     }
 
     async fn change(&self, id: &UserId, change: &Change) -> Result<UserChanged, StoreError> {

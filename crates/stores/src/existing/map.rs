@@ -1,6 +1,6 @@
 //! [`UserMap`]: which field of an existing table is what.
 
-use hallpass_auth::{Case, Conventions, LoginKind, Logins, PasswordFormat};
+use hallpass_auth::{Case, Conventions, LoginKind, Logins, PasswordFormat, Reuse};
 
 /// Where the accounts of another application are, and which field is what. In MongoDB a field may stand inside another:
 /// `local.password`. Write `UserMap { login: .., ..Default::default() }`; the defaults are those of mongoose and bcryptjs.
@@ -188,8 +188,18 @@ impl UserMap {
         self.providers.iter().find(|(provider, _)| provider == name).map(|(_, field)| field.as_str())
     }
 
-    pub(super) fn conventions(&self, numeric_ids: bool) -> Conventions {
+    /// How an account is told from another with its id; `given_again`: the database gives the ids of deleted accounts again.
+    pub(super) fn reuse(&self, given_again: bool) -> Reuse {
+        match (&self.created, given_again) {
+            (Some(_), _) => Reuse::ByCreated,
+            (None, true) => Reuse::ByLogin,
+            (None, false) => Reuse::Never,
+        }
+    }
+
+    pub(super) fn conventions(&self, numeric_ids: bool, reuse: Reuse) -> Conventions {
         Conventions {
+            reuse,
             logins: self.logins,
             passwords: self.passwords,
             numeric_ids,

@@ -228,15 +228,15 @@ impl UserStore for MongoUsers {
     }
 
     fn conventions(&self) -> Conventions {
-        self.map().conventions(self.map().ids == Ids::Number)
+        self.map().conventions(self.map().ids == Ids::Number, self.map().reuse(false))
     }
 
     fn epoch_at_first(&self, user: &User) -> u64 {
-        epoch::epoch(0, user)
+        epoch::epoch(0, user, self.map().reuse(false))
     }
 
     fn epoch_after(&self, user: &User, to: &PasswordHash) -> u64 {
-        epoch::after(user, to)
+        epoch::after(user, to, self.map().reuse(false))
     }
 }
 

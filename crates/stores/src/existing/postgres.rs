@@ -10,7 +10,7 @@ use std::sync::{
 
 use async_trait::async_trait;
 use hallpass_auth::{
-    Case, Change, Conventions, Email, PasswordHash, User, UserChanged, UserCreated, UserId, UserStore,
+    Case, Change, Conventions, Email, PasswordHash, Reuse, User, UserChanged, UserCreated, UserId, UserStore,
 };
 use hallpass_session::{StoreError, Timestamp};
 use tokio_postgres::{
@@ -45,6 +45,16 @@ struct Shape {
     sql: Statements,
     /// Whether whoever is not found as they typed it is searched for in any spelling.
     searched: bool,
+}
+
+impl Shape {
+    fn reuse(&self) -> Reuse {
+        self.map.reuse(false)
+    }
+
+    fn user(&self, row: &Row) -> Result<User, StoreError> {
+        user(row, self.reuse())
+    }
 }
 
 impl PostgresUsers {
@@ -87,7 +97,7 @@ impl PostgresUsers {
         sql: &str,
         values: Values<'_>,
     ) -> Result<Option<User>, StoreError> {
-        self.postgres.query(doing, sql, values).await?.first().map(user).transpose()
+        self.postgres.query(doing, sql, values).await?.first().map(|row| self.shape.user(row)).transpose()
     }
 
     async fn exactly(&self, login: &str) -> Result<Option<User>, StoreError> {
@@ -97,7 +107,8 @@ impl PostgresUsers {
     /// The accounts with this login in any spelling.
     async fn spellings(&self, login: &Email) -> Result<Vec<User>, StoreError> {
         let sql = &self.shape.sql.find_spellings;
-        self.postgres.query("find a user", sql, &[&login.as_str()]).await?.iter().map(user).collect()
+        let rows = self.postgres.query("find a user", sql, &[&login.as_str()]).await?;
+        rows.iter().map(|row| self.shape.user(row)).collect()
     }
 
     /// Whether some account has the login, as the unique index compares it.
@@ -175,7 +186,7 @@ impl UserStore for PostgresUsers {
     async fn find_by_provider(&self, provider: &str, subject: &str) -> Result<Option<User>, StoreError> {
         let Some(sql) = self.shape.sql.find_by_provider.get(provider) else { return Ok(None) };
         let rows = self.postgres.query("find a user", sql, &[&subject]).await?;
-        Ok(super::only(rows.iter().map(user).collect::<Result<_, _>>()?, provider))
+        Ok(super::only(rows.iter().map(|row| self.shape.user(row)).collect::<Result<_, _>>()?, provider))
     }
 
     async fn create(&self, user: &User) -> Result<UserCreated, StoreError> {
@@ -247,23 +258,24 @@ impl UserStore for PostgresUsers {
 
     async fn list(&self, after: Option<&Email>, limit: usize) -> Result<Vec<User>, StoreError> {
         let values: Values<'_> = &[&after.map_or("", Email::as_str), &limit_of(limit)];
-        self.postgres.query("list the users", &self.shape.sql.list, values).await?.iter().map(user).collect()
+        let rows = self.postgres.query("list the users", &self.shape.sql.list, values).await?;
+        rows.iter().map(|row| self.shape.user(row)).collect()
     }
 
     fn conventions(&self) -> Conventions {
-        self.shape.map.conventions(self.shape.table.numeric_ids())
+        self.shape.map.conventions(self.shape.table.numeric_ids(), self.shape.reuse())
     }
 
     fn epoch_at_first(&self, user: &User) -> u64 {
-        epoch::epoch(0, user)
+        epoch::epoch(0, user, self.shape.reuse())
     }
 
     fn epoch_after(&self, user: &User, to: &PasswordHash) -> u64 {
-        epoch::after(user, to)
+        epoch::after(user, to, self.shape.reuse())
     }
 }
 
-fn user(row: &Row) -> Result<User, StoreError> {
+fn user(row: &Row, reuse: Reuse) -> Result<User, StoreError> {
     let doing = "read a user";
     let text =
         |name| column::<Option<String>>(row, doing, name).map(|text| text.filter(|text| !text.is_empty()));
@@ -280,7 +292,7 @@ fn user(row: &Row) -> Result<User, StoreError> {
         verified: column(row, doing, "verified")?,
         created: Timestamp::from_millis(column(row, doing, "created")?),
     };
-    user.session_epoch = epoch::epoch(column(row, doing, "epoch")?, &user);
+    user.session_epoch = epoch::epoch(column(row, doing, "epoch")?, &user, reuse);
     Ok(user)
 }
 

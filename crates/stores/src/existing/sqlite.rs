@@ -13,7 +13,7 @@ use std::{
 
 use async_trait::async_trait;
 use hallpass_auth::{
-    Case, Change, Conventions, Email, PasswordHash, User, UserChanged, UserCreated, UserId, UserStore,
+    Case, Change, Conventions, Email, PasswordHash, Reuse, User, UserChanged, UserCreated, UserId, UserStore,
 };
 use hallpass_session::{StoreError, Timestamp};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, ToSql, params, params_from_iter, types::Type};
@@ -39,6 +39,16 @@ struct Shape {
     map: UserMap,
     table: Table,
     sql: Statements,
+}
+
+impl Shape {
+    fn reuse(&self) -> Reuse {
+        self.map.reuse(self.table.gives_ids_again())
+    }
+
+    fn user(&self, row: &Row<'_>) -> rusqlite::Result<User> {
+        user(row, self.reuse())
+    }
 }
 
 impl SqliteUsers {
@@ -79,7 +89,7 @@ impl SqliteUsers {
             .read("find a user", move |connection| {
                 connection
                     .prepare_cached(sql(&shape.sql))?
-                    .query_row(params_from_iter(values), user)
+                    .query_row(params_from_iter(values), |row| shape.user(row))
                     .optional()
             })
             .await
@@ -102,10 +112,10 @@ impl UserStore for SqliteUsers {
 
     async fn find_by_provider(&self, provider: &str, subject: &str) -> Result<Option<User>, StoreError> {
         let Some(sql) = self.shape.sql.find_by_provider.get(provider).cloned() else { return Ok(None) };
-        let subject = subject.to_owned();
+        let (shape, subject) = (self.shape.clone(), subject.to_owned());
         let found = self.sqlite.read("find a user", move |connection| {
             let mut select = connection.prepare_cached(&sql)?;
-            select.query_map([subject], user)?.collect::<rusqlite::Result<Vec<User>>>()
+            select.query_map([subject], |row| shape.user(row))?.collect::<rusqlite::Result<Vec<User>>>()
         });
         Ok(super::only(found.await?, provider))
     }
@@ -157,28 +167,31 @@ impl UserStore for SqliteUsers {
         self.sqlite
             .read("list the users", move |connection| {
                 let mut select = connection.prepare_cached(&shape.sql.list)?;
-                select.query_map(params![after, limit_of(limit)], user)?.collect()
+                select.query_map(params![after, limit_of(limit)], |row| shape.user(row))?.collect()
             })
             .await
     }
 
     fn conventions(&self) -> Conventions {
-        self.shape.map.conventions(self.shape.table.numeric_ids())
+        self.shape.map.conventions(self.shape.table.numeric_ids(), self.shape.reuse())
     }
 
     fn epoch_at_first(&self, user: &User) -> u64 {
-        epoch::epoch(0, user)
+        epoch::epoch(0, user, self.shape.reuse())
     }
 
     fn epoch_after(&self, user: &User, to: &PasswordHash) -> u64 {
-        epoch::after(user, to)
+        epoch::after(user, to, self.shape.reuse())
     }
 }
 
 fn find_by_email(connection: &Connection, shape: &Shape, email: &Email) -> rusqlite::Result<Option<User>> {
     let (login, case) = (email.as_str(), shape.map.logins.case);
     let exactly = |login: &str| {
-        connection.prepare_cached(&shape.sql.find_by_login)?.query_row([login], user).optional()
+        connection
+            .prepare_cached(&shape.sql.find_by_login)?
+            .query_row([login], |row| shape.user(row))
+            .optional()
     };
     if case != Case::Insensitive {
         if let Some(found) = exactly(login)? {
@@ -195,7 +208,7 @@ fn find_by_email(connection: &Connection, shape: &Shape, email: &Email) -> rusql
 /// The accounts with this login in any spelling.
 fn spellings(connection: &Connection, shape: &Shape, login: &Email) -> rusqlite::Result<Vec<User>> {
     let mut select = connection.prepare_cached(&shape.sql.find_spellings)?;
-    select.query_map([login.as_str()], user)?.collect()
+    select.query_map([login.as_str()], |row| shape.user(row))?.collect()
 }
 
 fn create(connection: &Connection, shape: &Shape, user: &User) -> rusqlite::Result<UserCreated> {
@@ -277,7 +290,7 @@ fn apply(
     }
 }
 
-fn user(row: &Row<'_>) -> rusqlite::Result<User> {
+fn user(row: &Row<'_>, reuse: Reuse) -> rusqlite::Result<User> {
     let text = |name| row.get::<_, Option<String>>(name).map(|text| text.filter(|text| !text.is_empty()));
     let (password, placeholder) = placeholder::read(text("password")?.as_deref());
     let unreadable =
@@ -294,6 +307,6 @@ fn user(row: &Row<'_>) -> rusqlite::Result<User> {
         verified: row.get("verified")?,
         created: Timestamp::from_millis(row.get("created")?),
     };
-    user.session_epoch = epoch::epoch(row.get("epoch")?, &user);
+    user.session_epoch = epoch::epoch(row.get("epoch")?, &user, reuse);
     Ok(user)
 }

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use hallpass_auth::{
-    Case, Change, LoginKind, PasswordHash, User, UserChanged, UserCreated, UserId, UserStore,
+    Case, Change, LoginKind, PasswordHash, Reuse, User, UserChanged, UserCreated, UserId, UserStore,
     conformance::{EPOCHS, OWN_IDS, ROLE_LISTS, users, users_without},
 };
 use hallpass_stores::{Flag, Roles, SqliteOptions, SqliteUsers, UserMap, Verified};
@@ -171,5 +171,32 @@ async fn sqlite_has_one_account_for_an_address_in_any_spelling() {
         let blind = UserMap { logins: login(LoginKind::Email, Case::Insensitive), ..UserMap::default() };
         let found = open(&path, &blind).find_by_email(&typed("ANN@x.org")).await.unwrap();
         assert_eq!(found, None, "two are there, and neither can be meant");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlite_tells_an_account_from_a_deleted_one_whose_id_it_has() {
+    for (id, created, reuse) in [
+        ("integer primary key autoincrement", None, Reuse::Never),
+        ("integer primary key", None, Reuse::ByLogin),
+        ("integer primary key", some("made"), Reuse::ByCreated),
+        ("text primary key", None, Reuse::Never),
+    ] {
+        let (_folder, path) = sqlite(&format!(
+            "create table users (id {id}, email text unique, password text, name text, made text)"
+        ));
+        let store = open(&path, &UserMap { created, ..UserMap::default() });
+        assert_eq!(store.conventions().reuse, reuse, "{id}");
+        let other = rusqlite::Connection::open(&path).unwrap();
+        let account = async |email: &str, made: &str| {
+            let sql = "replace into users (id, email, made) values (7, ?1, ?2)";
+            other.execute(sql, [email, made]).unwrap();
+            store.find(&UserId::new("7")).await.unwrap().unwrap().session_epoch
+        };
+        let former = account("ann@x.org", "2020-01-01").await;
+        assert_eq!(account("ann@x.org", "2020-01-01").await, former);
+        let later = account("bob@x.org", "2021-01-01").await;
+        // Nothing but this voids a session of the former account: neither has a password.
+        assert_eq!(former == later, reuse == Reuse::Never, "{id}");
     }
 }

@@ -79,7 +79,7 @@ impl Documents {
             verified: self.verified(document),
             created: optional(map.created.as_ref()).and_then(moment).unwrap_or_else(|| made(id)),
         };
-        user.session_epoch = epoch::epoch(column, &user);
+        user.session_epoch = epoch::epoch(column, &user, map.reuse(false));
         Ok(user)
     }
 

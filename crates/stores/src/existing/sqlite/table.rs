@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use hallpass_auth::{Case, PasswordHash, UserId};
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use crate::{
     OpenError,
@@ -15,6 +15,8 @@ pub(super) struct Table {
     id: String,
     /// Whether whoever is not found as they typed it is searched for in any spelling.
     searched: bool,
+    /// The database gives the numbers of deleted rows again.
+    gives_ids_again: bool,
 }
 
 struct Column {
@@ -24,6 +26,8 @@ struct Column {
     required: bool,
     /// The database gives a value.
     given: bool,
+    /// It is the row's own number.
+    row_number: bool,
 }
 
 pub(super) fn quoted(name: &str) -> String {
@@ -39,9 +43,19 @@ impl Table {
         let connection =
             Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
         let columns = columns(&connection, &map.table).map_err(failed)?;
-        let mut table = Self { columns, id: map.id.clone(), searched: false };
+        let id = map.id.clone();
+        let mut table = Self { columns, id, searched: false, gives_ids_again: false };
         table.check(map)?;
         table.searched = searched(&connection, map).map_err(failed)?;
+        table.gives_ids_again =
+            table.is_row_number(map) && !counts_up(&connection, &map.table).map_err(failed)?;
+        if table.gives_ids_again && map.created.is_none() {
+            tracing::warn!(
+                event = "ids_reused",
+                table = map.table,
+                "SQLite gives the ids of deleted accounts to new ones: an account is told from a former one by its login, so who has got another connects providers again; name the time it was made in users.created, or make the id autoincrement"
+            );
+        }
         let unique = is_unique(&connection, map).map_err(failed)?;
         let closed = table.refuses_new(map).or_else(|| (!unique).then(|| no_unique_index(map)));
         if let Some(reason) = closed {
@@ -63,6 +77,14 @@ impl Table {
             Some((what, name)) => Err(unfit(format!("it has no column {name:?} for {what}"))),
             None => Ok(()),
         }
+    }
+
+    pub(super) fn gives_ids_again(&self) -> bool {
+        self.gives_ids_again
+    }
+
+    fn is_row_number(&self, map: &UserMap) -> bool {
+        self.find(&map.id).is_some_and(|column| column.row_number)
     }
 
     pub(super) fn is_searched(&self) -> bool {
@@ -139,9 +161,16 @@ fn columns(connection: &Connection, table: &str) -> rusqlite::Result<Vec<Column>
         // `integer primary key` is the row's own number.
         let row_number = key == 1 && keys == 1 && kind.eq_ignore_ascii_case("integer");
         let given = row.get::<_, bool>(3)? || row_number;
-        Ok(Column { name: row.get(0)?, kind, required: row.get(2)?, given })
+        Ok(Column { name: row.get(0)?, kind, required: row.get(2)?, given, row_number })
     })?;
     columns.collect()
+}
+
+/// Whether the numbers of rows are never given again.
+fn counts_up(connection: &Connection, table: &str) -> rusqlite::Result<bool> {
+    let made = "select sql like '%autoincrement%' from sqlite_master where type = 'table' and name = ?1 collate nocase";
+    // A view is not there, and has no numbers of its own.
+    Ok(connection.query_row(made, [table], |row| row.get(0)).optional()?.unwrap_or(true))
 }
 
 /// Whether a unique index that holds for all rows keeps logins apart, as the map compares them.
