@@ -42,6 +42,7 @@ where
 pub async fn records(store: Arc<dyn RecordStore>) {
     records_round_trip(&store).await;
     records_expire(&store).await;
+    records_are_hidden_by_a_past_expiry(&store).await;
     records_are_got_together(&store).await;
     records_are_counted(&store).await;
     records_have_one_winner(&store).await;
@@ -99,6 +100,28 @@ async fn records_expire(store: &Arc<dyn RecordStore>) {
     let again = Record { expires: Some(end + HOUR), ..record };
     assert_eq!(store.insert(&again, end).await.expect("insert"), Inserted::Done, "an expired record is none");
     assert_eq!(get(store, &again, end).await, Some(again));
+}
+
+/// Who has read a record may end it, unless somebody has changed it since: no other method removes under a condition.
+async fn records_are_hidden_by_a_past_expiry(store: &Arc<dyn RecordStore>) {
+    for end in [NOW, Timestamp::from_millis(1)] {
+        let record = Record { owner: Some(UserId::generate()), expires: None, ..record() };
+        insert(store, &record).await;
+        let ended = Record { expires: Some(end), ..record.clone() };
+        let stale = Record { version: 7, ..ended.clone() };
+        assert_eq!(store.replace(&stale, NOW).await.expect("replace"), Replaced::Refused);
+        assert_eq!(get(store, &record, NOW).await.as_ref(), Some(&record));
+        assert_eq!(store.replace(&ended, NOW).await.expect("replace"), Replaced::Done);
+        assert_eq!(get(store, &record, NOW).await, None, "an ended record is there");
+        assert_eq!(store.take(&record.key, NOW).await.expect("take"), None);
+        let next = Record { version: 2, ..record.clone() };
+        assert_eq!(store.replace(&next, NOW).await.expect("replace"), Replaced::Refused);
+        let owner = record.owner.clone().expect("an owner");
+        assert!(store.list("test", &owner, NOW).await.expect("list").is_empty());
+        assert_eq!(store.delete_owned(&owner, NOW).await.expect("delete_owned"), 0);
+        insert(store, &record).await;
+        assert_eq!(get(store, &record, NOW).await, Some(record), "its key is free");
+    }
 }
 
 async fn records_are_got_together(store: &Arc<dyn RecordStore>) {

@@ -81,7 +81,7 @@ pub trait RecordStore: Send + Sync + 'static {
         Ok(found)
     }
 
-    /// Replaces body, owner and expiry of the live record that still is at `record.version`.
+    /// Replaces body, owner and expiry of the live record that still is at `record.version`. An expiry that has passed removes it.
     async fn replace(&self, record: &Record, now: Timestamp) -> Result<Replaced, StoreError>;
 
     /// Removes the live record and returns it. Of many at once, exactly one gets it.
