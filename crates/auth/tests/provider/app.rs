@@ -4,7 +4,8 @@ use std::{net::Ipv4Addr, sync::Arc};
 
 use axum::{Router, body::Body, extract::State, response::Response, routing::post};
 use hallpass_auth::{
-    Argon2Params, Auth, AuthOptions, Change, MemoryRecords, MemoryUsers, Origin, UserId, UserStore,
+    Argon2Params, Auth, AuthOptions, Change, MemoryRecords, MemoryUsers, Origin, RecordStore,
+    RegisterOutcome, Registration, UserId, UserStore,
     oauth::{Begun, Callback, ClientAuth, Outcome, Providers, ProvidersOptions, SealKeys},
 };
 use hallpass_session::{
@@ -69,15 +70,62 @@ pub async fn set_password_too_late(State(shared): State<Shared>, session: Sessio
     format!("{:?}", shared.1.set_password(&session, &user, new, &origin).await.unwrap())
 }
 
+fn origin() -> Origin {
+    Origin { addr: Ipv4Addr::LOCALHOST.into(), user_agent: None }
+}
+
+/// The body is an address; the answer, the new account's id.
+async fn register(State(shared): State<Shared>, session: Session, email: String) -> String {
+    let password = Secret::new("correct horse battery staple".to_owned());
+    let registration = Registration { email, password, name: None };
+    match shared.1.register(&session, registration, &origin()).await.unwrap() {
+        RegisterOutcome::Registered(user) => user.id.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Whoever is signed in connects the provider; the answer leads there.
+async fn begin_link(State(shared): State<Shared>, session: Session, headers: HeaderMap) -> Response {
+    let user = shared.1.current_user(&session).await.unwrap().unwrap();
+    let begun = shared.0.begin_link("login", &headers, &session, &user).await.unwrap();
+    let Begun::Away { location, cookies } = begun else { panic!("{begun:?}") };
+    let mut response = Response::new(Body::from(location));
+    for cookie in cookies {
+        response.headers_mut().append(SET_COOKIE, cookie);
+    }
+    response
+}
+
+/// Whoever is signed in sets a first password.
+async fn set_password(State(shared): State<Shared>, session: Session) -> String {
+    let Some(user) = shared.1.current_user(&session).await.unwrap() else { return "nobody".to_owned() };
+    let new = Secret::new("quite a long passphrase".to_owned());
+    format!("{:?}", shared.1.set_password(&session, &user, new, &origin()).await.unwrap())
+}
+
+async fn who(State(shared): State<Shared>, session: Session) -> String {
+    let user = shared.1.current_user(&session).await.unwrap();
+    user.map_or_else(|| "nobody".to_owned(), |user| user.id.to_string())
+}
+
 pub fn app_with(change: impl FnOnce(&mut hallpass_auth::oauth::Provider)) -> App {
     app_of(Arc::new(MemoryUsers::new()), change)
 }
 
 pub fn app_of(users: Arc<dyn UserStore>, change: impl FnOnce(&mut hallpass_auth::oauth::Provider)) -> App {
+    app_on(users, |records| records, change)
+}
+
+/// The same, with something in front of the records.
+pub fn app_on(
+    users: Arc<dyn UserStore>,
+    before: impl FnOnce(Arc<dyn RecordStore>) -> Arc<dyn RecordStore>,
+    change: impl FnOnce(&mut hallpass_auth::oauth::Provider),
+) -> App {
     let provider = Provider::new();
     let records = MemoryRecords::new();
     let options = AuthOptions { argon2: Argon2Params::insecure_for_tests(), ..AuthOptions::default() };
-    let auth = Auth::new(users, Arc::new(records.clone()), options).unwrap();
+    let auth = Auth::new(users, before(Arc::new(records.clone())), options).unwrap();
     let secret = ClientAuth::Post(Secret::new("secret".to_owned()));
     let mut described = hallpass_auth::oauth::Provider::openid("login", "Login", ISSUER, "app", secret);
     change(&mut described);
@@ -99,6 +147,10 @@ pub fn app_of(users: Arc<dyn UserStore>, change: impl FnOnce(&mut hallpass_auth:
         .route("/unlink", post(unlink))
         .route("/fresh", post(async |session: Session| session.is_fresh().to_string()))
         .route("/set-password-too-late", post(set_password_too_late))
+        .route("/register", post(register))
+        .route("/begin-link", post(begin_link))
+        .route("/set-password", post(set_password))
+        .route("/who", post(who))
         .layer(layer)
         .with_state(Shared(providers.clone(), auth.clone()));
     App { auth, provider, providers, records, sessions, clock, router }
@@ -128,9 +180,19 @@ impl App {
     }
 
     pub async fn respond(&self, path: &str, body: &str, cookie: &HeaderValue) -> Response {
-        let pair = cookie.to_str().unwrap().split(';').next().unwrap();
-        let request = Request::post(path).header(COOKIE, pair).body(Body::from(body.to_owned())).unwrap();
+        self.send(path, body, cookie.to_str().unwrap().split(';').next().unwrap()).await
+    }
+
+    pub async fn send(&self, path: &str, body: &str, cookies: &str) -> Response {
+        let request = Request::post(path).header(COOKIE, cookies).body(Body::from(body.to_owned())).unwrap();
         self.router.clone().oneshot(request).await.unwrap()
+    }
+
+    /// The person with these claims goes there and comes back.
+    pub async fn come(&self, claims: Value) -> Response {
+        let (location, cookie) = self.begin().await;
+        let code = self.provider.agree_as(&location, claims);
+        self.respond("/", &format!("state={}&code={code}", state(&location)), &cookie).await
     }
 
     /// There and back; the user's id and the session's cookie.

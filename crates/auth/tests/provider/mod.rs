@@ -3,7 +3,9 @@
 #![allow(dead_code, clippy::allow_attributes, reason = "each test file uses its part")]
 
 pub mod app;
+pub mod held;
 pub mod ids;
+pub mod races;
 
 use std::{
     collections::HashMap,
@@ -62,6 +64,8 @@ pub struct State {
     keys: Vec<(String, Arc<EcdsaKeyPair>)>,
     /// The nonce and challenge of each code.
     codes: HashMap<String, (String, String)>,
+    /// Claims of one person, by the code that stands for them.
+    people: HashMap<String, Value>,
     serial: u32,
 }
 
@@ -104,6 +108,7 @@ impl Provider {
             asked: Vec::new(),
             keys: vec![("key 1".to_owned(), Arc::new(new_key()))],
             codes: HashMap::new(),
+            people: HashMap::new(),
             serial: 1,
         })))
     }
@@ -131,6 +136,13 @@ impl Provider {
             state.codes.insert(code.clone(), request);
             code
         })
+    }
+
+    /// The person with these claims agrees.
+    pub fn agree_as(&self, authorize: &str, claims: Value) -> String {
+        let code = self.agree(authorize);
+        self.change(|state| state.people.insert(code.clone(), claims));
+        code
     }
 
     /// A token with these claims.
@@ -202,7 +214,8 @@ impl State {
             "auth_time": now,
             "email": "ann@example.com", "email_verified": true,
         });
-        for (name, value) in self.claims.as_object().unwrap() {
+        let person = self.people.remove(&fields["code"]);
+        for (name, value) in person.as_ref().unwrap_or(&self.claims).as_object().unwrap() {
             claims[name] = value.clone();
             if value.is_null() {
                 claims.as_object_mut().unwrap().remove(name);
