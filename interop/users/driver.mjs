@@ -22,6 +22,8 @@ function model() {
       address: { street: String, geo: { type: [Number] } },
       orders: [{ sku: String, at: Date, tags: [String] }],
       anything: mongoose.Schema.Types.Mixed,
+      emailVerified: Date,
+      oidcId: String,
     },
     { timestamps: true },
   );
@@ -59,7 +61,7 @@ async function openMongoose({ url }) {
     },
     find: async ({ email }) => {
       const user = await User.findOne({ email });
-      return user && { id: String(user._id), name: user.name ?? null, roles: user.roles, isActive: user.isActive, v: user.__v, hash: user.password };
+      return user && { id: String(user._id), name: user.name ?? null, roles: user.roles, isActive: user.isActive, v: user.__v, hash: user.password, verified: user.emailVerified ?? null };
     },
     verify: async ({ email, password }) => {
       const user = await User.findOne({ email });
@@ -70,6 +72,12 @@ async function openMongoose({ url }) {
       const user = await User.findOne({ email });
       user.password = await bcrypt.hash(password, COST);
       user.roles.push('changed');
+      await user.save();
+    },
+    /** Something else is changed; all validators look at the whole. */
+    touch: async ({ email }) => {
+      const user = await User.findOne({ email });
+      user.visits += 1;
       await user.save();
     },
     count: ({ email }) => User.countDocuments({ email }),
@@ -84,16 +92,20 @@ async function openPg({ url }) {
   const one = async (sql, values) => (await pool.query(sql, values)).rows[0] ?? null;
   await pool.query('create schema hallpass_own'); // for what is not the application's
   await pool.query(`create table accounts (id serial primary key, username text not null unique, pass varchar(60) not null, full_name text,
-    role text not null default 'user', banned boolean not null default false, kept numeric(9, 3) not null default 1.5, made timestamptz not null default now())`);
+    role text not null default 'user', banned boolean not null default false, kept numeric(9, 3) not null default 1.5, made timestamptz not null default now(),
+    verified_at timestamptz, oidc_id text)`);
   return {
-    create: async ({ email, password }) =>
-      String((await one('insert into accounts (username, pass) values ($1, $2) returning id', [email, await bcrypt.hash(password, COST)])).id),
+    create: async ({ email, password, more }) => {
+      const values = [email, await bcrypt.hash(password, COST), more?.emailVerified, more?.oidcId];
+      return String((await one('insert into accounts (username, pass, verified_at, oidc_id) values ($1, $2, $3, $4) returning id', values)).id);
+    },
     raw: async ({ email }) => Object.entries(await one('select * from accounts where username = $1', [email])).map(([name, value]) => [name, String(value)]),
-    find: ({ email }) => one('select id, full_name as name, role, banned, pass as hash from accounts where username = $1', [email]),
+    find: ({ email }) => one('select id, full_name as name, role, banned, pass as hash, verified_at as verified from accounts where username = $1', [email]),
     verify: async ({ email, password }) => bcrypt.compare(password, (await one('select pass from accounts where username = $1', [email])).pass),
     setPassword: async ({ email, password }) => {
       await pool.query('update accounts set pass = $2 where username = $1', [email, await bcrypt.hash(password, COST)]);
     },
+    touch: ({ email }) => pool.query('update accounts set kept = kept + 1 where username = $1', [email]),
     count: async ({ email }) => Number((await one('select count(*) from accounts where username = $1', [email])).count),
     close: () => pool.end(),
   };

@@ -4,7 +4,7 @@ mod document;
 mod index;
 
 use std::sync::{
-    Arc,
+    Arc, OnceLock,
     atomic::{AtomicBool, Ordering},
 };
 
@@ -19,7 +19,7 @@ use mongodb::{
     options::Collation,
 };
 
-use self::document::{Documents, Mark};
+use self::document::Documents;
 use super::{Ids, UserMap, UsersError, Verified, epoch, spelling};
 use crate::{
     ServerOptions,
@@ -54,11 +54,10 @@ impl MongoUsers {
             table: map.table.clone(),
             reason: reason(error),
         };
-        let mark = mark(&collection, map).await.map_err(|error| unreadable(&error))?;
         let indexes = index::of(&collection).await.map_err(|error| unreadable(&error))?;
         let users = Self {
             mongo,
-            documents: Arc::new(Documents { map: map.clone(), mark }),
+            documents: Arc::new(Documents { map: map.clone(), mark: OnceLock::new() }),
             collation: index::collation(&indexes, &map.login),
             searched: searched(&collection, &indexes, map).await.map_err(|error| unreadable(&error))?,
             users: collection,
@@ -96,6 +95,18 @@ impl MongoUsers {
             return Ok(None);
         }
         Ok(Some(super::no_unique_index(&map.table, &map.login, &index::cure(map))))
+    }
+
+    /// Looks what the application marks a verified address with, until its documents have told.
+    async fn learn_mark(&self) -> Result<(), StoreError> {
+        let Verified::Field(field) = &self.map().verified else { return Ok(()) };
+        if self.documents.mark.get().is_none() {
+            let doing = "look at the users";
+            if let Some(mark) = self.mongo.run(doing, document::mark(&self.users, field)).await? {
+                self.documents.mark.get_or_init(|| mark);
+            }
+        }
+        Ok(())
     }
 
     /// The account with exactly this login.
@@ -186,6 +197,7 @@ impl UserStore for MongoUsers {
         if self.map().is_spelled_freely() && !self.spellings(&user.email).await?.is_empty() {
             return Ok(UserCreated::Taken);
         }
+        self.learn_mark().await?;
         let (id, document) = self.documents.new_document(user);
         let insert = async {
             match self.users.insert_one(document).await {
@@ -201,6 +213,9 @@ impl UserStore for MongoUsers {
 
     async fn change(&self, id: &UserId, change: &Change) -> Result<UserChanged, StoreError> {
         let Some(id) = self.documents.id(id) else { return Ok(UserChanged::Gone) };
+        if matches!(change, Change::Verified(_)) {
+            self.learn_mark().await?;
+        }
         let Some((mut filter, update)) = self.documents.update(change) else {
             return Ok(UserChanged::NoPlace);
         };
@@ -254,28 +269,4 @@ async fn searched(
     }
     spelling::warn_unindexed(map, &index::cure_for_spellings(map));
     Ok(false)
-}
-
-/// How many documents are looked at for what marks a verified address.
-const SAMPLE: i64 = 1000;
-
-/// What the application marks a verified address with, as far as its documents tell. Default: a flag.
-async fn mark(users: &Collection<Document>, map: &UserMap) -> Result<Mark, mongodb::error::Error> {
-    let Verified::Field(field) = &map.verified else { return Ok(Mark::Flag) };
-    let kind = doc! { "$type": format!("${field}") };
-    let steps = [
-        doc! { "$limit": SAMPLE },
-        doc! { "$project": { "_id": 0, "kind": kind } },
-        doc! { "$match": { "kind": { "$in": ["date", "bool", "int", "long", "double"] } } },
-        doc! { "$limit": 1 },
-    ];
-    let mut found = users.aggregate(steps).await?;
-    if !found.advance().await? {
-        return Ok(Mark::Flag);
-    }
-    Ok(match found.deserialize_current()?.get_str("kind") {
-        Ok("date") => Mark::Moment,
-        Ok("int" | "long" | "double") => Mark::Number,
-        _ => Mark::Flag,
-    })
 }

@@ -273,3 +273,23 @@ async fn mongodb_reads_and_writes_the_mark_of_a_verified_address_as_the_applicat
     assert_eq!(verified(Verified::Unknown).await, None);
     assert_eq!(verified(Verified::Always).await, Some(true));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mongodb_learns_the_mark_of_a_verified_address_from_the_first_document_that_has_one() {
+    let Some(mongo) = Mongo::start().await else { return };
+    for (field, first) in [("verifiedAt", ElementType::DateTime), ("isVerified", ElementType::Boolean)] {
+        let map = UserMap { verified: Verified::Field(field.to_owned()), ..UserMap::default() };
+        let store = mongo.users("learning", map, doc! {}).await;
+        let rows = mongo.collection("learning");
+        let kind = async |email: &str| {
+            rows.find_one(doc! { "email": email }).await.unwrap().unwrap()[field].element_type()
+        };
+        let new = |email| User { verified: Some(true), ..User::new(typed(email), NOW) };
+        store.create(&new("a@x.org")).await.unwrap();
+        assert_eq!(kind("a@x.org").await, first, "by its name");
+        rows.delete_many(doc! {}).await.unwrap();
+        rows.insert_one(doc! { "email": "b@x.org", field: 1_i32 }).await.unwrap();
+        store.create(&new("c@x.org")).await.unwrap();
+        assert_eq!(kind("c@x.org").await, ElementType::Int32);
+    }
+}

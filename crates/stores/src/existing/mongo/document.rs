@@ -1,16 +1,22 @@
 //! Documents of another application, through its map.
 
+use std::sync::OnceLock;
+
 use hallpass_auth::{Change, Email, PasswordHash, User, UserId};
 use hallpass_session::{StoreError, Timestamp, random};
-use mongodb::bson::{Binary, Bson, DateTime, Document, doc, oid::ObjectId, spec::BinarySubtype};
+use mongodb::{
+    Collection,
+    bson::{Binary, Bson, DateTime, Document, doc, oid::ObjectId, spec::BinarySubtype},
+    error::Error,
+};
 
 use super::super::{Flag, Ids, Roles, UserMap, Verified, epoch, placeholder, uuid};
 use crate::mongo::{date, time};
 
 pub(super) struct Documents {
     pub(super) map: UserMap,
-    /// What marks a verified address.
-    pub(super) mark: Mark,
+    /// What marks a verified address, once some document has told.
+    pub(super) mark: OnceLock<Mark>,
 }
 
 /// What an application writes when an address is verified.
@@ -111,8 +117,14 @@ impl Documents {
         }
     }
 
-    fn mark(&self, verified: bool, now: Timestamp) -> Bson {
-        match self.mark {
+    /// What marks a verified address; where no document has told yet, what the field's name suggests.
+    fn kind(&self, field: &str) -> Mark {
+        let time = field.ends_with("At") || field.ends_with("_at");
+        self.mark.get().copied().unwrap_or(if time { Mark::Moment } else { Mark::Flag })
+    }
+
+    fn mark(&self, field: &str, verified: bool, now: Timestamp) -> Bson {
+        match self.kind(field) {
             Mark::Flag => verified.into(),
             Mark::Number => i32::from(verified).into(),
             Mark::Moment if verified => date(now).into(),
@@ -153,7 +165,7 @@ impl Documents {
             set(&mut document, path, flag.into());
         }
         if let Verified::Field(path) = &map.verified {
-            set(&mut document, path, self.mark(user.verified == Some(true), user.created));
+            set(&mut document, path, self.mark(path, user.verified == Some(true), user.created));
         }
         for path in [&map.created, &map.updated].into_iter().flatten() {
             set(&mut document, path, date(user.created).into());
@@ -203,7 +215,7 @@ impl Documents {
             Change::Verified(address) => {
                 let Verified::Field(path) = &map.verified else { return None };
                 filter.insert(&map.login, address.as_str());
-                match self.mark {
+                match self.kind(path) {
                     Mark::Moment => drop(moments.insert(path, true)),
                     Mark::Flag => drop(update.insert("$set", doc! { path: true })),
                     Mark::Number => drop(update.insert("$set", doc! { path: 1_i32 })),
@@ -287,4 +299,26 @@ fn made(id: &Bson) -> Timestamp {
 
 fn binary(bytes: [u8; 16]) -> Bson {
     Bson::Binary(Binary { subtype: BinarySubtype::Uuid, bytes: bytes.to_vec() })
+}
+
+/// How many documents are looked at for what marks a verified address.
+const SAMPLE: i64 = 1000;
+
+/// What the application marks a verified address with; `None` when no document tells.
+pub(super) async fn mark(users: &Collection<Document>, field: &str) -> Result<Option<Mark>, Error> {
+    let steps = [
+        doc! { "$limit": SAMPLE },
+        doc! { "$project": { "_id": 0, "kind": { "$type": format!("${field}") } } },
+        doc! { "$match": { "kind": { "$in": ["date", "bool", "int", "long", "double"] } } },
+        doc! { "$limit": 1 },
+    ];
+    let mut found = users.aggregate(steps).await?;
+    if !found.advance().await? {
+        return Ok(None);
+    }
+    Ok(Some(match found.deserialize_current()?.get_str("kind") {
+        Ok("date") => Mark::Moment,
+        Ok("int" | "long" | "double") => Mark::Number,
+        _ => Mark::Flag,
+    }))
 }
