@@ -35,7 +35,7 @@ impl Cached for Kept {
             + text(user.id.as_str())
             + text(user.email.as_str())
             + user.name.as_deref().map_or(0, text)
-            + user.password.as_ref().map_or(0, |hash| text(hash.expose()))
+            + user.password.as_ref().or(user.placeholder.as_ref()).map_or(0, |hash| text(hash.expose()))
             + roles
     }
 }

@@ -8,7 +8,7 @@ mod common;
 mod engines;
 mod oauth_support;
 
-use common::{PASSWORD, run, text, write};
+use common::{PASSWORD, Server, run, text, write};
 use engines::{Engine, people::People};
 use oauth_support::{World, world};
 use serde_json::{Value, json};
@@ -184,10 +184,20 @@ impl Both {
         assert!(bob["hash"].as_str().unwrap().starts_with("$2b$10$hallpass/no.password.."), "{bob}");
         self.people.ask("touch", json!({ "email": "bob@example.com" }));
         assert_eq!(self.comes("bob").0, "/account", "once");
-        // The owner sets a password in the application.
-        self.people.ask("setPassword", json!({ "email": "bob@example.com", "password": PASSWORD }));
-        maker.post("/auth/login", &[("email", "bob@example.com"), ("password", PASSWORD)]);
-        assert_eq!(maker.who(), some("bob@example.com"));
+        // The owner sets a password, which counts for the application too.
+        let mut bob = self.world.browser();
+        bob.sign_in("idp", "bob");
+        let set = bob.post("/auth/password", &[("new_password", PASSWORD)]);
+        assert_eq!(set.location(), "/account?done=password");
+        assert!(self.verifies("bob@example.com") && bob.who() == some("bob@example.com"));
+        // What an operator says is told to the application.
+        self.create("zoe@example.com", &json!({}));
+        let folder = self.world.folder.path();
+        let config = folder.join("hallpass.toml");
+        let arguments = ["user", "verify", "ZOE@example.com", "--config", config.to_str().unwrap()];
+        let verified = run(folder, &arguments, "");
+        assert!(verified.status.success(), "{}", text(&verified.stderr));
+        assert!(self.find("zoe@example.com")["verified"].is_string());
     }
 
     /// Who signed up with the provider at the application is the same here, whatever their address.
@@ -259,4 +269,30 @@ fn what_is_said_of_addresses_cannot_contradict_itself() {
         assert!(told.contains(expected), "expected {expected:?} in:\n{told}");
         assert_eq!(checked.status.success(), settings.contains("open = false"), "{told}");
     }
+}
+
+#[test]
+fn a_large_table_is_not_read_for_a_sign_in_and_the_log_says_which_index_would_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = rusqlite::Connection::open(folder.path().join("app.db")).unwrap();
+    rows.execute_batch(
+        "create table people (id integer primary key autoincrement, email text unique, password text, name text);
+        with recursive n(n) as (select 1 union all select n + 1 from n where n < 10001) insert into people (email) select n || '@example.com' from n",
+    )
+    .unwrap();
+    rows.execute("insert into people (email, password) values ('Ann@Example.com', ?1)", [BCRYPTJS]).unwrap();
+    let path = write(&folder, "hallpass.toml", "[users]\ntable = \"people\"\nurl = \"sqlite:app.db\"\n");
+    let start = || Server::start(folder.path(), &["--config", path.to_str().unwrap()]);
+    let log_in = |server: &Server, email: &str| {
+        server.client().post("/auth/login", &json!({ "email": email, "password": PASSWORD })).status
+    };
+    let server = start();
+    assert_eq!(log_in(&server, "Ann@Example.com"), 200);
+    assert_eq!(log_in(&server, "ann@example.com"), 400);
+    let cure = server.log_line("logins_not_indexed").unwrap()["cure"].as_str().unwrap().to_owned();
+    server.kill();
+    rows.execute_batch(&cure).unwrap();
+    let server = start();
+    assert_eq!(log_in(&server, "ann@example.com"), 200);
+    assert!(!server.log().contains("logins_not_indexed"));
 }

@@ -109,10 +109,10 @@ impl MongoUsers {
         Ok(())
     }
 
-    /// The account with exactly this login.
-    async fn exactly(&self, login: &str) -> Result<Option<User>, StoreError> {
-        let find = self.users.find(doc! { &self.map().login: login }).limit(1);
-        Ok(self.all("find a user", find.projection(self.documents.projection())).await?.pop())
+    /// The accounts with this login, as the collection itself compares them: its own collation may see no accents.
+    async fn exactly(&self, login: &str) -> Result<Vec<User>, StoreError> {
+        let find = self.users.find(doc! { &self.map().login: login }).limit(spelling::MOST.into());
+        self.all("find a user", find.projection(self.documents.projection())).await
     }
 
     /// The accounts with this login in any spelling.
@@ -138,10 +138,9 @@ impl MongoUsers {
 
     /// Whether some account has the login, as the unique index compares it.
     async fn has(&self, login: &Email) -> Result<bool, StoreError> {
-        if self.map().logins.case == Case::Insensitive {
-            return Ok(!self.spellings(login).await?.is_empty());
-        }
-        Ok(self.exactly(login.as_str()).await?.is_some())
+        let blind = self.map().logins.case == Case::Insensitive;
+        let found = if blind { self.spellings(login).await? } else { self.exactly(login.as_str()).await? };
+        Ok(!found.is_empty())
     }
 
     /// What a refused insert means: the login is taken, or another unique index has no room for accounts that lack its field.
@@ -169,13 +168,13 @@ impl UserStore for MongoUsers {
     async fn find_by_email(&self, email: &Email) -> Result<Option<User>, StoreError> {
         let (login, case) = (email.as_str(), self.map().logins.case);
         if case != Case::Insensitive {
-            if let Some(found) = self.exactly(login).await? {
+            if let Some(found) = spelling::meant(self.exactly(login).await?, email) {
                 return Ok(Some(found));
             }
             let lower = login.to_lowercase();
             if !self.searched {
                 let other = case == Case::Exact && lower != login;
-                return if other { self.exactly(&lower).await } else { Ok(None) };
+                return Ok(if other { spelling::meant(self.exactly(&lower).await?, email) } else { None });
             }
         }
         Ok(spelling::meant(self.spellings(email).await?, email))

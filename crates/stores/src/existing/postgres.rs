@@ -100,8 +100,10 @@ impl PostgresUsers {
         self.postgres.query(doing, sql, values).await?.first().map(|row| self.shape.user(row)).transpose()
     }
 
-    async fn exactly(&self, login: &str) -> Result<Option<User>, StoreError> {
-        self.one("find a user", &self.shape.sql.find_by_login, &[&login]).await
+    /// The accounts with this login, as the column itself compares them.
+    async fn exactly(&self, login: &str) -> Result<Vec<User>, StoreError> {
+        let rows = self.postgres.query("find a user", &self.shape.sql.find_by_login, &[&login]).await?;
+        rows.iter().map(|row| self.shape.user(row)).collect()
     }
 
     /// The accounts with this login in any spelling.
@@ -113,10 +115,9 @@ impl PostgresUsers {
 
     /// Whether some account has the login, as the unique index compares it.
     async fn has(&self, login: &Email) -> Result<bool, StoreError> {
-        if self.shape.map.logins.case == Case::Insensitive {
-            return Ok(!self.spellings(login).await?.is_empty());
-        }
-        Ok(self.exactly(login.as_str()).await?.is_some())
+        let blind = self.shape.map.logins.case == Case::Insensitive;
+        let found = if blind { self.spellings(login).await? } else { self.exactly(login.as_str()).await? };
+        Ok(!found.is_empty())
     }
 
     async fn apply(&self, sql: Option<&String>, values: Values<'_>) -> Result<UserChanged, StoreError> {
@@ -171,13 +172,13 @@ impl UserStore for PostgresUsers {
     async fn find_by_email(&self, email: &Email) -> Result<Option<User>, StoreError> {
         let (login, case) = (email.as_str(), self.shape.map.logins.case);
         if case != Case::Insensitive {
-            if let Some(found) = self.exactly(login).await? {
+            if let Some(found) = spelling::meant(self.exactly(login).await?, email) {
                 return Ok(Some(found));
             }
             let lower = login.to_lowercase();
             if !self.shape.searched {
                 let other = case == Case::Exact && lower != login;
-                return if other { self.exactly(&lower).await } else { Ok(None) };
+                return Ok(if other { spelling::meant(self.exactly(&lower).await?, email) } else { None });
             }
         }
         Ok(spelling::meant(self.spellings(email).await?, email))

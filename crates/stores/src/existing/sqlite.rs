@@ -188,10 +188,9 @@ impl UserStore for SqliteUsers {
 fn find_by_email(connection: &Connection, shape: &Shape, email: &Email) -> rusqlite::Result<Option<User>> {
     let (login, case) = (email.as_str(), shape.map.logins.case);
     let exactly = |login: &str| {
-        connection
-            .prepare_cached(&shape.sql.find_by_login)?
-            .query_row([login], |row| shape.user(row))
-            .optional()
+        let mut select = connection.prepare_cached(&shape.sql.find_by_login)?;
+        let found = select.query_map([login], |row| shape.user(row))?.collect::<rusqlite::Result<_>>()?;
+        Ok(spelling::meant(found, email))
     };
     if case != Case::Insensitive {
         if let Some(found) = exactly(login)? {

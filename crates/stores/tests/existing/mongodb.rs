@@ -293,3 +293,26 @@ async fn mongodb_learns_the_mark_of_a_verified_address_from_the_first_document_t
         assert_eq!(kind("c@x.org").await, ElementType::Int32);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mongodb_gives_nobody_an_account_because_a_collation_takes_two_addresses_for_one() {
+    let Some(mongo) = Mongo::start().await else { return };
+    let database = mongo.client.default_database().unwrap();
+    let blind = doc! { "locale": "en", "strength": 1 };
+    mongo.collection("accents").drop().await.unwrap();
+    database.run_command(doc! { "create": "accents", "collation": blind }).await.unwrap();
+    let index = doc! { "key": { "email": 1 }, "name": "login", "unique": true };
+    database.run_command(doc! { "createIndexes": "accents", "indexes": [index] }).await.unwrap();
+    mongo.collection("accents").insert_one(doc! { "email": "ann@x.org" }).await.unwrap();
+    for case in [Case::Exact, Case::Lower, Case::Insensitive] {
+        let logins = login(LoginKind::Email, case);
+        let store =
+            mongo.connect(UserMap { table: "accents".to_owned(), logins, ..UserMap::default() }).await;
+        assert!(store.find_by_email(&typed("ann@x.org")).await.unwrap().is_some());
+        for other in ["\u{e1}nn@x.org", "a\u{ad}nn@x.org", "\u{ff41}nn@x.org"] {
+            assert_eq!(store.find_by_email(&typed(other)).await.unwrap(), None, "{other}");
+        }
+        let created = store.create(&User::new(typed("\u{e1}nn@x.org"), NOW)).await.unwrap();
+        assert_eq!(created, UserCreated::Taken, "{case:?}");
+    }
+}

@@ -85,5 +85,9 @@ pub(super) fn cure(map: &UserMap) -> String {
 /// What finds logins in any spelling.
 pub(super) fn cure_for_spellings(map: &UserMap) -> String {
     let keys = doc! { &map.login: 1 };
-    format!("db.{}.createIndex({keys}, {{ collation: {{ locale: \"en\", strength: 2 }} }})", map.table)
+    let name = format!("{}_any_case", map.login);
+    format!(
+        "db.{}.createIndex({keys}, {{ name: \"{name}\", collation: {{ locale: \"en\", strength: 2 }} }})",
+        map.table
+    )
 }

@@ -7,7 +7,7 @@ use crate::existing::{Flag, Roles, UserMap, Verified, spelling};
 
 pub(super) struct Statements {
     pub(super) find: String,
-    /// Spelled exactly so.
+    /// As the column compares them: `citext` takes other spellings for the same.
     pub(super) find_by_login: String,
     /// In any spelling.
     pub(super) find_spellings: String,
@@ -44,8 +44,7 @@ impl Statements {
         let set = format!("{password} = {}", cast(table, &map.password, "$3"));
         Self {
             find: format!("{select} where {id}"),
-            // `citext` takes other spellings for the same.
-            find_by_login: format!("{select} where {exactly} order by {login}::text = $1::text desc limit 1"),
+            find_by_login: format!("{select} where {exactly} limit {}", spelling::MOST),
             find_spellings: format!("{select} where {any} limit {}", spelling::MOST),
             find_by_provider: by_provider(map, table, &select),
             list: format!(

@@ -9,7 +9,7 @@ use crate::existing::{Flag, Roles, UserMap, Verified, spelling};
 
 pub(super) struct Statements {
     pub(super) find: String,
-    /// Spelled exactly so.
+    /// As the column compares them: its own collation may take other spellings for the same.
     pub(super) find_by_login: String,
     /// In any spelling.
     pub(super) find_spellings: String,
@@ -45,10 +45,7 @@ impl Statements {
         };
         Self {
             find: format!("{select} where {id}"),
-            // The column's own collation may take other spellings for the same.
-            find_by_login: format!(
-                "{select} where {login} = ?1 order by {login} = ?1 collate binary desc limit 1"
-            ),
+            find_by_login: format!("{select} where {login} = ?1 limit {}", spelling::MOST),
             find_spellings: format!("{select} where {login} = ?1 collate nocase limit {}", spelling::MOST),
             find_by_provider: by_provider(map, &select),
             list: format!(

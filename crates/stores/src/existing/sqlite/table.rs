@@ -216,7 +216,8 @@ fn has_index(connection: &Connection, map: &UserMap, which: &str, blind: bool) -
 
 fn cure(map: &UserMap, kind: &str, collation: &str) -> String {
     let (table, login) = (quoted(&map.table), quoted(&map.login));
-    let name = quoted(&format!("{}_{}", map.table, map.login));
+    let name =
+        quoted(&format!("{}_{}{}", map.table, map.login, if kind == "index" { "_any_case" } else { "" }));
     format!("create {kind} {name} on {table} ({login}{collation})")
 }
 
