@@ -79,7 +79,7 @@ pub enum Verified {
     Unknown,
     /// By a field: a flag (`isVerified`), or the time at which it was done (`email_verified_at`).
     Field(String),
-    /// The application has verified every address before it makes an account.
+    /// The application has verified every address before it makes an account. Nobody may register here then: their addresses are not verified.
     Always,
 }
 
