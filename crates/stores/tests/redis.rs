@@ -106,6 +106,29 @@ async fn keys_end_with_their_sessions_and_indexes_heal() {
     assert_eq!(cli("hlen hallpass:u:ann"), "0", "old entries of missing sessions go");
 }
 
+/// Whoever signs in every minute of a year leaves no year's list behind.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_index_loses_what_has_ended_a_little_at_each_sign_in() {
+    let Some(engine) = redis::start() else { return };
+    let store = connect(&redis::url(&engine)).await;
+    let length = || -> usize {
+        let words = ["-p", &engine.port.to_string(), "hlen", "hallpass:u:ann"].map(str::to_owned);
+        redis::cli(&words).trim().parse().unwrap()
+    };
+    for _ in 0..200 {
+        store.create(&RandomIds.generate(), &record(Some("ann")), NOW).await.unwrap();
+    }
+    assert_eq!(length(), 200, "all may still be alive");
+    let later = NOW + Duration::from_secs(7200);
+    for _ in 0..60 {
+        let record = SessionRecord { seen: later, ..record(Some("ann")) };
+        let lifetime = Lifetime { until: Some(later + Duration::from_secs(3600)), ..record.lifetime };
+        store.create(&RandomIds.generate(), &SessionRecord { lifetime, ..record }, later).await.unwrap();
+    }
+    assert!((60..90).contains(&length()), "{} entries for 60 sessions", length());
+    assert_eq!(store.of_user("ann", later).await.unwrap().len(), 60);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn scripts_are_brought_again_after_a_restart_and_answers_survive_it() {
     let Some(mut engine) = redis::start() else { return };

@@ -60,6 +60,12 @@ mod tests {
         })
     }
 
+    /// Found by the random ones below.
+    #[test]
+    fn a_lifetime_too_short_to_be_written_is_none() {
+        super::text(r#"{"cookie":{"originalMaxAge":4.893408071927872e-140}}"#);
+    }
+
     proptest! {
         #[test]
         fn any_text_is_no_session_or_stays_the_same(text in prop_oneof![json(), ".*".boxed()]) {

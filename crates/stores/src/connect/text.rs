@@ -153,7 +153,8 @@ impl Meta {
 
 /// How long the browser keeps the cookie, and the session lives without use; `None`: until the browser is closed.
 fn max_age(cookie: &Value) -> Option<Duration> {
-    let millis = cookie.get("originalMaxAge")?.as_f64().filter(|age| *age > 0.0)?;
+    // Less than a millisecond would be none at all when it is written again.
+    let millis = cookie.get("originalMaxAge")?.as_f64().filter(|age| *age >= 1.0)?;
     let age = Duration::try_from_secs_f64(millis / 1000.0).ok()?;
     // Longer than is stored would be another lifetime after every change.
     Some(Duration::from_millis(native::idle_millis(age).cast_unsigned()))
