@@ -36,6 +36,9 @@ const UPDATE: &str = "update sessions set
 const TOUCH: &str =
     "update sessions set seen = max(seen, ?2), expires = max(expires, ?3) where id = ?1 and expires > ?4";
 
+/// So many ended sessions are removed at once.
+const BITE: usize = 20;
+
 const LISTED: &str = "select id, user, label, created, authenticated, seen, expires from sessions";
 
 #[async_trait]
@@ -194,13 +197,24 @@ impl SessionStore for Sqlite {
         .await
     }
 
+    /// In bites, each in the queue behind whoever writes meanwhile: among a million sessions, each that ended lies on pages of its own, and whoever
+    /// writes waits for all of a bite's.
     async fn sweep(&self, limit: usize, now: Timestamp) -> Result<usize, StoreError> {
-        self.write("sweep expired sessions", move |connection| {
-            let sql = "delete from sessions where rowid in
-                (select rowid from sessions where expires <= ?1 order by expires limit ?2)";
-            connection.prepare_cached(sql)?.execute(params![now.as_millis(), native::limit_of(limit)])
-        })
-        .await
+        let mut swept = 0;
+        while swept < limit {
+            let bite = (limit - swept).min(BITE);
+            let ended = self.write("sweep expired sessions", move |connection| {
+                let sql = "delete from sessions where rowid in
+                    (select rowid from sessions where expires <= ?1 order by expires limit ?2)";
+                connection.prepare_cached(sql)?.execute(params![now.as_millis(), native::limit_of(bite)])
+            });
+            let ended = ended.await?;
+            swept += ended;
+            if ended < bite {
+                break;
+            }
+        }
+        Ok(swept)
     }
 
     async fn export(
