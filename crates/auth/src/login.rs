@@ -52,14 +52,17 @@ impl Auth {
     pub async fn log_in(&self, session: &Session, attempt: Attempt) -> Result<LoginOutcome, Error> {
         let Attempt { email, password, remember, origin } = attempt;
         let (throttle, limits, now) = (&self.inner().throttle, &self.options().throttle, session.now());
-        let counted = match throttle.charge_sign_in(&email, origin.addr, limits, now).await? {
+        // The account is looked up meanwhile: whoever is slowed down costs no more by it, and everybody else waits once less.
+        let charge = async { Ok(throttle.charge_sign_in(&email, origin.addr, limits, now).await?) };
+        let (charge, user) = tokio::try_join!(charge, self.user_by_email(&email))?;
+        let counted = match charge {
             Charge::Allowed(counted) => counted,
             Charge::Throttled { retry_after } => {
                 tracing::warn!(event = "login_throttled", client = %origin.addr);
                 return Ok(LoginOutcome::Throttled { retry_after });
             }
         };
-        let Some(user) = self.verified(&email, password).await? else {
+        let Some(user) = self.verified(user, password).await? else {
             tracing::warn!(event = "login_refused", client = %origin.addr);
             return Ok(LoginOutcome::Refused);
         };
@@ -72,9 +75,8 @@ impl Auth {
         Ok(LoginOutcome::LoggedIn(user))
     }
 
-    /// The user whose password this is. Hashes exactly once, whether there is such a user or not.
-    async fn verified(&self, email: &str, password: Secret<String>) -> Result<Option<User>, Error> {
-        let user = self.user_by_email(email).await?;
+    /// The user, if this is the password. Hashes exactly once, whether there is such a user or not.
+    async fn verified(&self, user: Option<User>, password: Secret<String>) -> Result<Option<User>, Error> {
         let hash = user.as_ref().and_then(|user| user.password.clone());
         let verdict = self.inner().hashing.verify(password.clone(), hash).await?;
         let Some(mut user) = user.filter(|_| verdict != Verdict::Wrong) else { return Ok(None) };

@@ -18,9 +18,9 @@ const SECRET: &str = "a-secret-of-several-servers-that-is-long";
 /// What is sent at the same time counts as one wait; the least of some runs, because servers also sweep and look after connections.
 const RUNS: usize = 8;
 
-/// Signing in: all counts; the charges of address and account; the user; the account's failures forgotten beside the address's refund;
+/// Signing in: all counts beside the user; the charges of address and account; the account's failures forgotten beside the address's refund;
 /// the session. Then the session and its user are read each time.
-const EXPECTED: [(usize, usize); 4] = [(7, 5), (4, 3), (2, 2), (2, 2)];
+const EXPECTED: [(usize, usize); 4] = [(7, 4), (4, 2), (2, 2), (2, 2)];
 
 struct Place {
     engines: Vec<Engine>,
@@ -102,20 +102,27 @@ fn count(name: &str, place: &Place) -> [(usize, usize); 4] {
     counts
 }
 
+/// Exactly so many questions, and no more waits: what is asked side by side may by chance look like less.
+fn check(counts: [(usize, usize); 4]) {
+    for ((questions, waits), (asked, waited)) in EXPECTED.into_iter().zip(counts) {
+        assert!(asked == questions && waited <= waits, "{counts:?}");
+    }
+}
+
 #[test]
 fn on_postgresql() {
     let Some(place) = postgres() else { return };
-    assert_eq!(count("PostgreSQL", &place), EXPECTED);
+    check(count("PostgreSQL", &place));
 }
 
 #[test]
 fn on_mongodb() {
     let Some(place) = mongodb() else { return };
-    assert_eq!(count("MongoDB", &place), EXPECTED);
+    check(count("MongoDB", &place));
 }
 
 #[test]
 fn on_postgresql_with_sessions_in_redis() {
     let (Some(postgres), Some(redis)) = (postgres(), redis()) else { return };
-    assert_eq!(count("PostgreSQL and Redis", &postgres.beside(redis)), EXPECTED);
+    check(count("PostgreSQL and Redis", &postgres.beside(redis)));
 }
