@@ -57,8 +57,15 @@ async fn of_a_provider_that_proves_nothing_no_more_is_demanded() {
     let ask = app_with(|provider| provider.reauth = Reauth::Ask);
     assert!(!ask.begin().await.0.contains("max_age"));
     assert!(ask.begin_anew().await.0.contains("&prompt=login&max_age=60"));
-    assert_eq!(come(&ask, false, json!({ "auth_time": NOW - 86400 })).await.1, Some(true));
-    assert_eq!(come(&ask, true, json!({ "auth_time": null })).await.1, Some(true));
+    for (what, anew, auth_time, fresh) in [
+        ("the provider knows them still, and whoever sits there now", false, json!(null), false),
+        ("it says that they signed in long ago", false, json!(NOW - 86400), false),
+        ("it says that they signed in a moment ago", false, json!(NOW - 10), true),
+        ("they were to sign in anew", true, json!(null), true),
+        ("they did, as it says", true, json!(NOW), true),
+    ] {
+        assert_eq!(come(&ask, anew, json!({ "auth_time": auth_time })).await.1, Some(fresh), "{what}");
+    }
     let old = come(&ask, true, json!({ "auth_time": NOW - 61 })).await;
     assert_eq!(old, ("failed stale_sign_in".to_owned(), None), "what it does say counts");
 

@@ -22,9 +22,10 @@ pub enum Reauth {
     /// It asks the person again, and its ID token says when it did (`auth_time`): every OpenID provider must be able to (OpenID Connect
     /// Core 1.0 §15.1). A session is as fresh as that sign-in, and not fresh when the token does not say.
     Prove,
-    /// It asks the person again, but does not always say so. Its word that somebody is signed in there counts as a sign-in of now.
+    /// It asks the person again, but does not always say so. A session is as fresh as its ID token says; when it does not say, only that
+    /// of a person who was to sign in anew is, and any other is not.
     Ask,
-    /// It cannot be asked for that. The same counts.
+    /// It cannot be asked for that. Its word that somebody is signed in there counts as a sign-in of now, whoever sits there.
     Never,
 }
 
@@ -72,7 +73,8 @@ impl Entry {
     ) -> Result<Option<Timestamp>, Problem> {
         let reauth = self.provider.reauth;
         let told = identity.authenticated;
-        if let Some(begun) = attempt.anew.map(Timestamp::from_millis).filter(|_| reauth != Reauth::Never) {
+        let anew = attempt.anew.map(Timestamp::from_millis).filter(|_| reauth != Reauth::Never);
+        if let Some(begun) = anew {
             match told {
                 Some(told) if told + SKEW < begun => {
                     let ago = begun.since(told).as_secs();
@@ -86,7 +88,11 @@ impl Entry {
                 _ => {}
             }
         }
-        Ok(if reauth == Reauth::Prove { told } else { Some(now) })
+        Ok(match reauth {
+            Reauth::Prove => told,
+            Reauth::Ask => told.or(anew.map(|_| now)),
+            Reauth::Never => Some(now),
+        })
     }
 }
 
