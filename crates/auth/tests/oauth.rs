@@ -6,11 +6,12 @@ mod provider;
 
 use std::time::Duration;
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hallpass_auth::{
     RecordStore, UserId,
-    oauth::{Begun, Failure, LogoutRefused},
+    oauth::{Begun, ClientAuth, ClientKey, Failure, LogoutRefused},
 };
-use hallpass_session::{Clock, SessionStore};
+use hallpass_session::{Clock, Secret, SessionStore};
 use http::HeaderMap;
 use provider::{
     ISSUER, NOW, Signing,
@@ -251,4 +252,17 @@ async fn microsofts_many_tenants_are_many_issuers() {
     let second =
         app.with_claims(json!({ "iss": of(other), "tid": other, "email": "other@example.com" })).await;
     assert_ne!(second, id);
+}
+
+#[tokio::test]
+async fn a_signature_instead_of_a_secret_is_for_this_issuer_alone() {
+    let pem = Secret::new(include_str!("keys/p256.pem").to_owned());
+    let key = ClientKey::new(None, &pem).unwrap();
+    let app = app_with(|provider| provider.client_auth = ClientAuth::PrivateKey(key));
+    app.sign_in().await;
+    let asked = app.provider.change(|provider| provider.asked.last().unwrap().clone());
+    let claims = URL_SAFE_NO_PAD.decode(asked["client_assertion"].split('.').nth(1).unwrap()).unwrap();
+    let claims: Value = serde_json::from_slice(&claims).unwrap();
+    assert_eq!((claims["aud"].as_str(), claims["sub"].as_str()), (Some(ISSUER), Some("app")));
+    assert!(!asked.contains_key("client_secret"));
 }

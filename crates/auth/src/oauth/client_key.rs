@@ -7,7 +7,6 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hallpass_session::{Secret, Timestamp};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use url::Url;
 
 use super::{Providers, attempt::secret, provider::ClientAuth, signer::Signer};
 
@@ -49,12 +48,12 @@ impl ClientKey {
         key
     }
 
-    /// The proof for one request to `token_endpoint`. It is of no use anywhere else, so a provider that is given it cannot pass it on.
-    pub(super) fn assertion(&self, client_id: &str, token_endpoint: &Url, now: Timestamp) -> Secret<String> {
+    /// The proof for one request to the provider `audience`. It is of no use anywhere else, so a provider that is given it cannot pass it on.
+    pub(super) fn assertion(&self, client_id: &str, audience: &str, now: Timestamp) -> Secret<String> {
         let claims = json!({
             "iss": client_id,
             "sub": client_id,
-            "aud": token_endpoint.as_str(),
+            "aud": audience,
             "jti": secret(),
             "iat": now.as_millis() / 1000,
             "exp": (now + VALID_FOR).as_millis() / 1000,
@@ -96,17 +95,17 @@ mod tests {
 
     #[test]
     fn every_kind_of_key_signs_what_its_public_half_verifies() {
-        let endpoint = Url::parse("https://login.example.com/token").unwrap();
+        let issuer = "https://login.example.com";
         for (algorithm, pem) in KEYS {
             let key = ClientKey::new(None, &Secret::new(pem.to_owned())).unwrap();
             let now = Timestamp::from_millis(1_000_000_000);
-            let (one, other) = (key.assertion("app", &endpoint, now), key.assertion("app", &endpoint, now));
+            let (one, other) = (key.assertion("app", issuer, now), key.assertion("app", issuer, now));
             assert_ne!(one.expose(), other.expose(), "each is used once (jti)");
             let jwt = Jwt::parse(one.expose()).unwrap();
             let keys = json!({ "keys": [key.public()] });
             assert_eq!(KeySet::parse(&keys).unwrap().check(&jwt), Signature::Good, "{algorithm}");
             assert_eq!(key.public()["alg"], algorithm);
-            assert_eq!(jwt.claims["aud"], endpoint.as_str());
+            assert_eq!(jwt.claims["aud"], issuer);
             assert_eq!(jwt.claims["exp"].as_i64().unwrap() - jwt.claims["iat"].as_i64().unwrap(), 60);
             assert!(key.public().get("d").is_none() && !format!("{key:?}").contains("PRIVATE"));
         }

@@ -12,7 +12,7 @@ use super::{
     failure::{Failure, Problem, printable},
     fetch::{self, Answer, Fetch},
     id_token::text,
-    provider::ClientAuth,
+    provider::{ClientAuth, Protocol},
 };
 
 /// What a provider hands out.
@@ -104,7 +104,12 @@ impl Entry {
                 (Some(&apple), None)
             }
             ClientAuth::PrivateKey(key) => {
-                assertion = key.assertion(client_id, &endpoints.token, now);
+                // A provider's metadata can name another's token endpoint, and no other's issuer (draft-ietf-oauth-rfc7523bis).
+                let audience = match &self.provider.protocol {
+                    Protocol::OpenId(openid) if !openid.tenants => openid.issuer.as_str(),
+                    _ => endpoints.token.as_str(),
+                };
+                assertion = key.assertion(client_id, audience, now);
                 let proof =
                     [("client_assertion_type", ASSERTION_TYPE), ("client_assertion", assertion.expose())];
                 fields.extend(proof);
