@@ -11,6 +11,7 @@ use super::{
 
 const GITLAB: &str = "https://gitlab.com";
 const GOOGLE: &str = "https://accounts.google.com";
+const MICROSOFT: &str = "https://login.microsoftonline.com/";
 const APPLE: &str = "https://appleid.apple.com";
 const GITHUB: &str = "https://github.com/login/oauth";
 const DISCORD: &str = "https://discord.com";
@@ -26,9 +27,11 @@ impl Provider {
     /// An OpenID provider by its issuer: Keycloak, Authentik, Okta, Auth0, Entra ID, and every other that has
     /// `/.well-known/openid-configuration`.
     pub fn openid(name: &str, label: &str, issuer: &str, client_id: &str, client_auth: ClientAuth) -> Self {
+        let reauth = reauth_of(issuer);
         let issuer = issuer.to_owned();
         let protocol = Protocol::OpenId(OpenId { issuer, tenants: false, form_post: false });
-        Self::new(name, label, protocol, client_id, client_auth, &["openid", "email", "profile"])
+        let scopes = &["openid", "email", "profile"];
+        Self { reauth, ..Self::new(name, label, protocol, client_id, client_auth, scopes) }
     }
 
     /// A plain OAuth 2.0 provider by its addresses.
@@ -36,21 +39,18 @@ impl Provider {
         Self::new(name, label, Protocol::OAuth2(Box::new(oauth)), client_id, client_auth, &[])
     }
 
-    /// Google. It knows neither `max_age` nor `prompt=login`.
+    /// Google.
     pub fn google(client_id: &str, secret: Secret<String>) -> Self {
-        let google = Self::openid("google", "Google", GOOGLE, client_id, ClientAuth::Secret(secret));
-        Self { reauth: Reauth::Never, ..google }
+        Self::openid("google", "Google", GOOGLE, client_id, ClientAuth::Secret(secret))
     }
 
     /// Microsoft: `common` for everybody, `organizations` for work and school, `consumers` for private accounts, or the id of one tenant.
     pub fn microsoft(tenant: &str, client_id: &str, secret: Secret<String>) -> Self {
-        let issuer = format!("https://login.microsoftonline.com/{tenant}/v2.0");
+        let issuer = format!("{MICROSOFT}{tenant}/v2.0");
         let mut provider =
             Self::openid("microsoft", "Microsoft", &issuer, client_id, ClientAuth::Secret(secret));
         let tenants = MANY_TENANTS.contains(&tenant);
         provider.protocol = Protocol::OpenId(OpenId { issuer, tenants, form_post: false });
-        // Its tokens tell the time of a sign-in only where the optional claim `auth_time` is configured.
-        provider.reauth = Reauth::Ask;
         provider
     }
 
@@ -58,7 +58,6 @@ impl Provider {
     pub fn apple(client_id: &str, key: AppleKey) -> Self {
         let mut provider = Self::openid("apple", "Apple", APPLE, client_id, ClientAuth::Apple(key));
         provider.scopes = texts(&["openid", "email", "name"]);
-        provider.reauth = Reauth::Never;
         if let Protocol::OpenId(openid) = &mut provider.protocol {
             // Apple answers with a form whenever it is asked for name or address.
             openid.form_post = true;
@@ -149,6 +148,17 @@ fn github(site: &Url, api: Url, client_id: &str, secret: Secret<String>) -> Prov
     preset("github", "GitHub", oauth, client_id, secret, &["read:user", "user:email"])
 }
 
+/// What an OpenID provider can do when a person must sign in anew: what they all must, but for those that are known not to.
+fn reauth_of(issuer: &str) -> Reauth {
+    match issuer.trim_end_matches('/') {
+        // Google knows neither `max_age` nor `prompt=login`; Apple neither.
+        GOOGLE | APPLE => Reauth::Never,
+        // Its tokens tell the time of a sign-in only where the optional claim `auth_time` is configured.
+        issuer if issuer.starts_with(MICROSOFT) => Reauth::Ask,
+        _ => Reauth::Prove,
+    }
+}
+
 /// The address of this path at the same place.
 fn below(site: &Url, path: &str) -> Url {
     let mut url = site.clone();
@@ -204,5 +214,25 @@ mod tests {
         ] {
             assert_eq!(provider.check(), Ok(()), "{}", provider.name);
         }
+    }
+
+    #[test]
+    fn who_cannot_prove_a_sign_in_is_not_asked_for_it_under_any_name() {
+        for (issuer, reauth) in [
+            ("https://login.example.com", Reauth::Prove),
+            ("https://login.microsoftonline.com/8eaef023-2b34-4da1-9baa-8bc8c9d6a490/v2.0", Reauth::Ask),
+            ("https://login.microsoftonline.com.example.com/v2.0", Reauth::Prove),
+            ("https://accounts.google.com", Reauth::Never),
+            ("https://appleid.apple.com", Reauth::Never),
+        ] {
+            assert_eq!(Provider::openid("p", "P", issuer, "id", ClientAuth::None).reauth, reauth, "{issuer}");
+        }
+        let secret = || Secret::new("secret".to_owned());
+        let presets = [
+            Provider::google("id", secret()),
+            Provider::microsoft("common", "id", secret()),
+            Provider::github("id", secret()),
+        ];
+        assert_eq!(presets.map(|provider| provider.reauth), [Reauth::Never, Reauth::Ask, Reauth::Never]);
     }
 }
