@@ -30,6 +30,7 @@ async fn an_old_sign_in_at_the_provider_is_no_new_one() {
         ("signed in there long ago", json!({ "auth_time": NOW - 61 })),
         ("it does not say when", json!({ "auth_time": null })),
         ("it says no time", json!({ "auth_time": "now" })),
+        ("it says a time that is still to come", json!({ "auth_time": NOW * 1000 })),
     ] {
         assert_eq!(come(&app, true, claims).await, ("failed stale_sign_in".to_owned(), None), "{what}");
     }
@@ -46,7 +47,9 @@ async fn a_session_is_as_fresh_as_the_sign_in_at_the_provider() {
         ("a moment ago", json!({ "auth_time": NOW - 10 }), true),
         ("more than an hour ago", json!({ "auth_time": NOW - 3601 }), false),
         ("nobody knows when", json!({ "auth_time": null }), false),
-        ("in the future", json!({ "auth_time": NOW + 86400 }), true),
+        ("in a moment, by another clock", json!({ "auth_time": NOW + 60 }), true),
+        ("in the future", json!({ "auth_time": NOW + 61 }), false),
+        ("in milliseconds", json!({ "auth_time": NOW * 1000 }), false),
     ] {
         assert_eq!(come(&app, false, claims).await.1, Some(fresh), "{what}");
     }
@@ -72,4 +75,14 @@ async fn of_a_provider_that_proves_nothing_no_more_is_demanded() {
     let never = app_with(|provider| provider.reauth = Reauth::Never);
     assert!(!never.begin_anew().await.0.contains("prompt"));
     assert_eq!(come(&never, true, json!({ "auth_time": NOW - 86400 })).await.1, Some(true));
+}
+
+#[tokio::test]
+async fn a_session_of_an_unknown_time_is_none_that_express_opened() {
+    let app = app();
+    app.provider.change(|provider| provider.claims = json!({ "auth_time": null }));
+    let (ann, session) = app.session().await;
+    assert_eq!(app.post("/who", "", &session).await, ann);
+    assert_eq!(app.post("/lose-stamp", "", &session).await, "true");
+    assert_eq!(app.post("/who", "", &session).await, "nobody", "without a stamp, ours count for nothing");
 }

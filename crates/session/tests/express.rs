@@ -375,6 +375,7 @@ async fn a_proof_that_somebody_else_accepted_is_as_old_as_it_is() {
     let seen = app.get(&cookie, |session| async move {
         assert_eq!(session.user().as_deref(), Some("ann"));
         assert!(!session.is_fresh());
+        assert!(session.authenticated().is_some(), "this is no session that Express opened");
     });
     assert_eq!(seen.await.status, 200);
 }

@@ -72,7 +72,8 @@ impl Entry {
         now: Timestamp,
     ) -> Result<Option<Timestamp>, Problem> {
         let reauth = self.provider.reauth;
-        let told = identity.authenticated;
+        // A time that is still to come, as of a provider that writes milliseconds, says nothing.
+        let told = identity.authenticated.filter(|told| *told <= now + SKEW);
         let anew = attempt.anew.map(Timestamp::from_millis).filter(|_| reauth != Reauth::Never);
         if let Some(begun) = anew {
             match told {

@@ -146,6 +146,7 @@ pub fn app_on(
         .route("/", post(finish))
         .route("/unlink", post(unlink))
         .route("/fresh", post(async |session: Session| session.is_fresh().to_string()))
+        .route("/lose-stamp", post(async |session: Session| session.remove("hallpass").to_string()))
         .route("/set-password-too-late", post(set_password_too_late))
         .route("/register", post(register))
         .route("/begin-link", post(begin_link))

@@ -92,9 +92,9 @@ impl Held {
         }
     }
 
-    pub(crate) fn proved_at(&self, at: Option<Timestamp>) {
+    pub(crate) fn proved_at(&self, at: Timestamp) {
         if self.user().is_some() {
-            self.note("authenticated", at.map(|at| at.as_millis().into()));
+            self.note("authenticated", Some(at.as_millis().into()));
         }
     }
 

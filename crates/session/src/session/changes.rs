@@ -24,8 +24,8 @@ pub(crate) struct Established {
     pub(crate) user: Arc<str>,
     /// When the session began anew.
     pub(crate) at: Timestamp,
-    /// When the identity was proved, if anybody knows.
-    pub(crate) proved: Option<Timestamp>,
+    /// When the identity was proved.
+    pub(crate) proved: Timestamp,
 }
 
 impl Changes {
@@ -64,7 +64,7 @@ impl Changes {
         }
         if let Some(Established { user, at, proved }) = &self.established {
             record.user = Some(user.clone());
-            record.authenticated = *proved;
+            record.authenticated = Some(*proved);
             record.created = *at;
         }
         if let Some(label) = &self.label {

@@ -28,6 +28,12 @@ use crate::{
     shared::Shared,
 };
 
+/// When somebody proved who they are at a time that nobody knows: long ago.
+const UNKNOWN: Timestamp = Timestamp::from_millis(0);
+
+/// How far apart the clocks of two machines may be.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
+
 /// The session of the request being served.
 ///
 /// Extracting it loads it, once a request; from then on every access is plain and immediate. Changes are written
@@ -165,7 +171,7 @@ impl Session {
         if state.user().is_some_and(|former| *former != *user) {
             state.changes.clear();
         }
-        state.changes.established = Some(Established { user: user.into(), at: now, proved: Some(now) });
+        state.changes.established = Some(Established { user: user.into(), at: now, proved: now });
         state.changes.lifetime = Some(initial_lifetime(&self.0.shared.options, now));
         state.act(Act::Establish);
     }
@@ -179,15 +185,17 @@ impl Session {
         let now = self.now();
         let mut state = self.state();
         let Some(user) = state.user() else { return };
-        state.changes.established = Some(Established { user, at: now, proved: Some(now) });
+        state.changes.established = Some(Established { user, at: now, proved: now });
         state.changes.lifetime = Some(initial_lifetime(&self.0.shared.options, now));
         state.act(Act::Renew);
     }
 
     /// After [`establish`](Self::establish): the proof of identity is not of now but of `at`, because somebody else, such as a sign-in
-    /// provider, accepted it then; `None`: nobody knows when. It decides whether the session [is fresh](Self::is_fresh), and nothing else.
+    /// provider, accepted it then; `None`, or a time that is more than a minute ahead: nobody knows when, and [`authenticated`](Self::authenticated)
+    /// says 1970. It decides whether the session [is fresh](Self::is_fresh), and nothing else.
     pub fn proved_at(&self, at: Option<Timestamp>) {
-        let at = at.map(|at| at.min(self.now()));
+        let now = self.now();
+        let at = at.filter(|at| *at <= now + CLOCKS_DIFFER).map_or(UNKNOWN, |at| at.min(now));
         if let Some(held) = self.express() {
             return held.proved_at(at);
         }
@@ -253,7 +261,7 @@ impl Session {
         self.state().change(|changes| changes.lifetime = Some(lifetime));
     }
 
-    /// When somebody last proved who they are in this session.
+    /// When somebody last proved who they are in this session; 1970 when [nobody knows when](Self::proved_at), `None` when nobody did.
     pub fn authenticated(&self) -> Option<Timestamp> {
         if let Some(held) = self.express() {
             return held.authenticated();

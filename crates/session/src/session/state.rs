@@ -92,7 +92,7 @@ impl State {
 
     pub(super) fn authenticated(&self) -> Option<Timestamp> {
         match &self.changes.established {
-            Some(established) => established.proved,
+            Some(established) => Some(established.proved),
             None => self.base()?.authenticated,
         }
     }
