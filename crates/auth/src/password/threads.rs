@@ -14,11 +14,11 @@ use std::{
 type Job = Box<dyn FnOnce() + Send>;
 
 /// Threads that do one job after the other, at a lower priority than the threads that serve requests: a storm of sign-ins takes what processor
-/// time is left, and whoever is signed in notices little of it. They end when this is dropped and the queue is empty.
+/// time is left, and whoever is signed in notices little of it. (On Linux: elsewhere, only whole processes have one.) They end when this is dropped and the queue is empty.
 pub(super) struct Threads(Sender<Job>);
 
 /// As `nice` has it: a tenth of the share of a thread that serves requests, and all that nobody else wants.
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 const NICENESS: i32 = 10;
 
 impl Threads {
@@ -43,7 +43,7 @@ impl Threads {
 }
 
 fn work(jobs: &Mutex<Receiver<Job>>) {
-    #[cfg(unix)]
+    #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::nice(NICENESS) {
         tracing::debug!(event = "no_lower_priority", %error);
     }
