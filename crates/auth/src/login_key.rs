@@ -35,6 +35,7 @@ impl LoginKey {
     pub fn user(&self, session: &Session) -> Result<Option<UserId>, ValueError> {
         let listed = session.user();
         if let Some(user) = &listed
+            && !self.nested
             && session.with_raw(&self.key, |raw| raw.is_some_and(|raw| is_text(raw, user)))
         {
             return Ok(Some(user.clone().into()));

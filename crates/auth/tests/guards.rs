@@ -4,11 +4,14 @@
 
 mod common;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use axum::{Router, body::Body, routing::post};
 use common::{App, app, app_with};
-use hallpass_auth::{AuthOptions, Change, UserStore};
-use http::StatusCode;
+use hallpass_auth::{AuthOptions, Change, LoginKey, UserStore};
+use hallpass_session::{Keys, MemoryStore, Session, SessionLayer, SessionOptions};
+use http::{Request, StatusCode};
+use tower::ServiceExt;
 
 async fn with_sign_in() -> App {
     app_with(AuthOptions { sign_in_path: Some("/login".into()), ..common::options() }).await
@@ -114,4 +117,23 @@ async fn a_store_that_is_down_is_503_and_never_logged_out() {
     assert_eq!((login.status, login.set_cookie), (StatusCode::SERVICE_UNAVAILABLE, None));
     app.users.break_down(false);
     assert_eq!(app.get("/who", &cookie).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_text_where_passport_has_an_object_signs_nobody_in() {
+    let who = async |session: Session, value: String| {
+        session.establish("ann");
+        session.insert_raw("passport", serde_json::from_str(&value).unwrap());
+        format!("{:?}", LoginKey::passport().user(&session).unwrap().map(|user| user.to_string()))
+    };
+    let keys = Keys::from_secret("a secret of at least thirty-two bytes").unwrap();
+    let layer = SessionLayer::new(Arc::new(MemoryStore::new()), keys, SessionOptions::default()).unwrap();
+    let router = Router::new().route("/", post(who)).layer(layer);
+    for (value, user) in
+        [(r#"{"user":"ann"}"#, r#"Some("ann")"#), (r#""ann""#, "None"), (r#"{"user":"bob"}"#, "None")]
+    {
+        let response = router.clone().oneshot(Request::post("/").body(Body::from(value)).unwrap()).await;
+        let body = axum::body::to_bytes(response.unwrap().into_body(), usize::MAX).await.unwrap();
+        assert_eq!(body, user, "{value}");
+    }
 }
