@@ -7,8 +7,10 @@ mod oauth_support;
 
 use std::time::Duration;
 
-use oauth_support::{Browser, Idp, Page, accounts, client, free_port, parameter, section, world};
+use oauth_support::{Browser, Idp, Page, World, accounts, client, free_port, parameter, section, world};
 use serde_json::json;
+
+const FORGETS: &str = "[session]\nclear_site_data = [\"cookies\", \"storage\"]\n";
 
 /// A hidden field of the provider's page.
 fn hidden(page: &str, name: &str) -> String {
@@ -18,11 +20,8 @@ fn hidden(page: &str, name: &str) -> String {
 
 #[test]
 fn whoever_signs_out_carries_no_token_that_a_script_could_read() {
-    let Some(world) =
-        world("[session]\nclear_site_data = [\"cookies\", \"storage\"]\n", "end_session = true")
-    else {
-        return;
-    };
+    let other = section("other", "https://login.example.com", "end_session = true");
+    let Some(world) = world(FORGETS, &format!("end_session = true\n{other}")) else { return };
     let tells = |page: &Page| page.body.contains("eyJ") || page.body.contains("id_token");
     let mut browser = world.browser();
     browser.sign_in("idp", "ann");
@@ -36,6 +35,9 @@ fn whoever_signs_out_carries_no_token_that_a_script_could_read() {
     let script = browser.script("GET", &ours, &[("sec-fetch-dest", "empty")]);
     assert_eq!(script.status, 403);
     assert_eq!(browser.get(&format!("{ours}x")).location(), "/login?done=logout");
+    let elsewhere = browser.get(&ours.replace("/oauth/idp/", "/oauth/other/"));
+    assert_eq!(elsewhere.location(), "/login?done=logout");
+    assert!(elsewhere.headers.get("clear-site-data").is_none(), "and it is good still where it belongs");
     let mut twin = browser.clone();
     let away = browser.get(&ours);
     assert_eq!((away.status, away.body.as_str()), (303, ""));
@@ -95,6 +97,41 @@ fn signing_out_here_signs_out_there_and_signing_out_there_signs_out_here() {
         let page = world.browser().post("/auth/oauth/idp/backchannel-logout", &[("logout_token", forged)]);
         assert_eq!(page.status, 400, "{forged}");
     }
+}
+
+#[test]
+fn whoever_signs_out_is_out_though_nothing_can_be_remembered_for_the_provider() {
+    let Some(world) = world("", "end_session = true") else { return };
+    let mut browser = world.browser();
+    browser.sign_in("idp", "ann");
+    let mut twin = browser.clone();
+    let database = rusqlite::Connection::open(world.folder.path().join("hallpass.db")).unwrap();
+    database.execute_batch("alter table records rename to elsewhere").unwrap();
+    assert_eq!(browser.who().as_deref(), Some("ann@example.com"));
+    let out = browser.script("POST", "/auth/logout", &[]);
+    assert_eq!(out.status, 200, "{out:?}");
+    assert!(out.json().get("location").is_none(), "{out:?}");
+    assert_eq!(twin.who(), None);
+    assert!(world.server.log_line("provider_not_told").is_some(), "{}", world.server.log());
+}
+
+#[test]
+fn a_provider_that_cannot_be_asked_leaves_nothing_behind() {
+    let Some(World { server, folder, mut idp, base }) = world(FORGETS, "end_session = true") else { return };
+    let mut browser = Browser::new(&base);
+    browser.sign_in("idp", "ann");
+    let ours = browser.script("POST", "/auth/logout", &[]).json()["location"].as_str().unwrap().to_owned();
+    // A server that has just started knows nothing of the provider.
+    idp.stop();
+    server.kill();
+    let config = folder.path().join("hallpass.toml");
+    let arguments = ["--config", config.to_str().unwrap(), "--public-url", &base];
+    let listen = base.strip_prefix("http://").unwrap();
+    let _server = common::Server::start_with(folder.path(), &arguments, &[("HALLPASS__LISTEN", listen)]);
+    let stays = browser.get(&ours);
+    assert_eq!(stays.location(), "/login?done=logout");
+    assert_eq!(stays.headers["clear-site-data"], "\"cookies\", \"storage\"");
+    assert!(browser.jar.keys().all(|(_, name)| !name.contains("oauth")), "{:?}", browser.jar);
 }
 
 /// Every cookie that a script's answer sets must be one that browsers take from another site.

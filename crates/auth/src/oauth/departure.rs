@@ -41,6 +41,15 @@ impl std::fmt::Debug for Departure {
     }
 }
 
+/// The browser that signed out here goes on.
+#[derive(Clone, Debug)]
+pub struct Departed {
+    /// The provider's address; `None` when that cannot be had now.
+    pub location: Option<String>,
+    /// For `Set-Cookie`: the ticket is used.
+    pub cookie: Option<HeaderValue>,
+}
+
 /// What is remembered of it.
 #[derive(Serialize, Deserialize)]
 struct Body {
@@ -80,7 +89,7 @@ impl Providers {
     }
 
     /// Where the browser with this ticket goes at the provider `name`, which sends it back to `return_to`; that must be registered there.
-    /// With the header that clears the cookie. `None`: this browser has no such ticket, or none any more.
+    /// `None`: this browser has no such ticket, or none any more.
     pub async fn depart(
         &self,
         name: &str,
@@ -88,7 +97,7 @@ impl Providers {
         headers: &HeaderMap,
         return_to: &str,
         now: Timestamp,
-    ) -> Result<Option<(String, Option<HeaderValue>)>, Error> {
+    ) -> Result<Option<Departed>, Error> {
         let Some(cookie) = self.0.cookies.secret(headers, ticket) else { return Ok(None) };
         let of_here = |record: Record| {
             let body: Body = serde_json::from_str(&record.body).ok()?;
@@ -101,10 +110,14 @@ impl Providers {
             return Ok(None);
         }
         let Some(via) = self.records().take(&key, now).await?.and_then(of_here) else { return Ok(None) };
-        let Some(entry) = self.entry(name) else { return Ok(None) };
-        let Some(mut url) = self.end_session_endpoint(entry, now).await else { return Ok(None) };
-        self.describe(&mut url, &via, &entry.provider.client_id, return_to);
-        Ok(Some((url.into(), self.0.cookies.end(ticket))))
+        let location = match self.entry(name) {
+            Some(entry) => self.end_session_endpoint(entry, now).await.map(|mut url| {
+                self.describe(&mut url, &via, &entry.provider.client_id, return_to);
+                url.into()
+            }),
+            None => None,
+        };
+        Ok(Some(Departed { location, cookie: self.0.cookies.end(ticket) }))
     }
 
     /// Where the provider is told of sign-outs, if it is to be. Signing out here must not depend on it.

@@ -58,7 +58,7 @@ pub use self::{
     begin::Begun,
     callback::Callback,
     client_key::{ClientKey, ClientKeyError},
-    departure::Departure,
+    departure::{Departed, Departure},
     examine::{Finding, Verdict},
     failure::Failure,
     fetch::{Fetch, FetchError, MAX_RESPONSE},

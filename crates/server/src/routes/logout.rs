@@ -21,7 +21,11 @@ pub(super) async fn log_out(
     asker: Asker,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let departure = app.providers().begin_departure(&session, &headers).await?;
+    // Whatever happens to the provider's part, the session here ends.
+    let departure = app.providers().begin_departure(&session, &headers).await.unwrap_or_else(|error| {
+        tracing::error!(event = "provider_not_told", error = &error as &dyn std::error::Error);
+        None
+    });
     app.auth().log_out(&session);
     let Some(departure) = departure else {
         let mut response = if asker.page {

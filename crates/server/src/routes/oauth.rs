@@ -9,7 +9,7 @@ use axum::{
 };
 use hallpass_auth::{
     CurrentUser, RedirectPath,
-    oauth::{Begun, Callback, Departure, Failure, Finished, LogoutRefused, Outcome},
+    oauth::{Begun, Callback, Departed, Departure, Failure, Finished, LogoutRefused, Outcome},
 };
 use hallpass_session::{Clock, SameSite, Session, SystemClock};
 use http::{
@@ -28,6 +28,9 @@ use crate::{
 
 const PREFIX: &str = "/auth/oauth/";
 const FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+
+/// Where people are told that they are out.
+const SIGNED_OUT: &str = "/login?done=logout";
 
 /// Marks an answer that went through a page of ours.
 const AGAIN: &str = "again=1";
@@ -205,13 +208,13 @@ pub(super) async fn depart(
     let return_to = format!("{}/login", app.public_url());
     let ticket = query.ticket.unwrap_or_default();
     let now = SystemClock.now();
-    let mut response = match app.providers().depart(&name, &ticket, &headers, &return_to, now).await? {
-        Some((location, cookie)) => {
-            with(private(Redirect::to(&location).into_response()), cookie.into_iter().collect())
-        }
-        // Anybody may lead people here; there is nothing to forget then.
-        None => return Ok(Redirect::to("/login?done=logout").into_response()),
+    // Anybody may lead people here; there is nothing to forget then.
+    let departed = app.providers().depart(&name, &ticket, &headers, &return_to, now).await?;
+    let Some(Departed { location, cookie }) = departed else {
+        return Ok(Redirect::to(SIGNED_OUT).into_response());
     };
+    let away = Redirect::to(location.as_deref().unwrap_or(SIGNED_OUT)).into_response();
+    let mut response = with(private(away), cookie.into_iter().collect());
     logout::forget(&app, &mut response);
     Ok(response)
 }
