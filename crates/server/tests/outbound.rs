@@ -146,6 +146,16 @@ fn what_is_said_to_this_program_alone_wins_and_no_password_is_shown() {
     let file = "[outbound]\nproxy = \"http://other:3128\"\n";
     assert!(shown(file, &usual).starts_with("outbound.proxy (hidden) /"), "{}", shown(file, &usual));
     assert!(shown("[outbound]\nproxy = \"\"\n", &usual).starts_with("outbound.proxy - /"), "none at all");
+    // What is meant for other programs disturbs no server that asks nobody; one that does says which variable it means.
+    let socks = [("HTTPS_PROXY", "socks5h://ann:sesame@proxy:1080")];
+    assert_eq!(shown("", &socks), "outbound.proxy (hidden) HTTPS_PROXY");
+    let google = "[providers.google]\nclient_id = \"i\"\nclient_secret = \"s\"\n";
+    let refused = shown(google, &socks);
+    assert!(refused.starts_with("HTTPS_PROXY: is no proxy's address"), "{refused}");
+    let google = format!("[outbound]\nproxy = \"\"\n{google}");
+    assert!(shown(&google, &socks).starts_with("outbound.proxy - /"), "what it says to do helps");
+    let own = shown("", &[("HALLPASS__OUTBOUND__PROXY", socks[0].1)]);
+    assert_eq!(own, "");
     let wrong = shown("[outbound]\nproxy = \"socks5://ann:sesame@proxy\"\n", &[]);
     assert!(wrong.contains("is no proxy's address"), "{wrong}");
 }

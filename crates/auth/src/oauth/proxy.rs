@@ -21,12 +21,16 @@ use hyper_util::{
 };
 use tokio::net::TcpStream;
 use tower_service::Service;
+use url::Url;
+
+use super::provider::is_local;
 
 /// A forward proxy. `Debug` and `Display` show its address, no password.
 #[derive(Clone)]
 pub struct ForwardProxy {
     address: Uri,
-    matcher: Arc<Matcher>,
+    /// `None`: every host is an exception.
+    matcher: Option<Arc<Matcher>>,
 }
 
 /// The proxy's address cannot be used.
@@ -38,7 +42,8 @@ pub struct ForwardProxyError;
 
 impl ForwardProxy {
     /// The proxy at `url`, `http://user:password@host:port`, where everything but scheme and host may be missing; with https it is spoken to over TLS.
-    /// Not for hosts in `except`: names, which cover what is below them, addresses, networks (`10.0.0.0/8`), or `*` for all.
+    /// Not for this machine itself, nor for hosts in `except`: names, which cover what is below them, addresses, networks (`10.0.0.0/8`),
+    /// or `*` for all.
     pub fn new(url: &Secret<String>, except: &[String]) -> Result<Self, ForwardProxyError> {
         let builder = || Matcher::builder().https(url.expose().as_str());
         let elsewhere = builder().build().intercept(&Uri::from_static("https://login.example.com"));
@@ -47,12 +52,20 @@ impl ForwardProxy {
         {
             return Err(ForwardProxyError);
         }
-        Ok(Self { address: address.clone(), matcher: Arc::new(builder().no(except.join(",")).build()) })
+        // The matcher takes it for names only.
+        let nobody = except.iter().any(|one| one == "*");
+        let matcher = (!nobody).then(|| Arc::new(builder().no(except.join(",")).build()));
+        Ok(Self { address: address.clone(), matcher })
     }
 
     /// Whether requests to `uri` go through it.
     pub(super) fn serves(&self, uri: &Uri) -> bool {
-        self.matcher.intercept(uri).is_some()
+        self.way(uri).is_some()
+    }
+
+    fn way(&self, to: &Uri) -> Option<Intercept> {
+        let is_here = Url::parse(&to.to_string()).is_ok_and(|url| is_local(&url));
+        self.matcher.as_ref().filter(|_| !is_here)?.intercept(to)
     }
 }
 
@@ -101,7 +114,7 @@ impl Service<Uri> for Route {
     }
 
     fn call(&mut self, to: Uri) -> Self::Future {
-        let Some(proxy) = self.proxy.as_ref().and_then(|proxy| proxy.matcher.intercept(&to)) else {
+        let Some(proxy) = self.proxy.as_ref().and_then(|proxy| proxy.way(&to)) else {
             let connecting = self.straight.call(to);
             return Box::pin(async { Ok(MaybeHttpsStream::Http(connecting.await?)) });
         };
@@ -132,7 +145,13 @@ mod tests {
             ("https://intern.example", false),
             ("https://login.intern.example:8443/x", false),
             ("https://10.1.2.3/", false),
+            ("https://[2001:db8::1]/", true),
             ("http://127.0.0.1:8080/", false),
+            // Its machine is not ours.
+            ("https://127.0.0.1:8443/", false),
+            ("https://[::1]:8443/", false),
+            ("https://localhost:8443/", false),
+            ("https://login.localhost/", false),
         ] {
             assert_eq!(proxy.serves(&Uri::from_static(to)), served, "{to}");
         }
@@ -145,6 +164,16 @@ mod tests {
         for bad in ["", "socks5://proxy:1080", "ftp://proxy", "http://", "http://pro xy"] {
             assert_eq!(proxy(bad, &[]).unwrap_err(), ForwardProxyError, "{bad}");
         }
-        assert_eq!(proxy("proxy:3128", &["*"]).unwrap().to_string(), "http://proxy:3128");
+        assert_eq!(proxy("proxy:3128", &[]).unwrap().to_string(), "http://proxy:3128");
+    }
+
+    #[test]
+    fn an_asterisk_means_every_host() {
+        for except in [&["*"][..], &["intern.example", "*"]] {
+            let proxy = proxy("http://proxy:3128", except).unwrap();
+            for to in ["https://accounts.google.com/o", "https://192.0.2.1/", "https://[2001:db8::1]/"] {
+                assert!(!proxy.serves(&to.parse().unwrap()), "{to}");
+            }
+        }
     }
 }

@@ -7,6 +7,9 @@ use super::{
     schema::{self, Kind, SETTINGS, Setting, Value},
 };
 
+/// What variables for this program alone begin with.
+const PREFIX: &str = "HALLPASS__";
+
 /// Where a value comes from; later ones win.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
@@ -94,7 +97,7 @@ impl Values {
     /// Reads variables named `HALLPASS__SECTION__KEY`.
     pub(crate) fn read_environment(&mut self, variables: impl IntoIterator<Item = (String, String)>) {
         for (name, text) in variables {
-            let Some(rest) = name.strip_prefix("HALLPASS__") else { continue };
+            let Some(rest) = name.strip_prefix(PREFIX) else { continue };
             let path = rest.to_lowercase().replace("__", ".");
             let origin = Origin::Environment(name.clone());
             match schema::find(&path) {
@@ -198,6 +201,16 @@ impl Values {
     /// Where a setting's value comes from.
     pub(crate) fn origin(&self, path: &str) -> &Origin {
         self.given.get(path).map_or(&Origin::Default, |(_, origin)| origin)
+    }
+
+    /// How a problem names a setting that was given.
+    pub(crate) fn place(&self, path: &str) -> String {
+        origin_and(path, self.origin(path))
+    }
+
+    /// Whether it comes from a variable that other programs heed as well.
+    pub(crate) fn is_usual(&self, path: &str) -> bool {
+        matches!(self.origin(path), Origin::Environment(name) if !name.starts_with(PREFIX))
     }
 
     /// Whether somebody wants it otherwise than it is by itself.

@@ -41,12 +41,20 @@ pub(super) fn check(values: &mut Values) -> Vec<Provider> {
 
 /// The way to them.
 pub(super) fn proxy(values: &mut Values) -> Option<ForwardProxy> {
-    let url = Secret::new(values.text("outbound.proxy").to_owned());
-    if url.expose().is_empty() {
+    const PROXY: &str = "outbound.proxy";
+    let url = Secret::new(values.text(PROXY).to_owned());
+    let (place, for_others_too) = (values.place(PROXY), values.is_usual(PROXY));
+    // What is said to all programs is no mistake of one that asks nobody.
+    if url.expose().is_empty() || for_others_too && values.names(SECTION).is_empty() {
         return None;
     }
+    let instead = if for_others_too {
+        format!("; or say it to this server alone: {PROXY} in its file, \"\" for none")
+    } else {
+        String::new()
+    };
     let proxy = ForwardProxy::new(&url, values.list("outbound.no_proxy"));
-    proxy.map_err(|error| values.problem("outbound.proxy", error.to_string())).ok()
+    proxy.map_err(|error| values.problem(&place, format!("{error}{instead}"))).ok()
 }
 
 impl Section<'_> {

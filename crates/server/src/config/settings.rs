@@ -17,13 +17,13 @@ pub(super) const SERVER: &[Setting] = &[
         "outbound.proxy",
         Secret,
         "",
-        "The forward proxy through which sign-in providers are asked, such as `http://proxy.example.com:3128`. Empty: what `HTTPS_PROXY` says, else none.",
+        "The forward proxy through which sign-in providers are asked, such as `http://proxy.example.com:3128`. Not given: what `HTTPS_PROXY` says, else none; given and empty: none.",
     ),
     setting(
         "outbound.no_proxy",
         List,
         "",
-        "Hosts that are asked without it: names, which cover what is below them, addresses, networks such as `10.0.0.0/8`, or `*`. Empty: what `NO_PROXY` says.",
+        "Hosts that are asked without it: names, which cover what is below them, addresses, networks such as `10.0.0.0/8`, or `*`. Not given: what `NO_PROXY` says; given and empty: none. This machine itself is never asked through it.",
     ),
     setting(
         "database",
