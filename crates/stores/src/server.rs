@@ -50,6 +50,14 @@ pub enum ConnectError {
         /// Why.
         source: Box<dyn Error + Send + Sync>,
     },
+    /// The server lacks a command that is needed.
+    #[error("this {kind} server is too old; use {kind} {needed}")]
+    TooOld {
+        /// Which kind of database.
+        kind: &'static str,
+        /// What has it.
+        needed: &'static str,
+    },
     /// The schema is from the future.
     #[error(
         "the {kind} database was written by a newer Hallpass (schema {found}, this program knows {known}); start the newer program"

@@ -12,7 +12,7 @@ use hallpass_session::{
     Document, IdGenerator, Lifetime, RandomIds, SessionRecord, SessionStore, Timestamp,
     conformance::{SWEEP, run_without},
 };
-use hallpass_stores::{Redis, RedisOptions, ServerOptions};
+use hallpass_stores::{ConnectRedis, ConnectRedisOptions, Redis, RedisOptions, ServerOptions};
 
 async fn connect(url: &str) -> Redis {
     Redis::connect(url, &RedisOptions::default()).await.unwrap()
@@ -168,4 +168,13 @@ async fn what_cannot_be_reached_or_read_is_said_without_the_password() {
         let sentence = Redis::connect(url, &options).await.err().unwrap().to_string();
         assert!(sentence.contains(expected) && !sentence.contains("hunter2"), "{sentence}");
     }
+}
+
+/// Redis 6.0 lacks a command that signing in needs; here it is taken away.
+#[tokio::test]
+async fn a_server_that_is_too_old_is_refused_before_anybody_signs_in() {
+    let Some(server) = redis::start_with(&["--rename-command", "HRANDFIELD", ""]) else { return };
+    let refused = Redis::connect(&redis::url(&server), &RedisOptions::default()).await.err().unwrap();
+    assert!(refused.to_string().contains("too old; use Redis 6.2 or newer"), "{refused}");
+    ConnectRedis::connect(&redis::url(&server), &ConnectRedisOptions::default()).await.unwrap();
 }

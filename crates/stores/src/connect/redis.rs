@@ -56,7 +56,7 @@ impl ConnectRedis {
     pub async fn connect(url: &str, options: &ConnectRedisOptions) -> Result<Self, ConnectError> {
         let ConnectRedisOptions { connect, prefix, disable_touch, disable_ttl } = options.clone();
         let redis =
-            Redis::connect(url, &RedisOptions { server: connect.server.clone(), prefix: prefix.clone() })
+            Redis::reach(url, &RedisOptions { server: connect.server.clone(), prefix: prefix.clone() })
                 .await?;
         Ok(Self::new(Keys { redis, prefix, disable_touch, disable_ttl }, &connect))
     }

@@ -71,6 +71,11 @@ impl Failure {
         matches!(self, Self::Redis(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript))
     }
 
+    /// There is no code for it but the sentence.
+    pub(super) fn is_unknown_command(&self) -> bool {
+        matches!(self, Self::Redis(error) if error.to_string().contains("unknown command"))
+    }
+
     /// Another connection may do better: this one is dead, hangs, or leads to a server that is no master any more.
     fn is_reason_to_redial(&self) -> bool {
         match self {

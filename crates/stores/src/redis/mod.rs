@@ -50,6 +50,13 @@ impl Redis {
     /// * `redis-sentinel://user:password@host:26379,host:26379/0?master=mymaster`, with TLS `rediss-sentinel://…`;
     /// * `redis-cluster://user:password@host:6379,host:6379`, with TLS `rediss-cluster://…`.
     pub async fn connect(url: &str, options: &RedisOptions) -> Result<Self, ConnectError> {
+        let redis = Self::reach(url, options).await?;
+        redis.require_what_scripts_use().await?;
+        Ok(redis)
+    }
+
+    /// The same for scripts other than ours, which older servers run as well.
+    pub(crate) async fn reach(url: &str, options: &RedisOptions) -> Result<Self, ConnectError> {
         let link = Link::new(url::parse(url)?, options.server.timeout)?;
         let redis = Self { link, prefix: options.prefix.clone() };
         let unreachable = |source: StoreError| {
@@ -66,6 +73,19 @@ impl Redis {
         let mut exists = redis::cmd("EXISTS");
         exists.arg(format!("{}check", self.prefix));
         self.one::<Value>("reach Redis", exists).await.map(drop)
+    }
+
+    /// The youngest command that our scripts use, asked of the same key: whoever signs in would be the first to learn that it is missing.
+    async fn require_what_scripts_use(&self) -> Result<(), ConnectError> {
+        let mut some = redis::cmd("HRANDFIELD");
+        some.arg(format!("{}check", self.prefix)).arg(1);
+        match self.link.send(vec![some]).await {
+            Err(failure) if failure.is_unknown_command() => {
+                Err(ConnectError::TooOld { kind: KIND, needed: "6.2 or newer, or Valkey" })
+            }
+            // Whatever else is wrong, the next question meets as well.
+            _ => Ok(()),
+        }
     }
 
     /// A Redis that keeps nothing on disk, or drops keys when it is full, signs people out.
