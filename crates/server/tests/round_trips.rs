@@ -16,7 +16,7 @@ use tempfile::TempDir;
 const SECRET: &str = "a-secret-of-several-servers-that-is-long";
 
 /// What is sent at the same time counts as one wait; the least of some runs, because servers also sweep and look after connections.
-const RUNS: usize = 8;
+const RUNS: usize = 16;
 
 /// Signing in: all counts beside the user; the charges of address and account; the account's failures forgotten beside the address's refund;
 /// the session. Then the session and its user are read each time.
