@@ -68,7 +68,7 @@ impl UserStore for MemoryUsers {
             Change::Rehash { to, .. } => user.password = Some(to.clone()),
             Change::Name(name) => user.name.clone_from(name),
             Change::Roles(roles) => user.roles.clone_from(roles),
-            Change::Verified(_) => return Ok(UserChanged::NoPlace),
+            Change::Verified(_) | Change::Disconnect(_) => return Ok(UserChanged::NoPlace),
             Change::Disabled(disabled) => {
                 user.disabled = *disabled;
                 user.session_epoch += u64::from(*disabled);

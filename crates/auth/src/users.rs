@@ -35,6 +35,9 @@ pub enum Change {
     Verified(Email),
     /// Disables or enables the account; disabling moves [`User::session_epoch`] on.
     Disabled(bool),
+    /// Empties what an application's own table says of people at providers: the field of the provider of this name, if this id stands in
+    /// it; `None`: all such fields. Refused where one must not be empty. Only the tables of other applications may have such fields.
+    Disconnect(Option<(String, String)>),
 }
 
 /// The answer of [`UserStore::create`].

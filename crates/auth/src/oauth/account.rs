@@ -88,6 +88,11 @@ impl Providers {
             self.remove_dangling(record, now).await?;
             return Ok(None);
         };
+        // Whoever claims the account removes links before its epoch moves on for the last time: what was read before that opens nothing, and
+        // what was read afterwards had no link.
+        if self.records().get(&key, now).await?.is_none_or(|still| still.owner != record.owner) {
+            return Ok(None);
+        }
         if user.verified != Some(true) && arrival.identity.proves(&user.email) {
             self.0.auth.note_verified(&user, now).await?;
         }
@@ -132,8 +137,17 @@ impl Providers {
         let name = &arrival.entry.provider.name;
         if let Some(user) = self.users().find_by_provider(name, &identity.subject).await? {
             // An application's own table says so already.
-            let noted = self.note_link(arrival, &user, now).await?;
-            return Ok(noted.then(|| Found::known(user)));
+            if !self.note_link(arrival, &user, now).await? {
+                return Ok(None);
+            }
+            // Whoever claims the account or disconnects the provider empties the field first and removes links afterwards: one of us sees the
+            // other.
+            let still = self.users().find_by_provider(name, &identity.subject).await?;
+            if still.is_some_and(|still| still.id == user.id && still.session_epoch == user.session_epoch) {
+                return Ok(Some(Found::known(user)));
+            }
+            self.records().take(&link::key(&identity.key()), now).await?;
+            return Ok(None);
         }
         let Some(email) = &identity.email else {
             return Err(Problem::new(Failure::NoEmail, "the provider told no usable address").into());
@@ -188,12 +202,23 @@ impl Providers {
         user: User,
     ) -> Result<Option<Found>, Stop> {
         let now = session.now();
+        if self.users().change(&user.id, &Change::Disconnect(None)).await? == UserChanged::Refused {
+            let detail = format!(
+                "the account {} cannot be taken over: a field in users.providers holds its maker's id and must not be empty",
+                user.id
+            );
+            return Err(Problem::new(Failure::AddressTaken, detail).into());
+        }
         let change = Change::Password { from: user.stored_password(), to: None };
         if self.users().change(&user.id, &change).await? != UserChanged::Done {
             return Ok(None);
         }
         self.records().delete_owned(&user.id, now).await?;
+        // Whoever came by one of the links has read the account before this, or finds no link.
+        self.take_password(&user.id).await?;
         session.store().delete_of_user(user.id.as_str(), None, now).await?;
+        // The application may have been at work for one of these sessions.
+        self.users().change(&user.id, &Change::Disconnect(None)).await?;
         if !self.note_link(arrival, &user, now).await? {
             return Ok(None);
         }
@@ -214,8 +239,20 @@ impl Providers {
             if user.password.is_none() {
                 return Ok(Some(user));
             }
-            self.users().change(id, &Change::Password { from: user.stored_password(), to: None }).await?;
+            self.take_password(id).await?;
             session.store().delete_of_user(id.as_str(), None, session.now()).await?;
+        }
+        Err(Problem::new(Failure::Provider, "others were at work on the same account").into())
+    }
+
+    /// Removes whatever stands in the place of a password now, which moves the account's epoch on.
+    async fn take_password(&self, id: &UserId) -> Result<(), Stop> {
+        for _ in 0..MAX_TRIES {
+            let Some(user) = self.users().find(id).await? else { return Ok(()) };
+            let change = Change::Password { from: user.stored_password(), to: None };
+            if self.users().change(id, &change).await? != UserChanged::Refused {
+                return Ok(());
+            }
         }
         Err(Problem::new(Failure::Provider, "others were at work on the same account").into())
     }

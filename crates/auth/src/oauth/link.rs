@@ -12,7 +12,7 @@ use super::{
     provider::Protocol,
 };
 use crate::{
-    Error, Inserted, Record, RecordKey, Reuse, User, UserId,
+    Change, Error, Inserted, Record, RecordKey, Reuse, User, UserChanged, UserId,
     records::kinds::{OAUTH_LINK, OAUTH_TOKENS},
 };
 
@@ -40,6 +40,8 @@ pub enum Unlinked {
     LastWayIn,
     /// The user must sign in again first.
     NotFresh,
+    /// An application's own table says who the person at the provider is, in a field that must not be empty.
+    Kept,
 }
 
 /// What a record of a link holds.
@@ -119,12 +121,19 @@ impl Providers {
         if !session.is_fresh() {
             return Ok(Unlinked::NotFresh);
         }
-        let links = self.links(user, now).await?;
-        let Some(link) = links.iter().find(|link| link.id == id) else { return Ok(Unlinked::NotFound) };
+        let links = self.own(user, now).await?;
+        let Some(link) = links.iter().find(|link| link.key.id == id) else { return Ok(Unlinked::NotFound) };
         if user.password.is_none() && !self.opens_without(user, id, now).await? {
             return Ok(Unlinked::LastWayIn);
         }
-        let Some(taken) = self.records().take(&key(&link.id), now).await? else {
+        if let Ok(Body { provider, subject, .. }) = serde_json::from_str(&link.body) {
+            // Or the next sign-in would make the link again.
+            let change = Change::Disconnect(Some((provider, subject)));
+            if self.users().change(&user.id, &change).await? == UserChanged::Refused {
+                return Ok(Unlinked::Kept);
+            }
+        }
+        let Some(taken) = self.records().take(&link.key, now).await? else {
             return Ok(Unlinked::NotFound);
         };
         // Of two that are removed at once, or beside the password, one stays.
@@ -136,7 +145,7 @@ impl Providers {
         }
         self.records().take(&RecordKey { kind: OAUTH_TOKENS, id: id.to_owned() }, now).await?;
         self.end_sessions(session.store().as_ref(), &user.id, id, None, session.handle(), now).await?;
-        tracing::info!(event = "provider_unlinked", user = %user.id, provider = link.provider);
+        tracing::info!(event = "provider_unlinked", user = %user.id, provider = read(link).provider);
         Ok(Unlinked::Done)
     }
 

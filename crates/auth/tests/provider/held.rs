@@ -65,6 +65,11 @@ impl UserStore for Held<dyn UserStore> {
         self.0.find_by_email(email).await
     }
 
+    async fn find_by_provider(&self, provider: &str, subject: &str) -> Result<Option<User>, StoreError> {
+        question().await;
+        self.0.find_by_provider(provider, subject).await
+    }
+
     async fn create(&self, user: &User) -> Result<UserCreated, StoreError> {
         question().await;
         self.0.create(user).await

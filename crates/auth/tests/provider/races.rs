@@ -1,6 +1,6 @@
 //! Somebody made an account with another person's address. Whatever they do at the moment at which the owner comes, nothing of it lasts.
 
-use std::sync::Arc;
+use std::{pin::Pin, sync::Arc};
 
 use hallpass_auth::{RecordStore, UserId, UserStore};
 use hallpass_session::Clock;
@@ -11,6 +11,9 @@ use super::{
     app::{App, app_on, state, text},
     held::{Held, at_question},
 };
+
+/// Writes into the application's own table who the account is at the provider: the account's id, the provider's for the person.
+pub type Connect = Box<dyn Fn(&str, &str) -> Pin<Box<dyn Future<Output = ()> + Send>>>;
 
 /// Both flows ask fewer questions than this.
 const MOST: usize = 60;
@@ -67,6 +70,16 @@ impl Trap {
     fn about_to_set_a_password(&self) -> impl Future<Output = String> + Send + use<> {
         let (app, session) = (self.app.clone(), self.session.clone());
         async move { text(app.send("/set-password", "", &session).await).await }
+    }
+
+    /// The maker signs in by the provider's own account of theirs; the answer, and the session's cookie.
+    fn maker_comes(&self) -> impl Future<Output = (String, String)> + Send + use<> {
+        let app = self.app.clone();
+        async move {
+            let response = app.come(json!({ "sub": "bob", "email": "bob@evil.example" })).await;
+            let session = cookie(&response);
+            (text(response).await, session)
+        }
     }
 
     fn owner_comes(&self) -> impl Future<Output = String> + Send + use<> {
@@ -138,6 +151,59 @@ async fn setting_a_password(users: &impl AsyncFn() -> Arc<dyn UserStore>) {
         }
     }
     assert!(met.iter().all(|met| (2..MOST - 1).contains(met)), "not every point was met: {met:?}");
+}
+
+/// The application's own table opens the account to its maker, `linked`: they have come that way before. The owner comes at every point of
+/// the maker's coming, and the other way round.
+pub async fn nothing_that_the_application_knows_lasts(
+    users: impl AsyncFn() -> (Arc<dyn UserStore>, Connect),
+) {
+    for linked in [false, true] {
+        let mut met = [0; 2];
+        for number in 1..MOST {
+            for turn in [0, 1] {
+                let (users, connect) = users().await;
+                let trap = Trap::registered(users).await;
+                connect(&trap.id, "bob").await;
+                if linked {
+                    assert_eq!(trap.maker_comes().await.0, trap.id);
+                }
+                let (maker, owner) = (trap.maker_comes(), trap.owner_comes());
+                let ((_, session), reached) = if turn == 0 {
+                    at_question(number, maker, async { drop(owner.await) }).await
+                } else {
+                    let mut came = None;
+                    let (_, reached) = at_question(number, owner, async { came = Some(maker.await) }).await;
+                    (came.unwrap_or_default(), reached)
+                };
+                met[turn] += usize::from(reached);
+                let what = format!("question {number}, turn {turn}, linked {linked}");
+                trap.check(&what).await;
+                assert_ne!(text(trap.app.send("/who", "", &session).await).await, trap.id, "{what}");
+            }
+            if met.iter().all(|met| *met < number) {
+                break;
+            }
+        }
+        assert!(met.iter().all(|met| (4..MOST - 1).contains(met)), "not every point was met: {met:?}");
+    }
+}
+
+/// Who disconnects a provider is not let in by the application's own table again; `kept`: that table must say who they are.
+pub async fn disconnecting_lasts(users: Arc<dyn UserStore>, connect: Connect, kept: bool) {
+    let trap = Trap::registered(users).await;
+    connect(&trap.id, "bob").await;
+    let ((answer, _), app) = (trap.maker_comes().await, &trap.app);
+    assert_eq!(answer, trap.id);
+    let user = app.auth.users().find(&UserId::new(&trap.id)).await.unwrap().unwrap();
+    let links = app.providers.links(&user, app.clock.now()).await.unwrap();
+    let disconnect = format!("{} {}", trap.id, links[0].id);
+    let unlinked = text(app.send("/unlink", &disconnect, &trap.session).await).await;
+    assert_eq!(unlinked, if kept { "Kept" } else { "Done" });
+    assert_eq!(trap.maker_comes().await.0 == trap.id, kept);
+    assert_eq!(trap.owner_comes().await, if kept { "failed address_taken" } else { &trap.id });
+    let password = app.auth.users().find(&user.id).await.unwrap().unwrap().password;
+    assert_eq!(password.is_some(), kept, "who cannot have the account takes nothing away");
 }
 
 /// The account is deleted at every point of a link: no link stays, and the person at the provider can have an account.

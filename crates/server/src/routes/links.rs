@@ -81,6 +81,10 @@ pub(super) async fn end(
                 "This is your only way to sign in. Set a password or connect another account first.";
             ApiError::new(StatusCode::CONFLICT, "last_way_in", message)
         }
+        Unlinked::Kept => {
+            let message = "The application keeps this connection, and it cannot be removed here.";
+            ApiError::new(StatusCode::CONFLICT, "link_kept", message)
+        }
         Unlinked::NotFresh => account::not_fresh(),
     };
     account::answer(&app, &session, &user, asker.page, error, "links").await

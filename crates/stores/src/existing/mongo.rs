@@ -16,6 +16,7 @@ use hallpass_session::StoreError;
 use mongodb::{
     Collection, IndexModel,
     bson::{Document, doc},
+    error::{ErrorKind, WriteFailure},
     options::Collation,
 };
 
@@ -219,13 +220,26 @@ impl UserStore for MongoUsers {
             return Ok(UserChanged::NoPlace);
         };
         filter.insert("_id", id.clone());
-        let changed = self.mongo.run("change a user", self.users.update_one(filter, update)).await?;
-        if changed.matched_count == 1 {
-            return Ok(UserChanged::Done);
+        let update = async {
+            match self.users.update_one(filter, update).await {
+                // A validator, or a unique index that is not sparse.
+                Err(error) if matches!(change, Change::Disconnect(_)) && is_refused(&error) => Ok(None),
+                answer => answer.map(Some),
+            }
+        };
+        match self.mongo.run("change a user", update).await? {
+            None => return Ok(UserChanged::Refused),
+            Some(changed) if changed.matched_count == 1 => return Ok(UserChanged::Done),
+            Some(_) => {}
         }
         let find = self.users.find_one(doc! { "_id": id }).projection(doc! { "_id": 1 });
         let found = self.mongo.run("change a user", find).await?;
-        Ok(if found.is_some() { UserChanged::Refused } else { UserChanged::Gone })
+        Ok(match (found, change) {
+            (None, _) => UserChanged::Gone,
+            // Another id stands there, or none.
+            (Some(_), Change::Disconnect(_)) => UserChanged::Done,
+            (Some(_), _) => UserChanged::Refused,
+        })
     }
 
     async fn delete(&self, id: &UserId) -> Result<bool, StoreError> {
@@ -251,6 +265,15 @@ impl UserStore for MongoUsers {
 
     fn epoch_after(&self, user: &User, to: &PasswordHash) -> u64 {
         epoch::after(user, to, self.map().reuse(false))
+    }
+}
+
+/// Whether the collection takes no such document.
+fn is_refused(error: &mongodb::error::Error) -> bool {
+    const FAILED_VALIDATION: i32 = 121;
+    match &*error.kind {
+        ErrorKind::Write(WriteFailure::WriteError(error)) if error.code == FAILED_VALIDATION => true,
+        _ => is_duplicate(error),
     }
 }
 

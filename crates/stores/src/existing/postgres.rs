@@ -148,14 +148,19 @@ impl PostgresUsers {
 
 /// The unique constraint that an insert has violated.
 fn violated(error: &StoreError) -> Option<String> {
+    let error = refusal(error).filter(|error| *error.code() == SqlState::UNIQUE_VIOLATION)?;
+    Some(error.constraint().unwrap_or("a unique index").to_owned())
+}
+
+/// What a constraint of the table's has said.
+fn refusal(error: &StoreError) -> Option<&DbError> {
+    const INTEGRITY: &str = "23";
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {
-        match error.downcast_ref::<DbError>() {
-            Some(error) if *error.code() == SqlState::UNIQUE_VIOLATION => {
-                return Some(error.constraint().unwrap_or("a unique index").to_owned());
-            }
-            _ => cause = error.source(),
+        if let Some(error) = error.downcast_ref::<DbError>() {
+            return Some(error).filter(|error| error.code().code().starts_with(INTEGRITY));
         }
+        cause = error.source();
     }
     None
 }
@@ -246,6 +251,19 @@ impl UserStore for PostgresUsers {
             }
             Change::Verified(address) => self.apply(sql.verify.as_ref(), &[id, &address.as_str()]).await,
             Change::Disabled(disabled) => self.apply(sql.disable.as_ref(), &[id, disabled]).await,
+            Change::Disconnect(one) => {
+                let done = match one {
+                    Some((provider, subject)) => {
+                        self.apply(sql.disconnect_one.get(provider), &[id, subject]).await
+                    }
+                    None => self.apply(sql.disconnect.as_ref(), &[id]).await,
+                };
+                match done {
+                    // A constraint of the table's.
+                    Err(error) if refusal(&error).is_some() => Ok(UserChanged::Refused),
+                    done => done,
+                }
+            }
         }
     }
 

@@ -286,6 +286,19 @@ fn apply(
         }
         Change::Verified(address) => run(sql.verify.as_ref(), &[&address.as_str()]),
         Change::Disabled(disabled) => run(sql.disable.as_ref(), &[disabled]),
+        Change::Disconnect(one) => {
+            let done = match one {
+                Some((provider, subject)) => run(sql.disconnect_one.get(provider), &[subject]),
+                None => run(sql.disconnect.as_ref(), &[]),
+            };
+            match done {
+                // A constraint or trigger of the table's.
+                Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
+                    Ok(Some(false))
+                }
+                done => done,
+            }
+        }
     }
 }
 

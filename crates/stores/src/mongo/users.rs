@@ -81,7 +81,7 @@ impl UserStore for Mongo {
             }
             Change::Name(name) => doc! { "$set": { "name": name.as_deref() } },
             Change::Roles(roles) => doc! { "$set": { "roles": roles.clone() } },
-            Change::Verified(_) => return Ok(UserChanged::NoPlace),
+            Change::Verified(_) | Change::Disconnect(_) => return Ok(UserChanged::NoPlace),
             Change::Disabled(disabled) => {
                 doc! { "$set": { "disabled": disabled }, "$inc": { "session_epoch": i64::from(*disabled) } }
             }

@@ -89,7 +89,7 @@ impl UserStore for Postgres {
             Change::Rehash { from, to } => self.apply(REHASH, &[id, &from.expose(), &to.expose()]).await,
             Change::Name(name) => self.apply(NAME, &[id, name]).await,
             Change::Roles(roles) => self.apply(ROLES, &[id, roles]).await,
-            Change::Verified(_) => Ok(UserChanged::NoPlace),
+            Change::Verified(_) | Change::Disconnect(_) => Ok(UserChanged::NoPlace),
             Change::Disabled(disabled) => self.apply(DISABLED, &[id, disabled]).await,
         }
     }

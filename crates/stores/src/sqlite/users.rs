@@ -55,7 +55,7 @@ impl UserStore for Sqlite {
     }
 
     async fn change(&self, id: &UserId, change: &Change) -> Result<UserChanged, StoreError> {
-        if matches!(change, Change::Verified(_)) {
+        if matches!(change, Change::Verified(_) | Change::Disconnect(_)) {
             return Ok(UserChanged::NoPlace);
         }
         let (id, change) = (id.clone(), change.clone());
@@ -107,7 +107,7 @@ fn apply(connection: &Connection, id: &UserId, change: &Change) -> rusqlite::Res
         ),
         Change::Name(name) => run("update users set name = ?2 where id = ?1", &[name]),
         Change::Roles(roles) => run("update users set roles = ?2 where id = ?1", &[&roles_json(roles)]),
-        Change::Verified(_) => Ok(false),
+        Change::Verified(_) | Change::Disconnect(_) => Ok(false),
         Change::Disabled(disabled) => run(
             "update users set disabled = ?2, session_epoch = session_epoch + ?2 where id = ?1",
             &[disabled],

@@ -228,6 +228,16 @@ impl Documents {
                     update.insert("$inc", doc! { column: 1_i64 });
                 }
             }
+            Change::Disconnect(Some((provider, subject))) => {
+                let path = map.provider(provider)?;
+                filter.insert(path, subject);
+                update.insert("$unset", doc! { path: "" });
+            }
+            Change::Disconnect(None) if map.providers.is_empty() => return None,
+            Change::Disconnect(None) => {
+                let fields = map.providers.iter().map(|(_, path)| (path.clone(), Bson::from("")));
+                update.insert("$unset", fields.collect::<Document>());
+            }
         }
         if let Some(path) = &map.updated {
             moments.insert(path, true);

@@ -23,6 +23,10 @@ pub(super) struct Statements {
     pub(super) roles: Option<String>,
     pub(super) disable: Option<String>,
     pub(super) verify: Option<String>,
+    /// Of all providers.
+    pub(super) disconnect: Option<String>,
+    /// By the provider's name.
+    pub(super) disconnect_one: BTreeMap<String, String>,
 }
 
 impl Statements {
@@ -69,6 +73,8 @@ impl Statements {
                     format!("{} = {}", quoted(column), mark(table, column, "true", "current_timestamp"));
                 guarded(map, table, &set, &id, &format!("{login}::text = $2::text"))
             }),
+            disconnect: disconnect(map, table, &id),
+            disconnect_one: disconnect_one(map, table, &id),
         }
     }
 }
@@ -76,6 +82,37 @@ impl Statements {
 fn by_provider(map: &UserMap, table: &Table, select: &str) -> BTreeMap<String, String> {
     let of = |(provider, column): &(String, String)| {
         let sql = format!("{select} where {} = {} limit 2", quoted(column), cast(table, column, "$1"));
+        (provider.clone(), sql)
+    };
+    map.providers.iter().map(of).collect()
+}
+
+/// Empties the columns of all providers. One that must not be null may be empty already.
+fn disconnect(map: &UserMap, table: &Table, id: &str) -> Option<String> {
+    let (mut set, mut empty) = (Vec::new(), vec!["true".to_owned()]);
+    for column in map.providers.iter().map(|(_, column)| column) {
+        let quoted = quoted(column);
+        if table.requires(column) {
+            set.push(format!("{quoted} = {quoted}"));
+            empty.push(format!("{quoted}::text = ''"));
+        } else {
+            set.push(format!("{quoted} = null"));
+        }
+    }
+    (!set.is_empty()).then(|| guarded(map, table, &set.join(", "), id, &empty.join(" and ")))
+}
+
+/// Empties the column of one, if this id stands in it.
+fn disconnect_one(map: &UserMap, table: &Table, id: &str) -> BTreeMap<String, String> {
+    let of = |(provider, column): &(String, String)| {
+        let quoted = quoted(column);
+        let is = format!("{quoted}::text = $2::text collate \"C\"");
+        let sql = if table.requires(column) {
+            guarded(map, table, &format!("{quoted} = {quoted}"), id, &format!("not {is}"))
+        } else {
+            let set = format!("{quoted} = case when {is} then null else {quoted} end");
+            guarded(map, table, &set, id, "true")
+        };
         (provider.clone(), sql)
     };
     map.providers.iter().map(of).collect()

@@ -255,6 +255,11 @@ impl Table {
         name.or(required.then_some(""))
     }
 
+    /// Whether the column must not be null.
+    pub(super) fn requires(&self, name: &str) -> bool {
+        self.column(name).required
+    }
+
     /// Whether the database gives this column a value.
     pub(super) fn gives(&self, name: &str) -> bool {
         self.column(name).given

@@ -25,6 +25,10 @@ pub(super) struct Statements {
     pub(super) roles: Option<String>,
     pub(super) disable: Option<String>,
     pub(super) verify: Option<String>,
+    /// Of all providers.
+    pub(super) disconnect: Option<String>,
+    /// By the provider's name.
+    pub(super) disconnect_one: BTreeMap<String, String>,
     role_lists: bool,
 }
 
@@ -69,6 +73,8 @@ impl Statements {
                 change(format!("{} = {}", quoted(column), mark(table, column, "1", "'now'")))
                     + &format!(" and {login} = ?2 collate binary")
             }),
+            disconnect: disconnect(map, table, change),
+            disconnect_one: disconnect_one(map, table, change),
             role_lists: matches!(map.roles, Some(Roles::List(_))),
         }
     }
@@ -82,6 +88,40 @@ impl Statements {
 fn by_provider(map: &UserMap, select: &str) -> BTreeMap<String, String> {
     let of = |(provider, column): &(String, String)| {
         (provider.clone(), format!("{select} where {} = ?1 limit 2", quoted(column)))
+    };
+    map.providers.iter().map(of).collect()
+}
+
+/// Empties the columns of all providers. One that must not be null may be empty already.
+fn disconnect(map: &UserMap, table: &Table, change: impl Fn(String) -> String) -> Option<String> {
+    let (mut set, mut empty) = (Vec::new(), vec!["true".to_owned()]);
+    for column in map.providers.iter().map(|(_, column)| column) {
+        let quoted = quoted(column);
+        if table.requires(column) {
+            set.push(format!("{quoted} = {quoted}"));
+            empty.push(format!("cast({quoted} as text) = ''"));
+        } else {
+            set.push(format!("{quoted} = null"));
+        }
+    }
+    (!set.is_empty()).then(|| change(set.join(", ")) + " and " + &empty.join(" and "))
+}
+
+/// Empties the column of one, if this id stands in it.
+fn disconnect_one(
+    map: &UserMap,
+    table: &Table,
+    change: impl Fn(String) -> String,
+) -> BTreeMap<String, String> {
+    let of = |(provider, column): &(String, String)| {
+        let quoted = quoted(column);
+        let is = format!("cast({quoted} as text) is ?2 collate binary");
+        let sql = if table.requires(column) {
+            change(format!("{quoted} = {quoted}")) + &format!(" and not {is}")
+        } else {
+            change(format!("{quoted} = case when {is} then null else {quoted} end"))
+        };
+        (provider.clone(), sql)
     };
     map.providers.iter().map(of).collect()
 }

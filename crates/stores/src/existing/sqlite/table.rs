@@ -136,6 +136,11 @@ impl Table {
         ["DATE", "TIME", "TEXT", "CHAR"].iter().any(|part| kind.contains(part))
     }
 
+    /// Whether the column must not be null.
+    pub(super) fn requires(&self, name: &str) -> bool {
+        self.find(name).is_some_and(|column| column.required)
+    }
+
     /// Whether the database gives this column a value.
     pub(super) fn gives(&self, name: &str) -> bool {
         self.find(name).is_some_and(|column| column.given)
