@@ -39,7 +39,7 @@ impl Default for Conventions {
 pub enum Reuse {
     /// No id is given twice.
     Never,
-    /// By when it was made, which the accounts say.
+    /// By when it was made, which the accounts say; of those that do not, by their login.
     ByCreated,
     /// By its login: the database gives ids again, and nothing else tells. Who has got another login meanwhile may be somebody else, and
     /// counts as such.
@@ -51,6 +51,8 @@ impl Reuse {
     pub fn mark(self, user: &User) -> Option<String> {
         match self {
             Self::Never => None,
+            // It does not say when it was made.
+            Self::ByCreated if user.created.as_millis() == 0 => Self::ByLogin.mark(user),
             Self::ByCreated => Some(format!("{CREATED}{}", user.created.as_millis())),
             Self::ByLogin => Some(format!("{LOGIN}{}", user.email.as_str().to_lowercase())),
         }
@@ -174,6 +176,10 @@ mod tests {
         assert!(
             fits(Reuse::ByCreated, Reuse::ByLogin, &ann) && !fits(Reuse::ByCreated, Reuse::ByLogin, &bob)
         );
+        let undated = user("ann@x", 0);
+        assert_eq!(Reuse::ByCreated.mark(&undated), Reuse::ByLogin.mark(&ann));
+        assert!(Reuse::ByCreated.fits(Reuse::ByCreated.mark(&undated).as_deref(), &ann));
+        assert!(!Reuse::ByCreated.fits(Reuse::ByCreated.mark(&undated).as_deref(), &user("bob@x", 0)));
         assert!(fits(Reuse::ByCreated, Reuse::Never, &bob) && fits(Reuse::ByLogin, Reuse::ByCreated, &bob));
     }
 

@@ -128,13 +128,20 @@ impl MongoUsers {
         doing: &'static str,
         find: impl IntoFuture<Output = Result<mongodb::Cursor<Document>, mongodb::error::Error>>,
     ) -> Result<Vec<User>, StoreError> {
+        self.rows(doing, find).await?.iter().map(|document| self.documents.user(document)).collect()
+    }
+
+    async fn rows(
+        &self,
+        doing: &'static str,
+        find: impl IntoFuture<Output = Result<mongodb::Cursor<Document>, mongodb::error::Error>>,
+    ) -> Result<Vec<Document>, StoreError> {
         let mut found = self.mongo.run(doing, find).await?;
-        let mut users = Vec::new();
+        let mut rows = Vec::new();
         while self.mongo.run(doing, found.advance()).await? {
-            let document = found.deserialize_current().map_err(|error| StoreError::new(doing, error))?;
-            users.push(self.documents.user(&document)?);
+            rows.push(found.deserialize_current().map_err(|error| StoreError::new(doing, error))?);
         }
-        Ok(users)
+        Ok(rows)
     }
 
     /// Whether some account has the login, as the unique index compares it.
@@ -183,8 +190,11 @@ impl UserStore for MongoUsers {
 
     async fn find_by_provider(&self, provider: &str, subject: &str) -> Result<Option<User>, StoreError> {
         let Some(field) = self.map().provider(provider) else { return Ok(None) };
-        let find = self.users.find(doc! { field: subject }).projection(self.documents.projection()).limit(2);
-        Ok(super::only(self.all("find a user", find).await?, provider))
+        let find = self.users.find(doc! { field: Documents::any_of(subject) }).limit(spelling::MOST.into());
+        let mut found = self.rows("find a user", find.projection(self.documents.projection())).await?;
+        found.retain(|document| Documents::is_at_provider(document, field, subject));
+        let users = found.iter().map(|document| self.documents.user(document)).collect::<Result<_, _>>()?;
+        Ok(super::only(users, provider))
     }
 
     async fn create(&self, user: &User) -> Result<UserCreated, StoreError> {

@@ -120,6 +120,30 @@ async fn mongodb_finds_people_by_their_id_at_a_provider() {
     assert_eq!(found("google", "1").await, some("ann@x.org"));
     assert_eq!(found("google", "2").await, None, "of two, none can be meant");
     assert_eq!((found("google", "3").await, found("github", "1").await), (None, None));
+    let numbers: [(Bson, &str, &[&str]); 4] = [
+        (42_i32.into(), "42", &["042", "+42", "42.0"]),
+        (43_i64.into(), "43", &[]),
+        (44.0.into(), "44", &["44.0"]),
+        (9_007_199_254_740_993_i64.into(), "9007199254740993", &["9007199254740992"]),
+    ];
+    for (there, id, others) in numbers {
+        let person = doc! { "email": format!("{id}@x.org"), "google": { "id": there } };
+        mongo.collection("provided").insert_one(person).await.unwrap();
+        assert_eq!(found("google", id).await, Some(format!("{id}@x.org")));
+        for other in others {
+            assert_eq!(found("google", other).await, None, "{other}");
+        }
+    }
+    let database = mongo.client.default_database().unwrap();
+    mongo.collection("blind_ids").drop().await.unwrap();
+    let blind = doc! { "create": "blind_ids", "collation": { "locale": "en", "strength": 2 } };
+    database.run_command(blind).await.unwrap();
+    mongo.collection("blind_ids").insert_one(doc! { "email": "ann@x.org", "there": "aBc" }).await.unwrap();
+    let providers = vec![("login".to_owned(), "there".to_owned())];
+    let map = UserMap { table: "blind_ids".to_owned(), providers, ..UserMap::default() };
+    let store = mongo.connect(map).await;
+    assert!(store.find_by_provider("login", "aBc").await.unwrap().is_some());
+    assert_eq!(store.find_by_provider("login", "abc").await.unwrap(), None);
 }
 
 /// A user as an application of some age has them.

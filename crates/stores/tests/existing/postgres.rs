@@ -227,3 +227,21 @@ async fn postgresql_has_one_account_for_an_address_in_any_spelling() {
     let found = postgres.try_connect(&blind).await.unwrap().find_by_email(&typed("ANN@x.org")).await.unwrap();
     assert_eq!(found, None, "two are there, and neither can be meant");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgresql_finds_an_id_at_a_provider_and_none_that_is_nearly_the_same() {
+    let Some(postgres) = Postgres::start().await else { return };
+    let collation =
+        "create collation blind (provider = icu, locale = 'und-u-ks-level2', deterministic = false)";
+    postgres.client.batch_execute(collation).await.unwrap();
+    for kind in ["text", "char(40)", "text collate blind"] {
+        let tables = format!(
+            "drop table if exists users; create table users (id serial primary key, email text, password text, name text, there {kind});
+            insert into users (email, there) values ('ann@x.org', 'aBc')"
+        );
+        let providers = vec![("login".to_owned(), "there".to_owned())];
+        let store = postgres.users(&tables, UserMap { providers, ..UserMap::default() }).await;
+        assert!(store.find_by_provider("login", "aBc").await.unwrap().is_some(), "{kind}");
+        assert_eq!(store.find_by_provider("login", "abc").await.unwrap(), None, "{kind}");
+    }
+}

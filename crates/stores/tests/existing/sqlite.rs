@@ -200,3 +200,49 @@ async fn sqlite_tells_an_account_from_a_deleted_one_whose_id_it_has() {
         assert_eq!(former == later, reuse == Reuse::Never, "{id}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlite_finds_an_id_at_a_provider_and_none_that_is_nearly_the_same() {
+    for (kind, subject, near) in [
+        ("text collate nocase", "aBc", "abc"),
+        ("integer", "123456789", "0123456789"),
+        ("integer", "123456789", "123456789.0"),
+        ("text", "123456789012345678901", "123456789012345678902"),
+    ] {
+        let (_folder, path) = sqlite(&format!(
+            "create table users (id integer primary key, email text, password text, name text, there {kind});
+            insert into users (email, there) values ('ann@x.org', '{subject}')"
+        ));
+        let providers = vec![("login".to_owned(), "there".to_owned())];
+        let store = open(&path, &UserMap { providers, ..UserMap::default() });
+        assert!(store.find_by_provider("login", subject).await.unwrap().is_some(), "{kind}");
+        assert_eq!(store.find_by_provider("login", near).await.unwrap(), None, "{kind}");
+    }
+    let (_folder, path) = sqlite(
+        "create table users (id integer primary key, email text, password text, name text, there integer);
+        insert into users (email, there) values ('ann@x.org', '123456789012345678901')",
+    );
+    let providers = vec![("login".to_owned(), "there".to_owned())];
+    let store = open(&path, &UserMap { providers, ..UserMap::default() });
+    let cut = store.find_by_provider("login", "123456789012345678902").await.unwrap();
+    assert_eq!(cut, None, "the column has made another number of it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlite_reads_when_an_account_was_made_whatever_the_column_was_declared_for() {
+    for kind in ["datetime", "timestamp", "integer", "text", "real", ""] {
+        let (_folder, path) = sqlite(&format!(
+            "create table users (id integer primary key, email text, password text, name text, made {kind});
+            insert into users (email, made) values ('millis@x', 1580601600000), ('seconds@x', 1580601600), ('text@x', '2020-02-02 00:00:00'),
+                ('julian@x', 2458881.5), ('null@x', null), ('odd@x', 'long ago')"
+        ));
+        let store = open(&path, &UserMap { created: some("made"), ..UserMap::default() });
+        let made = async |name: &str| {
+            store.find_by_email(&typed(&format!("{name}@x"))).await.unwrap().unwrap().created.as_millis()
+        };
+        for name in ["millis", "seconds", "text", "julian"] {
+            assert_eq!(made(name).await, 1_580_601_600_000, "{name} in {kind:?}");
+        }
+        assert_eq!((made("null").await, made("odd").await), (0, 0));
+    }
+}

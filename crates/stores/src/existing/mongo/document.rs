@@ -146,6 +146,21 @@ impl Documents {
         }
     }
 
+    /// How an id at a provider may stand: as a text, or as the number that GitHub gives. One number is found however it is written.
+    pub(super) fn any_of(subject: &str) -> Document {
+        let number: Option<i64> = subject.parse().ok();
+        let texts = [Bson::from(subject)].into_iter();
+        doc! { "$in": texts.chain(number.map(Bson::Int64)).collect::<Vec<Bson>>() }
+    }
+
+    /// Whether this is the id that stands there: a collation may take others for the same, and a number may have been cut.
+    pub(super) fn is_at_provider(document: &Document, path: &str, subject: &str) -> bool {
+        get(document, path).is_some_and(|id| match id {
+            Bson::String(id) => id == subject,
+            number => whole(number).is_some_and(|number| number.to_string() == subject),
+        })
+    }
+
     /// The document of a new account, in the order mongoose gives fields, and its id.
     pub(super) fn new_document(&self, user: &User) -> (UserId, Document) {
         let (map, id) = (&self.map, self.new_id(user));
@@ -230,7 +245,7 @@ impl Documents {
             }
             Change::Disconnect(Some((provider, subject))) => {
                 let path = map.provider(provider)?;
-                filter.insert(path, subject);
+                filter.insert(path, Self::any_of(subject));
                 update.insert("$unset", doc! { path: "" });
             }
             Change::Disconnect(None) if map.providers.is_empty() => return None,

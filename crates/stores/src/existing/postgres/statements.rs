@@ -81,7 +81,10 @@ impl Statements {
 
 fn by_provider(map: &UserMap, table: &Table, select: &str) -> BTreeMap<String, String> {
     let of = |(provider, column): &(String, String)| {
-        let sql = format!("{select} where {} = {} limit 2", quoted(column), cast(table, column, "$1"));
+        let (quoted, same) = (quoted(column), cast(table, column, "$1"));
+        // An index serves the first; the second knows no collation and no citext.
+        let exact = "= $1::text collate \"C\"";
+        let sql = format!("{select} where {quoted} = {same} and {quoted}::text {exact} limit 2");
         (provider.clone(), sql)
     };
     map.providers.iter().map(of).collect()

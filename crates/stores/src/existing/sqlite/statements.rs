@@ -35,7 +35,7 @@ pub(super) struct Statements {
 impl Statements {
     pub(super) fn new(map: &UserMap, table: &Table) -> Self {
         let (name, login) = (quoted(&map.table), quoted(&map.login));
-        let select = format!("select {} from {name}", columns(map, table));
+        let select = format!("select {} from {name}", columns(map));
         let id = format!("{} = ?1", quoted(&map.id));
         let password = quoted(&map.password);
         let updated =
@@ -87,7 +87,10 @@ impl Statements {
 
 fn by_provider(map: &UserMap, select: &str) -> BTreeMap<String, String> {
     let of = |(provider, column): &(String, String)| {
-        (provider.clone(), format!("{select} where {} = ?1 limit 2", quoted(column)))
+        // An index serves the first; the second knows no collation and no number that is nearly the same.
+        let (column, exact) = (quoted(column), "= ?1 collate binary");
+        let sql = format!("{select} where {column} = ?1 and cast({column} as text) {exact} limit 2");
+        (provider.clone(), sql)
     };
     map.providers.iter().map(of).collect()
 }
@@ -127,7 +130,7 @@ fn disconnect_one(
 }
 
 /// What is read, under our names.
-fn columns(map: &UserMap, table: &Table) -> String {
+fn columns(map: &UserMap) -> String {
     let text = |column: &str| format!("cast({} as text)", quoted(column));
     let name = map.name.as_deref().map_or_else(|| "null".to_owned(), text);
     let flag = |column: &str, otherwise| format!("coalesce({} <> 0, {otherwise})", quoted(column));
@@ -143,7 +146,7 @@ fn columns(map: &UserMap, table: &Table) -> String {
             format!("case when {0} is null then '[]' else json_array(cast({0} as text)) end", quoted(column))
         }
     };
-    let created = map.created.as_deref().map_or_else(|| "0".to_owned(), |column| read_moment(table, column));
+    let created = map.created.as_deref().map_or_else(|| "0".to_owned(), read_moment);
     let epoch = map.session_epoch.as_deref().map_or_else(|| "0".to_owned(), quoted);
     format!(
         "{} as id, {} as login, {} as password, {name} as name, {roles} as roles, {disabled} as disabled, \
@@ -177,13 +180,19 @@ fn mark(table: &Table, column: &str, verified: &str, time: &str) -> String {
     }
 }
 
-/// Milliseconds; seconds are told from them by their size, texts are dates as SQLite reads them.
-fn read_moment(table: &Table, column: &str) -> String {
+/// Milliseconds, by what stands there, whatever was declared: seconds are told from them by their size, days of the Julian calendar by their
+/// fraction too; texts are dates as SQLite reads them, or numbers.
+fn read_moment(column: &str) -> String {
     let quoted = quoted(column);
-    if table.is_whole(column) {
-        return format!("case when abs({quoted}) < 100000000000 then {quoted} * 1000 else {quoted} end");
-    }
-    format!("cast(round((julianday({quoted}) - 2440587.5) * 86400000) as integer)")
+    let date = |date: &str| format!("cast(round((julianday({date}) - 2440587.5) * 86400000) as integer)");
+    let whole = format!("cast({quoted} as integer)");
+    let number = format!("case when abs({whole}) < 100000000000 then {whole} * 1000 else {whole} end");
+    format!(
+        "case when typeof({quoted}) = 'real' and {quoted} between 1 and 5373484.5 then {} \
+         when typeof({quoted}) in ('integer', 'real') or ({quoted} <> '' and {quoted} not glob '*[^0-9]*') then {number} else {} end",
+        date(&quoted),
+        date(&quoted)
+    )
 }
 
 fn moment(table: &Table, column: &str, millis: &str) -> String {
