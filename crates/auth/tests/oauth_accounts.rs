@@ -140,3 +140,13 @@ async fn a_link_opens_no_later_account_with_the_id_of_a_deleted_one() {
     assert_eq!(ann_after(Reuse::ByCreated, now + 1, "ann@example.com").await, ("1".to_owned(), 0));
     assert_eq!(ann_after(Reuse::Never, now + 1, other).await, ("1".to_owned(), 1), "what is prevented");
 }
+
+#[tokio::test]
+async fn what_was_proved_of_a_new_account_counts_whatever_the_database_says_about_its_making() {
+    let conventions = Conventions { reuse: Reuse::ByCreated, ..Conventions::default() };
+    let users = Arc::new(OwnIds { conventions, ahead: 7, ..OwnIds::default() });
+    let app = app_of(users.clone(), |_| {});
+    assert_eq!(app.sign_in().await, "1");
+    let user = users.find(&UserId::new("1")).await.unwrap().unwrap();
+    assert!(app.auth.is_verified(&user, app.clock.now()).await.unwrap());
+}

@@ -301,6 +301,10 @@ impl Providers {
         }
         // What the database has made of it, its epoch above all.
         let Some(user) = self.users().find(&user.id).await? else { return Ok(None) };
+        if arrival.identity.email_verified && user.verified != Some(true) {
+            // With what tells it from a former account of this id now.
+            self.0.auth.note_verified(&user, now).await?;
+        }
         if let Some(link) = self.records().get(&link::key(&arrival.identity.key()), now).await? {
             self.mark_link(link, &user, now).await?;
         }

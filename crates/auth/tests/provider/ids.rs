@@ -6,12 +6,14 @@ use async_trait::async_trait;
 use hallpass_auth::{
     Change, Conventions, Email, MemoryUsers, User, UserChanged, UserCreated, UserId, UserStore,
 };
-use hallpass_session::StoreError;
+use hallpass_session::{StoreError, Timestamp};
 
 #[derive(Default)]
 pub struct OwnIds {
     pub users: MemoryUsers,
     pub conventions: Conventions,
+    /// How many milliseconds its clock is ahead.
+    pub ahead: i64,
 }
 
 #[async_trait]
@@ -29,7 +31,8 @@ impl UserStore for OwnIds {
         let users = self.users.list(None, usize::MAX).await?;
         let highest = users.iter().filter_map(|user| user.id.as_str().parse::<u32>().ok()).max().unwrap_or(0);
         let id = UserId::new(&(highest + 1).to_string());
-        self.users.create(&User { id, ..user.clone() }).await
+        let created = Timestamp::from_millis(user.created.as_millis() + self.ahead);
+        self.users.create(&User { id, created, ..user.clone() }).await
     }
 
     async fn change(&self, id: &UserId, change: &Change) -> Result<UserChanged, StoreError> {

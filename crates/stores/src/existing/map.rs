@@ -115,6 +115,17 @@ pub enum UserMapError {
     },
 }
 
+/// Whether the id of a deleted account is given to another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Again {
+    /// By nobody.
+    Never,
+    /// The application gives texts of its own.
+    Unknown,
+    /// The next number is the highest and one.
+    Likely,
+}
+
 impl Default for UserMap {
     fn default() -> Self {
         Self {
@@ -182,18 +193,35 @@ impl UserMap {
         required.into_iter().chain(optional).chain(providers).collect()
     }
 
+    /// The fields that a new account has.
+    pub(super) fn filled(&self) -> Vec<(&'static str, &str)> {
+        let ours = |what: &str| !matches!(what, "the id at a provider" | "the session epoch");
+        self.fields().into_iter().filter(|(what, _)| ours(what)).collect()
+    }
+
     /// Where the ids of a provider stand.
     #[cfg(feature = "mongodb")]
     pub(super) fn provider(&self, name: &str) -> Option<&str> {
         self.providers.iter().find(|(provider, _)| provider == name).map(|(_, field)| field.as_str())
     }
 
-    /// How an account is told from another with its id; `given_again`: the database gives the ids of deleted accounts again.
-    pub(super) fn reuse(&self, given_again: bool) -> Reuse {
-        match (&self.created, given_again) {
+    /// How an account is told from another with its id.
+    pub(super) fn reuse(&self, again: Again) -> Reuse {
+        match (&self.created, again) {
+            (_, Again::Never) | (None, Again::Unknown) => Reuse::Never,
             (Some(_), _) => Reuse::ByCreated,
-            (None, true) => Reuse::ByLogin,
-            (None, false) => Reuse::Never,
+            (None, Again::Likely) => Reuse::ByLogin,
+        }
+    }
+
+    /// Says at start that nothing but their logins tells accounts from former ones.
+    pub(super) fn warn_reused(&self, again: Again, who: &str, cure: &str) {
+        if self.reuse(again) == Reuse::ByLogin {
+            tracing::warn!(
+                event = "ids_reused",
+                table = self.table,
+                "{who} the ids of deleted accounts to new ones: an account is told from a former one by its login, so who has got another connects providers again; name the time it was made in users.created{cure}"
+            );
         }
     }
 

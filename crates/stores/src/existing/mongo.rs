@@ -64,6 +64,7 @@ impl MongoUsers {
             users: collection,
             unique: Arc::default(),
         };
+        map.warn_reused(users.documents.again(), "whoever gives the numbers may give", "");
         if let Some(reason) = users
             .closed()
             .await
@@ -266,15 +267,15 @@ impl UserStore for MongoUsers {
     }
 
     fn conventions(&self) -> Conventions {
-        self.map().conventions(self.map().ids == Ids::Number, self.map().reuse(false))
+        self.map().conventions(self.map().ids == Ids::Number, self.documents.reuse())
     }
 
     fn epoch_at_first(&self, user: &User) -> u64 {
-        epoch::epoch(0, user, self.map().reuse(false))
+        epoch::epoch(0, user, self.documents.reuse())
     }
 
     fn epoch_after(&self, user: &User, to: &PasswordHash) -> u64 {
-        epoch::after(user, to, self.map().reuse(false))
+        epoch::after(user, to, self.documents.reuse())
     }
 }
 

@@ -49,7 +49,7 @@ struct Shape {
 
 impl Shape {
     fn reuse(&self) -> Reuse {
-        self.map.reuse(false)
+        self.map.reuse(self.table.again())
     }
 
     fn user(&self, row: &Row) -> Result<User, StoreError> {
@@ -64,6 +64,11 @@ impl PostgresUsers {
         let postgres = Postgres::reach(url, options, None)?;
         drop(postgres.client().await?);
         let table = Table::read(&postgres, map).await?;
+        map.warn_reused(
+            table.again(),
+            "whoever gives the numbers may give",
+            ", or make the id an identity column",
+        );
         let sql = Statements::new(map, &table);
         let unreadable =
             |error: StoreError| UsersError::Table { table: map.table.clone(), reason: error.to_string() };

@@ -43,7 +43,7 @@ struct Shape {
 
 impl Shape {
     fn reuse(&self) -> Reuse {
-        self.map.reuse(self.table.gives_ids_again())
+        self.table.reuse(&self.map)
     }
 
     fn user(&self, row: &Row<'_>) -> rusqlite::Result<User> {

@@ -84,6 +84,11 @@ async fn sqlite_refuses_what_cannot_be_with_the_reason() {
     let missing = SqliteUsers::open("nowhere.db", &map, &SqliteOptions::default()).err().unwrap().to_string();
     assert!(missing.contains("there is no database"), "{missing}");
     assert!(closed(&*open(&path, &map)).await.contains("what to put into born"));
+    let (born, providers) = (some("born"), vec![("google".to_owned(), "born".to_owned())]);
+    let provider = UserMap { providers, ..map.clone() };
+    assert!(closed(&*open(&path, &provider)).await.contains("what to put into born"));
+    let epoch = UserMap { session_epoch: born, ..map.clone() };
+    assert!(closed(&*open(&path, &epoch)).await.contains("what to put into born"));
     let other = rusqlite::Connection::open(&path).unwrap();
     other.execute_batch("alter table users drop column born").unwrap();
     let store = open(&path, &map);
@@ -178,6 +183,11 @@ async fn sqlite_has_one_account_for_an_address_in_any_spelling() {
 async fn sqlite_tells_an_account_from_a_deleted_one_whose_id_it_has() {
     for (id, created, reuse) in [
         ("integer primary key autoincrement", None, Reuse::Never),
+        ("integer primary key autoincrement", some("made"), Reuse::Never),
+        ("int primary key", None, Reuse::ByLogin),
+        ("int primary key", some("made"), Reuse::ByCreated),
+        ("text primary key", some("made"), Reuse::ByCreated),
+        ("text primary key default (hex(randomblob(9)))", some("made"), Reuse::Never),
         ("integer primary key", None, Reuse::ByLogin),
         ("integer primary key", some("made"), Reuse::ByCreated),
         ("text primary key", None, Reuse::Never),

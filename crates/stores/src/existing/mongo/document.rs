@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use hallpass_auth::{Change, Email, PasswordHash, User, UserId};
+use hallpass_auth::{Change, Email, PasswordHash, Reuse, User, UserId};
 use hallpass_session::{StoreError, Timestamp, random};
 use mongodb::{
     Collection,
@@ -10,7 +10,7 @@ use mongodb::{
     error::Error,
 };
 
-use super::super::{Flag, Ids, Roles, UserMap, Verified, epoch, placeholder, uuid};
+use super::super::{Flag, Ids, Roles, UserMap, Verified, epoch, map::Again, placeholder, uuid};
 use crate::mongo::{date, time};
 
 pub(super) struct Documents {
@@ -62,6 +62,19 @@ impl Documents {
         }
     }
 
+    /// Whether ids of deleted accounts are given again.
+    pub(super) fn again(&self) -> Again {
+        match self.map.ids {
+            Ids::ObjectId | Ids::Uuid => Again::Never,
+            Ids::Text => Again::Unknown,
+            Ids::Number => Again::Likely,
+        }
+    }
+
+    pub(super) fn reuse(&self) -> Reuse {
+        self.map.reuse(self.again())
+    }
+
     pub(super) fn user(&self, document: &Document) -> Result<User, StoreError> {
         let map = &self.map;
         let id = document.get("_id").unwrap_or(&Bson::Null);
@@ -85,7 +98,7 @@ impl Documents {
             verified: self.verified(document),
             created: optional(map.created.as_ref()).and_then(moment).unwrap_or_else(|| made(id)),
         };
-        user.session_epoch = epoch::epoch(column, &user, map.reuse(false));
+        user.session_epoch = epoch::epoch(column, &user, self.reuse());
         Ok(user)
     }
 

@@ -183,7 +183,7 @@ fn mark(table: &Table, name: &str, verified: &str, time: &str) -> String {
             format!("case when {verified} then (extract(epoch from {time}) * 1000)::bigint else 0 end")
         }
         _ if column.is_whole() => format!("({verified})::integer"),
-        kind => format!("case when {verified} then {time}::{kind} end"),
+        kind => format!("case when {verified} then {} end", in_utc(kind, time)),
     }
 }
 
@@ -230,10 +230,19 @@ fn flag_value(table: &Table, flag: &Flag, value: &str) -> String {
     format!("({not}{value}::boolean){whole}")
 }
 
+/// A time for a column of this type: one without a time zone holds UTC, whatever zone the connection is in.
+fn in_utc(kind: &str, time: &str) -> String {
+    if kind == "timestamp with time zone" {
+        time.to_owned()
+    } else {
+        format!("({time} at time zone 'UTC')::{kind}")
+    }
+}
+
 fn moment(table: &Table, column: &str, millis: &str) -> String {
     let column = table.column(column);
     if column.is_moment() {
-        format!("to_timestamp({millis}::bigint / 1000.0)::{}", column.kind)
+        in_utc(&column.kind, &format!("to_timestamp({millis}::bigint / 1000.0)"))
     } else {
         format!("{millis}::bigint")
     }
@@ -241,7 +250,7 @@ fn moment(table: &Table, column: &str, millis: &str) -> String {
 
 fn now(table: &Table, column: &str) -> String {
     if table.column(column).is_moment() {
-        "current_timestamp".to_owned()
+        in_utc(&table.column(column).kind, "current_timestamp")
     } else {
         "(extract(epoch from current_timestamp) * 1000)::bigint".to_owned()
     }

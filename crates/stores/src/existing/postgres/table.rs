@@ -5,7 +5,7 @@ use hallpass_session::StoreError;
 
 use super::{unfit, unknown};
 use crate::{
-    existing::{Roles, UserMap, UsersError, placeholder, spelling, uuid},
+    existing::{Roles, UserMap, UsersError, map::Again, placeholder, spelling, uuid},
     postgres::{Postgres, column},
 };
 
@@ -148,7 +148,7 @@ impl Table {
                 map.id
             ));
         }
-        let mapped = map.fields();
+        let mapped = map.filled();
         let is_mapped = |column: &&Column| mapped.iter().any(|(_, name)| *name == column.name);
         let lacking =
             self.columns.iter().filter(|column| column.required && !column.given && !is_mapped(column));
@@ -233,6 +233,18 @@ impl Table {
     /// Whether the database gives ids.
     pub(super) fn gives_ids(&self) -> bool {
         self.column(&self.id).given
+    }
+
+    /// Whether ids of deleted accounts are given again.
+    pub(super) fn again(&self) -> Again {
+        let id = self.column(&self.id);
+        match &*id.kind {
+            "uuid" => Again::Never,
+            _ if id.given => Again::Never,
+            // A view requires nothing.
+            _ if id.is_whole() && id.required => Again::Likely,
+            _ => Again::Unknown,
+        }
     }
 
     /// The id of a new account, where the program gives it.

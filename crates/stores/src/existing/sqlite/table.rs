@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use hallpass_auth::{Case, PasswordHash, UserId};
+use hallpass_auth::{Case, PasswordHash, Reuse, UserId};
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use crate::{
     OpenError,
-    existing::{UserMap, UsersError, no_unique_index as lacking, placeholder, spelling},
+    existing::{UserMap, UsersError, map::Again, no_unique_index as lacking, placeholder, spelling},
 };
 
 pub(super) struct Table {
@@ -15,8 +15,8 @@ pub(super) struct Table {
     id: String,
     /// Whether whoever is not found as they typed it is searched for in any spelling.
     searched: bool,
-    /// The database gives the numbers of deleted rows again.
-    gives_ids_again: bool,
+    /// Whether ids of deleted rows are given again.
+    again: Again,
 }
 
 struct Column {
@@ -26,8 +26,16 @@ struct Column {
     required: bool,
     /// The database gives a value.
     given: bool,
-    /// It is the row's own number.
-    row_number: bool,
+    key: Key,
+}
+
+#[derive(PartialEq, Eq)]
+enum Key {
+    None,
+    /// Or part of it.
+    Primary,
+    /// The row's own number.
+    RowNumber,
 }
 
 pub(super) fn quoted(name: &str) -> String {
@@ -44,17 +52,14 @@ impl Table {
             Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
         let columns = columns(&connection, &map.table).map_err(failed)?;
         let id = map.id.clone();
-        let mut table = Self { columns, id, searched: false, gives_ids_again: false };
+        let mut table = Self { columns, id, searched: false, again: Again::Unknown };
         table.check(map)?;
         table.searched = searched(&connection, map).map_err(failed)?;
-        table.gives_ids_again =
-            table.is_row_number(map) && !counts_up(&connection, &map.table).map_err(failed)?;
-        if table.gives_ids_again && map.created.is_none() {
-            tracing::warn!(
-                event = "ids_reused",
-                table = map.table,
-                "SQLite gives the ids of deleted accounts to new ones: an account is told from a former one by its login, so who has got another connects providers again; name the time it was made in users.created, or make the id autoincrement"
-            );
+        table.again = table.again(counts_up(&connection, &map.table).map_err(failed)?);
+        if table.find(&map.id).is_some_and(|id| id.key == Key::RowNumber) {
+            map.warn_reused(table.again, "SQLite gives", ", or make the id autoincrement");
+        } else {
+            map.warn_reused(table.again, "whoever gives the numbers may give", "");
         }
         let unique = is_unique(&connection, map).map_err(failed)?;
         let closed = table.refuses_new(map).or_else(|| (!unique).then(|| no_unique_index(map)));
@@ -79,12 +84,21 @@ impl Table {
         }
     }
 
-    pub(super) fn gives_ids_again(&self) -> bool {
-        self.gives_ids_again
+    /// `counts_up`: the numbers of rows are never given again.
+    fn again(&self, counts_up: bool) -> Again {
+        let Some(id) = self.find(&self.id) else { return Again::Unknown };
+        match id {
+            Column { key: Key::RowNumber, .. } if counts_up => Again::Never,
+            Column { key: Key::RowNumber, .. } => Again::Likely,
+            Column { given: true, .. } => Again::Never,
+            // A view has no key.
+            Column { key: Key::Primary, .. } if self.is_whole(&self.id) => Again::Likely,
+            _ => Again::Unknown,
+        }
     }
 
-    fn is_row_number(&self, map: &UserMap) -> bool {
-        self.find(&map.id).is_some_and(|column| column.row_number)
+    pub(super) fn reuse(&self, map: &UserMap) -> Reuse {
+        map.reuse(self.again)
     }
 
     pub(super) fn is_searched(&self) -> bool {
@@ -100,7 +114,7 @@ impl Table {
         if self.is_whole(&map.id) && !self.gives(&map.id) {
             return Some(format!("no new accounts: nothing gives the numbers in {:?}", map.id));
         }
-        let mapped = map.fields();
+        let mapped = map.filled();
         let is_mapped =
             |column: &&Column| mapped.iter().any(|(_, name)| name.eq_ignore_ascii_case(&column.name));
         let lacking =
@@ -164,9 +178,13 @@ fn columns(connection: &Connection, table: &str) -> rusqlite::Result<Vec<Column>
     let columns = select.query_map([table], |row| {
         let (kind, key, keys): (String, i64, i64) = (row.get(1)?, row.get(4)?, row.get(5)?);
         // `integer primary key` is the row's own number.
-        let row_number = key == 1 && keys == 1 && kind.eq_ignore_ascii_case("integer");
-        let given = row.get::<_, bool>(3)? || row_number;
-        Ok(Column { name: row.get(0)?, kind, required: row.get(2)?, given, row_number })
+        let key = match key {
+            0 => Key::None,
+            1 if keys == 1 && kind.eq_ignore_ascii_case("integer") => Key::RowNumber,
+            _ => Key::Primary,
+        };
+        let given = row.get::<_, bool>(3)? || key == Key::RowNumber;
+        Ok(Column { name: row.get(0)?, kind, required: row.get(2)?, given, key })
     })?;
     columns.collect()
 }
