@@ -296,3 +296,31 @@ fn a_large_table_is_not_read_for_a_sign_in_and_the_log_says_which_index_would_do
     assert_eq!(log_in(&server, "ann@example.com"), 200);
     assert!(!server.log().contains("logins_not_indexed"));
 }
+
+#[test]
+fn a_field_of_a_provider_that_is_not_there_is_a_problem() {
+    for (fields, problem) in [
+        ("\"gogle=googleId\"", "users.providers: names no provider \"gogle\"; did you mean \"google\"?"),
+        (
+            "\"x=xId\"",
+            "users.providers: names no provider \"x\"; describe it in [providers.x], or take it out",
+        ),
+        ("\"google=googleId\", \"google=other\"", "users: the provider \"google\" has two fields"),
+        ("\"google=googleId\"", ""),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let config = format!(
+            "public_url = \"https://a.example.com\"\n[users]\ntable = \"people\"\nurl = \"sqlite:app.db\"\nproviders = [{fields}]\n\
+             [providers.google]\nclient_id = \"a\"\nclient_secret = \"b\"\n"
+        );
+        let path = write(&folder, "hallpass.toml", &config);
+        let output = run(folder.path(), &["check-config", "--config", path.to_str().unwrap()], "");
+        let printed = text(&output.stdout) + &text(&output.stderr);
+        assert!(printed.contains(problem), "expected {problem:?} in:\n{printed}");
+        assert_eq!(
+            printed.contains("users.providers: "),
+            problem.starts_with("users.providers"),
+            "{printed}"
+        );
+    }
+}

@@ -35,6 +35,7 @@ pub(super) fn check(values: &mut Values, url: Option<StoreUrl>) -> Option<Existi
     for odd in values.list("users.providers").to_vec().iter().filter(|pair| !pair.contains('=')) {
         values.problem("users.providers", format!("{odd:?} names no field; write \"google=googleId\""));
     }
+    check_providers(values);
     check_verified(values);
     let map = map(values, named);
     if let Err(error) = map.check() {
@@ -134,6 +135,23 @@ fn pairs(list: &[String]) -> Vec<(String, String)> {
         text.split_once('=').map(|(name, field)| (name.trim().to_owned(), field.trim().to_owned()))
     };
     list.iter().filter_map(pair).collect()
+}
+
+/// A field of a provider that is not there would open nothing, and nobody would know.
+fn check_providers(values: &mut Values) {
+    let names = values.names("providers");
+    for (name, _) in pairs(values.list("users.providers")) {
+        if names.contains(&name) {
+            continue;
+        }
+        let likeness = |other: &&String| (strsim::jaro_winkler(&name, other) * 1000.0).round();
+        let best = names.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+        let advice = match best.filter(|other| likeness(other) > 800.0) {
+            Some(other) => format!("names no provider {name:?}; did you mean {other:?}?"),
+            None => format!("names no provider {name:?}; describe it in [providers.{name}], or take it out"),
+        };
+        values.problem("users.providers", advice);
+    }
 }
 
 /// What goes together with the other stores, and what does not.

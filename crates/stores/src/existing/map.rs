@@ -107,6 +107,12 @@ pub enum UserMapError {
         "new hashes in argon2id replace the old ones at sign-in, which would end the person's other sessions: name a field for the session epoch, or stay with bcrypt"
     )]
     NoEpoch,
+    /// Two fields for the ids of one provider.
+    #[error("the provider {name:?} has two fields; keep one of the two")]
+    Provider {
+        /// Which.
+        name: String,
+    },
     /// bcrypt has no such cost.
     #[error("bcrypt costs from 4 to 31, not {cost}")]
     Cost {
@@ -164,6 +170,11 @@ impl UserMap {
         for (number, (two, name)) in fields.iter().enumerate() {
             if let Some((one, _)) = fields[..number].iter().find(|(_, other)| overlap(name, other)) {
                 return Err(UserMapError::Twice { name: (*name).to_owned(), one, two });
+            }
+        }
+        for (number, (name, _)) in self.providers.iter().enumerate() {
+            if self.providers[..number].iter().any(|(other, _)| other == name) {
+                return Err(UserMapError::Provider { name: name.clone() });
             }
         }
         match self.passwords {
@@ -282,6 +293,9 @@ mod tests {
         assert_eq!(twice, "\"email\" cannot be the login and the name at once");
         let inside = UserMap { password: "auth".to_owned(), name: Some("auth.name".to_owned()), ..map() };
         assert!(sentence(inside).contains("the password and the name"));
+        let provider = |field: &str| ("google".to_owned(), field.to_owned());
+        let providers = vec![provider("googleId"), provider("google.id")];
+        assert!(sentence(UserMap { providers, ..map() }).contains("\"google\" has two fields"));
         let argon2 = UserMap { passwords: PasswordFormat::Argon2id, ..map() };
         assert!(sentence(argon2.clone()).contains("session epoch"));
         assert_eq!(UserMap { session_epoch: Some("epoch".to_owned()), ..argon2 }.check(), Ok(()));
