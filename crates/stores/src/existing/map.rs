@@ -225,6 +225,23 @@ impl UserMap {
         }
     }
 
+    /// Says at start which fields of providers are searched for in all of a large table.
+    pub(super) fn warn_unindexed_providers(
+        &self,
+        has_index: impl Fn(&str) -> bool,
+        cure: impl Fn(&str) -> String,
+    ) {
+        for (_, field) in self.providers.iter().filter(|(_, field)| !has_index(field)) {
+            tracing::warn!(
+                event = "provider_not_indexed",
+                table = self.table,
+                field,
+                cure = cure(field),
+                "the table is large, and each first sign-in by a provider reads it all"
+            );
+        }
+    }
+
     /// Says at start that nothing but their logins tells accounts from former ones.
     pub(super) fn warn_reused(&self, again: Again, who: &str, cure: &str) {
         if self.reuse(again) == Reuse::ByLogin {

@@ -56,6 +56,17 @@ impl MongoUsers {
             reason: reason(error),
         };
         let indexes = index::of(&collection).await.map_err(|error| unreadable(&error))?;
+        let rows = if map.providers.is_empty() {
+            0
+        } else {
+            collection.estimated_document_count().await.map_err(|error| unreadable(&error))?
+        };
+        if rows > spelling::SMALL.into() {
+            map.warn_unindexed_providers(
+                |field| index::begins_with(&indexes, field),
+                |field| format!("db.{}.createIndex({}, {{ sparse: true }})", map.table, doc! { field: 1 }),
+            );
+        }
         let users = Self {
             mongo,
             documents: Arc::new(Documents { map: map.clone(), mark: OnceLock::new() }),

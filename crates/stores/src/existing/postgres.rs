@@ -72,6 +72,7 @@ impl PostgresUsers {
         let sql = Statements::new(map, &table);
         let unreadable =
             |error: StoreError| UsersError::Table { table: map.table.clone(), reason: error.to_string() };
+        table.warn_unindexed(&postgres, map).await.map_err(unreadable)?;
         let searched = table.is_searched(&postgres, map).await.map_err(unreadable)?;
         let shape = Arc::new(Shape { map: map.clone(), table, sql, searched });
         let users = Self { postgres, shape, unique: Arc::default() };

@@ -1,6 +1,10 @@
 //! In SQLite.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    fmt::{Debug, Write},
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
 
 use hallpass_auth::{
     Case, Change, LoginKind, PasswordHash, Reuse, User, UserChanged, UserCreated, UserId, UserStore,
@@ -8,6 +12,11 @@ use hallpass_auth::{
 };
 use hallpass_stores::{Flag, Roles, SqliteOptions, SqliteUsers, UserMap, Verified};
 use tempfile::TempDir;
+use tracing::{
+    Event, Metadata, Subscriber,
+    field::{Field, Visit},
+    span::{Attributes, Id, Record},
+};
 
 use super::{NOW, PEOPLE, closed, login, one_address_is_one_account, some, typed, whole};
 
@@ -254,5 +263,59 @@ async fn sqlite_reads_when_an_account_was_made_whatever_the_column_was_declared_
             assert_eq!(made(name).await, 1_580_601_600_000, "{name} in {kind:?}");
         }
         assert_eq!((made("null").await, made("odd").await), (0, 0));
+    }
+}
+
+/// What was said in the log.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<String>>);
+
+impl Visit for Log {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        write!(self.0.lock().unwrap(), "{}={value:?} ", field.name()).unwrap();
+    }
+}
+
+impl Subscriber for Log {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        event.record(&mut self.clone());
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlite_says_which_index_a_large_table_lacks_for_a_provider() {
+    for (rows, index, warned) in [
+        (9, "", false),
+        (10_001, "", true),
+        (10_001, "create index i on users (email, google)", true),
+        (10_001, "create index i on users (GOOGLE) where google is not null", false),
+    ] {
+        let (_folder, path) = sqlite(&format!(
+            "create table users (id integer primary key autoincrement, email text unique, password text, name text, google text); {index};
+            with recursive n(n) as (select 1 union all select n + 1 from n where n < {rows}) insert into users (email) select n from n"
+        ));
+        let map =
+            UserMap { providers: vec![("google".to_owned(), "google".to_owned())], ..UserMap::default() };
+        let log = Log::default();
+        tracing::subscriber::with_default(log.clone(), || open(&path, &map));
+        let said = log.0.lock().unwrap().clone();
+        let cure = "cure=\"create index \\\"users_google\\\" on \\\"users\\\" (\\\"google\\\")\"";
+        assert_eq!(said.contains("provider_not_indexed") && said.contains(cure), warned, "{said}");
     }
 }

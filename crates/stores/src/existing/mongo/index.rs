@@ -53,6 +53,11 @@ pub(super) fn serves_any_spelling(indexes: &[IndexModel], login: &str) -> bool {
     indexes.iter().any(|index| serves(index, login))
 }
 
+/// Whether some index begins with this field.
+pub(super) fn begins_with(indexes: &[IndexModel], field: &str) -> bool {
+    indexes.iter().any(|index| index.keys.keys().next().is_some_and(|first| first == field))
+}
+
 fn serves(index: &IndexModel, login: &str) -> bool {
     of_login(index, login) && is_whole(index) && ignores_case(index)
 }

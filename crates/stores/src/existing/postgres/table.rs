@@ -18,6 +18,10 @@ const COLUMNS: &str = "select a.attname::text as name, format_type(a.atttypid, n
 const UNIQUE: &str = "select pg_get_indexdef(indexrelid, 1, true) as key from pg_index \
     where indrelid = to_regclass($1::text) and indisunique and indisvalid and indpred is null and indnkeyatts = 1";
 
+/// The first keys of all indexes: one of rows that have the key will do.
+const ANY: &str = "select pg_get_indexdef(indexrelid, 1, true) as key from pg_index \
+    where indrelid = to_regclass($1::text) and indisvalid";
+
 /// The first keys of the indexes that hold for all rows.
 const FIRST: &str = "select pg_get_indexdef(indexrelid, 1, true) as key from pg_index \
     where indrelid = to_regclass($1::text) and indisvalid and indpred is null";
@@ -179,20 +183,35 @@ impl Table {
         if keys.iter().any(serves) {
             return Ok(true);
         }
-        let most = spelling::SMALL + 1;
-        let sql = format!("select count(*) as rows from (select from {} limit {most}) few", self.name);
-        let doing = "count the users";
-        let rows = postgres.query(doing, &sql, &[]).await?;
-        let few = match rows.first() {
-            Some(row) => column::<i64>(row, doing, "rows")? <= spelling::SMALL.into(),
-            None => false,
-        };
+        let few = self.is_small(postgres).await?;
         if !few {
             let login = quoted(&map.login);
             let cure = format!("create index concurrently on {} (lower({login}))", self.name);
             spelling::warn_unindexed(map, &cure);
         }
         Ok(few)
+    }
+
+    pub(super) async fn warn_unindexed(&self, postgres: &Postgres, map: &UserMap) -> Result<(), StoreError> {
+        if map.providers.is_empty() || self.is_small(postgres).await? {
+            return Ok(());
+        }
+        let keys = self.keys(postgres, ANY).await?;
+        map.warn_unindexed_providers(
+            |field| keys.iter().any(|key| is_plain(key, field)),
+            |field| format!("create index concurrently on {} ({})", self.name, quoted(field)),
+        );
+        Ok(())
+    }
+
+    /// Whether a search may read the whole table.
+    async fn is_small(&self, postgres: &Postgres) -> Result<bool, StoreError> {
+        let most = spelling::SMALL + 1;
+        let sql = format!("select count(*) as rows from (select from {} limit {most}) few", self.name);
+        let doing = "count the users";
+        let rows = postgres.query(doing, &sql, &[]).await?;
+        let rows = rows.first().map(|row| column::<i64>(row, doing, "rows")).transpose()?;
+        Ok(rows.is_some_and(|rows| rows <= spelling::SMALL.into()))
     }
 
     async fn keys(&self, postgres: &Postgres, sql: &str) -> Result<Vec<String>, StoreError> {

@@ -61,6 +61,14 @@ impl Table {
         } else {
             map.warn_reused(table.again, "whoever gives the numbers may give", "");
         }
+        if !map.providers.is_empty() && !is_small(&connection, map).map_err(failed)? {
+            let keys = first_keys(&connection, map).map_err(failed)?;
+            let has = |field: &str| keys.iter().any(|key| key.eq_ignore_ascii_case(field));
+            map.warn_unindexed_providers(has, |field| {
+                let name = quoted(&format!("{}_{field}", map.table));
+                format!("create index {name} on {} ({})", quoted(&map.table), quoted(field))
+            });
+        }
         let unique = is_unique(&connection, map).map_err(failed)?;
         let closed = table.refuses_new(map).or_else(|| (!unique).then(|| no_unique_index(map)));
         if let Some(reason) = closed {
@@ -207,16 +215,25 @@ fn searched(connection: &Connection, map: &UserMap) -> rusqlite::Result<bool> {
     if !map.is_spelled_freely() {
         return Ok(false);
     }
-    let few = format!(
-        "select count(*) <= {0} from (select 1 from {1} limit {0} + 1)",
-        spelling::SMALL,
-        quoted(&map.table)
-    );
-    if has_index(connection, map, "true", true)? || connection.query_row(&few, [], |row| row.get(0))? {
+    if has_index(connection, map, "true", true)? || is_small(connection, map)? {
         return Ok(true);
     }
     spelling::warn_unindexed(map, &cure(map, "index", " collate nocase"));
     Ok(false)
+}
+
+/// Whether a search may read the whole table.
+fn is_small(connection: &Connection, map: &UserMap) -> rusqlite::Result<bool> {
+    let (table, most) = (quoted(&map.table), spelling::SMALL);
+    let sql = format!("select count(*) <= {most} from (select 1 from {table} limit {most} + 1)");
+    connection.query_row(&sql, [], |row| row.get(0))
+}
+
+/// The columns that indexes begin with.
+fn first_keys(connection: &Connection, map: &UserMap) -> rusqlite::Result<Vec<String>> {
+    let sql = "select x.name from pragma_index_list(?1) l, pragma_index_xinfo(l.name) x \
+        where x.seqno = 0 and x.key and x.name is not null";
+    connection.prepare(sql)?.query_map([&map.table], |row| row.get(0))?.collect()
 }
 
 /// Whether one of these indexes holds for all rows and begins with the login; `blind`: without regard to capital letters.
