@@ -18,7 +18,7 @@ use mongodb::{
     Client, Collection, Database, IndexModel,
     bson::{DateTime, Document, doc},
     error::{Error, ErrorKind, WriteFailure},
-    options::{ClientOptions, IndexOptions, ReadConcern, WriteConcern},
+    options::{ClientOptions, Hint, IndexOptions, ReadConcern, WriteConcern},
 };
 use tokio::time::timeout;
 
@@ -183,7 +183,9 @@ impl Mongo {
         }
         let mut filter = expired;
         filter.insert("_id", doc! { "$in": ids });
-        let deleted = self.run(doing, collection.delete_many(filter)).await?.deleted_count;
+        // Left to itself the server may look through all that has expired, which after a long pause is most of the collection.
+        let delete = collection.delete_many(filter).hint(Hint::Keys(doc! { "_id": 1 }));
+        let deleted = self.run(doing, delete).await?.deleted_count;
         Ok(usize::try_from(deleted).unwrap_or(usize::MAX))
     }
 }
