@@ -14,7 +14,7 @@ use crate::{Error, PasswordHash};
 /// How much hashing may happen at once. Memory in use is at most `threads` times the memory of one hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HashPoolOptions {
-    /// Hashes at once. Default: the number of cores.
+    /// Hashes at once. Default: one less than there are cores, which is left for everybody else; at least one.
     pub threads: NonZeroUsize,
     /// How long a request waits for its turn before it is turned away. Default: 2 seconds.
     pub queue_deadline: Duration,
@@ -25,11 +25,15 @@ pub struct HashPoolOptions {
 impl Default for HashPoolOptions {
     fn default() -> Self {
         Self {
-            threads: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            threads: all_but_one(thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)),
             queue_deadline: Duration::from_secs(2),
             max_waiting: 256,
         }
     }
+}
+
+fn all_but_one(cores: NonZeroUsize) -> NonZeroUsize {
+    NonZeroUsize::new(cores.get() - 1).unwrap_or(NonZeroUsize::MIN)
 }
 
 /// Hashes and verifies passwords on threads of its own, which give way to those that serve requests. Clones share one pool.
@@ -135,6 +139,13 @@ mod tests {
 
     fn secret(text: &str) -> Secret<String> {
         Secret::new(text.to_owned())
+    }
+
+    #[test]
+    fn one_core_is_left_for_everybody_else() {
+        for (cores, hashing) in [(1, 1), (2, 1), (3, 2), (64, 63)] {
+            assert_eq!(all_but_one(NonZeroUsize::new(cores).unwrap()).get(), hashing, "{cores}");
+        }
     }
 
     #[tokio::test]

@@ -235,7 +235,12 @@ pub(super) const SERVER: &[Setting] = &[
     ),
     setting("password.argon2_iterations", Number, "2", "argon2id passes."),
     setting("password.argon2_parallelism", Number, "1", "argon2id lanes."),
-    setting("password.hashing_threads", Number, "0", "Password hashes at once; 0: as many as cores."),
+    setting(
+        "password.hashing_threads",
+        Number,
+        "0",
+        "Password hashes at once; 0: as many as cores but one, and at least one.",
+    ),
     setting(
         "password.queue_deadline",
         Time,
