@@ -65,7 +65,7 @@ impl Place {
 /// Why a request has no [`Session`].
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// No [`SessionLayer`] is around the handler, or it was asked from another task than the request's.
+    /// No [`SessionLayer`](crate::SessionLayer) is around the handler, or it was asked from another task than the request's.
     #[error(
         "there is no session here: add a SessionLayer around this route, and extract the session in the task that serves the request"
     )]

@@ -205,6 +205,7 @@ impl UserMap {
     }
 
     /// The fields that a new account has.
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
     pub(super) fn filled(&self) -> Vec<(&'static str, &str)> {
         let ours = |what: &str| !matches!(what, "the id at a provider" | "the session epoch");
         self.fields().into_iter().filter(|(what, _)| ours(what)).collect()
