@@ -7,8 +7,8 @@ use std::{borrow::Cow, fmt, sync::Arc};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
-    de::{DeserializeOwned, MapAccess, Visitor},
-    ser::SerializeMap,
+    de::{self, DeserializeOwned, MapAccess, Visitor},
+    ser::{self, SerializeMap},
 };
 use serde_json::value::RawValue;
 
@@ -16,8 +16,31 @@ use serde_json::value::RawValue;
 #[derive(Clone, Default)]
 pub struct Document {
     // Sessions hold a handful of keys: a list is smaller and faster than a map, and keeps the order.
-    entries: Vec<(Box<str>, Box<RawValue>)>,
+    entries: Vec<Entry>,
     source: Option<Arc<[u8]>>,
+}
+
+/// A key and its value in one piece of memory: a cache holds a hundred thousand of them.
+#[derive(Clone)]
+struct Entry {
+    /// The key, then the value as JSON text.
+    text: Box<str>,
+    /// Where the value begins.
+    value: usize,
+}
+
+impl Entry {
+    fn new(key: &str, value: &RawValue) -> Self {
+        Self { text: [key, value.get()].concat().into(), value: key.len() }
+    }
+
+    fn key(&self) -> &str {
+        &self.text[..self.value]
+    }
+
+    fn json(&self) -> &str {
+        &self.text[self.value..]
+    }
 }
 
 /// A value does not fit: it cannot be written as JSON, or the stored JSON is of another shape.
@@ -47,33 +70,44 @@ impl Document {
     }
 
     /// The value of `key` as JSON text.
-    pub fn get_raw(&self, key: &str) -> Option<&RawValue> {
-        self.entries.iter().find(|(name, _)| **name == *key).map(|(_, value)| &**value)
+    pub fn get_raw(&self, key: &str) -> Option<&str> {
+        self.entries.iter().find(|entry| entry.key() == key).map(Entry::json)
     }
 
     /// The value of `key` as a `T`; `None` when there is none.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, ValueError> {
-        self.get_raw(key).map(|raw| decode(key, raw)).transpose()
+        self.get_raw(key).map(|json| decode(key, json)).transpose()
     }
 
-    /// Sets `key`, in its old place if it has one.
-    pub fn insert_raw(&mut self, key: &str, value: Box<RawValue>) {
-        match self.entries.iter_mut().find(|(name, _)| **name == *key) {
-            Some((_, old)) => *old = value,
-            None => self.entries.push((key.into(), value)),
+    /// Sets `key` to JSON text, in its old place if it has one.
+    pub fn insert_raw(&mut self, key: &str, value: &RawValue) {
+        self.put(Entry::new(key, value));
+    }
+
+    /// Sets `key` to what it is in `other`, if it is there.
+    pub fn copy_from(&mut self, other: &Self, key: &str) {
+        if let Some(entry) = other.entries.iter().find(|entry| entry.key() == key) {
+            self.put(entry.clone());
+        }
+    }
+
+    fn put(&mut self, entry: Entry) {
+        match self.entries.iter_mut().find(|old| old.key() == entry.key()) {
+            Some(old) => *old = entry,
+            None => self.entries.push(entry),
         }
     }
 
     /// Sets `key` to any value that serialises to JSON.
     pub fn insert<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) -> Result<(), ValueError> {
-        self.insert_raw(key, encode(key, value)?);
+        self.insert_raw(key, &encode(key, value)?);
         Ok(())
     }
 
-    /// Removes `key` and returns its value.
-    pub fn remove(&mut self, key: &str) -> Option<Box<RawValue>> {
-        let at = self.entries.iter().position(|(name, _)| **name == *key)?;
-        Some(self.entries.remove(at).1)
+    /// Removes `key`; `true` when it was there.
+    pub fn remove(&mut self, key: &str) -> bool {
+        let at = self.entries.iter().position(|entry| entry.key() == key);
+        at.map(|at| self.entries.remove(at)).is_some()
     }
 
     /// Removes everything.
@@ -81,9 +115,9 @@ impl Document {
         self.entries.clear();
     }
 
-    /// The entries in order.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &RawValue)> {
-        self.entries.iter().map(|(key, value)| (&**key, &**value))
+    /// The keys and their values as JSON text, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.entries.iter().map(|entry| (entry.key(), entry.json()))
     }
 
     /// How many entries there are.
@@ -98,16 +132,16 @@ impl Document {
 
     /// The document as one JSON object, values byte for byte as they came in.
     pub fn to_json(&self) -> String {
-        let values: usize = self.entries.iter().map(|(key, value)| key.len() + value.get().len() + 4).sum();
+        let values: usize = self.entries.iter().map(|entry| entry.text.len() + 4).sum();
         let mut json = String::with_capacity(values + 2);
         json.push('{');
-        for (index, (key, value)) in self.entries.iter().enumerate() {
+        for (index, (key, value)) in self.iter().enumerate() {
             if index > 0 {
                 json.push(',');
             }
-            json.push_str(&serde_json::Value::from(&**key).to_string());
+            json.push_str(&serde_json::Value::from(key).to_string());
             json.push(':');
-            json.push_str(value.get());
+            json.push_str(value);
         }
         json.push('}');
         json
@@ -115,17 +149,28 @@ impl Document {
 
     /// Reads a JSON object. Of a key that occurs twice the last value counts, as in JavaScript.
     pub fn from_json(json: &str) -> Result<Self, serde_json::Error> {
-        serde_json::from_str(json)
+        let mut reader = serde_json::Deserializer::from_str(json);
+        let document = reader.deserialize_map(Entries)?;
+        reader.end()?;
+        Ok(document)
+    }
+
+    /// How much memory it takes, about, in bytes; what it was read from included.
+    pub(crate) fn weight(&self) -> usize {
+        let list = self.entries.capacity() * size_of::<Entry>() + ALLOCATION;
+        let texts: usize = self.entries.iter().map(|entry| entry.text.len() + ALLOCATION).sum();
+        let source = self.source.as_ref().map_or(0, |source| source.len() + 2 * ALLOCATION);
+        list + texts + source
     }
 }
+
+/// What an allocation takes beside its content.
+const ALLOCATION: usize = 16;
 
 /// Equal when the same keys in the same order hold the same JSON text.
 impl PartialEq for Document {
     fn eq(&self, other: &Self) -> bool {
-        fn text<'a>((key, value): (&'a str, &'a RawValue)) -> (&'a str, &'a str) {
-            (key, value.get())
-        }
-        self.iter().map(text).eq(other.iter().map(text))
+        self.iter().eq(other.iter())
     }
 }
 
@@ -140,6 +185,7 @@ impl Serialize for Document {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.len()))?;
         for (key, value) in self.iter() {
+            let value: &RawValue = serde_json::from_str(value).map_err(ser::Error::custom)?;
             map.serialize_entry(key, value)?;
         }
         map.end()
@@ -148,29 +194,34 @@ impl Serialize for Document {
 
 impl<'de> Deserialize<'de> for Document {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Entries;
-        impl<'de> Visitor<'de> for Entries {
-            type Value = Document;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Document, A::Error> {
-                let mut document = Document::new();
-                while let Some((key, value)) = map.next_entry::<Cow<'de, str>, Box<RawValue>>()? {
-                    document.insert_raw(&key, value);
-                }
-                Ok(document)
-            }
-        }
-        deserializer.deserialize_map(Entries)
+        let object = Box::<RawValue>::deserialize(deserializer)?;
+        Self::from_json(object.get()).map_err(de::Error::custom)
     }
 }
 
-/// `raw` as a `T`, naming `key` if it is of another shape.
-pub(crate) fn decode<T: DeserializeOwned>(key: &str, raw: &RawValue) -> Result<T, ValueError> {
-    serde_json::from_str(raw.get()).map_err(|source| ValueError { key: key.to_owned(), source })
+struct Entries;
+
+impl<'de> Visitor<'de> for Entries {
+    type Value = Document;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Document, A::Error> {
+        let mut document = Document::new();
+        while let Some((key, value)) = map.next_entry::<Cow<'de, str>, &'de RawValue>()? {
+            document.insert_raw(&key, value);
+        }
+        // It may lie in a cache for hours.
+        document.entries.shrink_to_fit();
+        Ok(document)
+    }
+}
+
+/// `json` as a `T`, naming `key` if it is of another shape.
+pub(crate) fn decode<T: DeserializeOwned>(key: &str, json: &str) -> Result<T, ValueError> {
+    serde_json::from_str(json).map_err(|source| ValueError { key: key.to_owned(), source })
 }
 
 /// `value` as JSON text, naming `key` if it has none.

@@ -326,24 +326,40 @@ async fn sign_out_everywhere_beats_a_load_that_is_under_way() {
     assert!(cache.load(&id, NOW).await.unwrap().is_none());
 }
 
+type Asked = tokio::task::JoinHandle<Result<Option<Stored>, StoreError>>;
+
+/// So many ask for the session at once, and wait as far as they can get.
+async fn ask(cache: &Arc<CachedSessions>, id: &SessionId, count: usize) -> Vec<Asked> {
+    let one = |_| {
+        let (cache, id) = (cache.clone(), id.clone());
+        tokio::spawn(async move { cache.load(&id, NOW).await })
+    };
+    let all = (0..count).map(one).collect();
+    everybody_else().await;
+    all
+}
+
+/// Lets all others go on as far as they can.
+async fn everybody_else() {
+    for _ in 0..200 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// The store answers a question, and then the next.
+async fn answer_two(told: &Told) {
+    for _ in 0..2 {
+        told.gate.add_permits(1);
+        everybody_else().await;
+    }
+}
+
 #[tokio::test]
 async fn many_who_ask_at_once_cost_one_read_and_an_error_is_not_shared() {
     let (told, cache, _) = cached(&options()).await;
     let id = stored(&cache, "ann").await;
-    let ask = |count: usize| -> Vec<_> {
-        let one = || {
-            tokio::spawn({
-                let (cache, id) = (cache.clone(), id.clone());
-                async move { cache.load(&id, NOW).await }
-            })
-        };
-        (0..count).map(|_| one()).collect()
-    };
     told.gated.store(true, SeqCst);
-    let all = ask(50);
-    for _ in 0..200 {
-        tokio::task::yield_now().await;
-    }
+    let all = ask(&cache, &id, 50).await;
     assert_eq!(told.loads.load(SeqCst), 1);
     told.gated.store(false, SeqCst);
     told.gate.add_permits(1);
@@ -353,11 +369,38 @@ async fn many_who_ask_at_once_cost_one_read_and_an_error_is_not_shared() {
     assert_eq!(told.loads(), 1);
     told.feed.lock().unwrap().as_ref().unwrap().everything();
     told.broken.store(true, SeqCst);
-    for one in ask(5) {
+    for one in ask(&cache, &id, 5).await {
         assert!(one.await.unwrap().is_err());
     }
     told.broken.store(false, SeqCst);
     assert!(cache.load(&id, NOW).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn an_absence_is_shared_with_those_who_asked_before_the_store_was_and_with_nobody_else() {
+    let (told, cache, _) = cached(&options()).await;
+    let id = RandomIds.generate();
+    told.gated.store(true, SeqCst);
+    let all = ask(&cache, &id, 50).await;
+    answer_two(&told).await;
+    for one in all {
+        assert!(one.await.unwrap().unwrap().is_none());
+    }
+    assert_eq!(told.loads(), 2);
+
+    let early = ask(&cache, &id, 1).await;
+    // The store has answered that there is nothing, and we wait for its answer, when somebody signs in.
+    cache.create(&id, &record("ann"), NOW).await.unwrap();
+    let late = ask(&cache, &id, 50).await;
+    assert_eq!(told.loads.load(SeqCst), 1);
+    answer_two(&told).await;
+    for one in early {
+        assert!(one.await.unwrap().unwrap().is_none());
+    }
+    for one in late {
+        assert!(one.await.unwrap().unwrap().is_some());
+    }
+    assert_eq!(told.loads(), 2);
 }
 
 #[tokio::test]

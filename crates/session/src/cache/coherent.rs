@@ -12,7 +12,7 @@ use quick_cache::{Weighter, sync::Cache};
 use super::{
     CacheOptions,
     feed::Listener,
-    flights::Flights,
+    flights::{Flight, Flights},
     key::{CacheKey, Cached},
     validity::{Mark, Ticket, Validity},
 };
@@ -142,7 +142,7 @@ impl<K: CacheKey, V: Cached> Coherent<K, V> {
     }
 
     /// The value, if it is here and `usable`; else what `load` brings, which others who ask for the same meanwhile wait for and share.
-    /// That something is not there is never remembered.
+    /// That something is not there is never remembered, and shared only with those who asked before the store was.
     pub async fn get_or_load<E>(
         &self,
         key: &K,
@@ -156,13 +156,26 @@ impl<K: CacheKey, V: Cached> Coherent<K, V> {
             // Nothing would be kept, so nothing could be shared.
             return self.load(key, load).await;
         }
-        let first = self.flights.join(key).wait().await;
-        if first.is_none()
-            && let Some(value) = self.get(key).filter(usable)
-        {
-            return Ok(Some(value));
+        // What others ask for when we come may already be too old to say that something is absent, because nobody is told of what
+        // is new; what they ask for next is not. A third wait would be a queue: after an error everybody asks for himself.
+        for absence_counts in [false, true] {
+            match self.flights.join(key) {
+                Flight::First(first) => {
+                    let loaded = self.load(key, load).await;
+                    first.land(matches!(loaded, Ok(None)));
+                    return loaded;
+                }
+                Flight::Beside(beside) => {
+                    let absent = beside.landed().await;
+                    if let Some(value) = self.get(key).filter(&usable) {
+                        return Ok(Some(value));
+                    }
+                    if absent && absence_counts {
+                        return Ok(None);
+                    }
+                }
+            }
         }
-        // Also those who waited for nothing: an absence or an error is not shared, and waiting twice would be a queue.
         self.load(key, load).await
     }
 

@@ -13,20 +13,24 @@ use super::key::CacheKey;
 const SHARDS: u64 = 64;
 
 /// The loads that are under way.
-pub(super) struct Flights<K>(Vec<Mutex<HashMap<K, watch::Receiver<()>>>>);
+pub(super) struct Flights<K>(Vec<Mutex<HashMap<K, Beside>>>);
 
 /// A place at a load: as the first, or beside it.
 pub(super) enum Flight<'a, K: CacheKey> {
     First(First<'a, K>),
-    Beside(watch::Receiver<()>),
+    Beside(Beside),
 }
 
 /// Whoever loads; when it is dropped the others go on.
 pub(super) struct First<'a, K: CacheKey> {
     flights: &'a Flights<K>,
     key: K,
-    _landed: watch::Sender<()>,
+    landed: watch::Sender<bool>,
 }
+
+/// Whoever waits for the first.
+#[derive(Clone)]
+pub(super) struct Beside(watch::Receiver<bool>);
 
 impl<K> Default for Flights<K> {
     fn default() -> Self {
@@ -35,38 +39,40 @@ impl<K> Default for Flights<K> {
 }
 
 impl<K: CacheKey> Flights<K> {
-    fn shard(&self, key: &K) -> MutexGuard<'_, HashMap<K, watch::Receiver<()>>> {
+    fn shard(&self, key: &K) -> MutexGuard<'_, HashMap<K, Beside>> {
         let shard = &self.0[(key.mark() % SHARDS) as usize];
         shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn join(&self, key: &K) -> Flight<'_, K> {
         let mut shard = self.shard(key);
-        if let Some(landing) = shard.get(key) {
-            return Flight::Beside(landing.clone());
+        if let Some(beside) = shard.get(key) {
+            return Flight::Beside(beside.clone());
         }
-        let (landed, landing) = watch::channel(());
-        shard.insert(key.clone(), landing);
-        Flight::First(First { flights: self, key: key.clone(), _landed: landed })
+        let (landed, landing) = watch::channel(false);
+        shard.insert(key.clone(), Beside(landing));
+        Flight::First(First { flights: self, key: key.clone(), landed })
     }
 }
 
-impl<'a, K: CacheKey> Flight<'a, K> {
-    /// The first goes on at once; the others when it has landed, or has given up.
-    pub(super) async fn wait(self) -> Option<First<'a, K>> {
-        match self {
-            Self::First(first) => Some(first),
-            Self::Beside(mut landing) => {
-                // An error says that the first is gone, which is what we wait for.
-                landing.changed().await.ok();
-                None
-            }
-        }
+impl<K: CacheKey> First<'_, K> {
+    /// Whether there was nothing.
+    pub(super) fn land(self, absent: bool) {
+        self.landed.send_replace(absent);
     }
 }
 
 impl<K: CacheKey> Drop for First<'_, K> {
     fn drop(&mut self) {
         self.flights.shard(&self.key).remove(&self.key);
+    }
+}
+
+impl Beside {
+    /// When the first has landed, or has given up: whether it found that there is nothing.
+    pub(super) async fn landed(mut self) -> bool {
+        // Only the end of the first counts, which is an error here: it is not in the way of the next any more.
+        while self.0.changed().await.is_ok() {}
+        *self.0.borrow()
     }
 }

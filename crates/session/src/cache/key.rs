@@ -1,6 +1,6 @@
 //! What can be cached, and under what.
 
-use std::hash::Hash;
+use std::{hash::Hash, sync::Arc};
 
 use crate::{SessionHandle, SessionRecord, Stored};
 
@@ -36,22 +36,12 @@ pub trait Cached: Clone + Send + Sync + 'static {
     }
 }
 
-/// What an allocation takes beside its content.
-const OVERHEAD: usize = 16;
-
 impl Cached for Stored {
+    /// With what each allocation takes beside its content.
     fn weight(&self) -> usize {
         let record = &self.record;
-        let text = |text: Option<&str>| text.map_or(0, |text| text.len() + 2 * OVERHEAD);
-        let entry = |key: &str, value: &str| key.len() + value.len() + 2 * OVERHEAD + 2 * size_of::<&str>();
-        let document: usize = record.document.iter().map(|(key, value)| entry(key, value.get())).sum();
-        let source = record.document.source().map_or(0, |source| source.len() + 2 * OVERHEAD);
-        size_of::<SessionRecord>()
-            + 2 * OVERHEAD
-            + document
-            + source
-            + text(record.user.as_deref())
-            + text(record.label.as_deref())
+        let text = |text: &Option<Arc<str>>| text.as_ref().map_or(0, |text| text.len() + 32);
+        size_of::<SessionRecord>() + 32 + record.document.weight() + text(&record.user) + text(&record.label)
     }
 
     fn group(&self) -> Option<u64> {

@@ -56,11 +56,13 @@ pub(super) struct Ticket {
 /// Under which counts a value was loaded.
 #[derive(Clone, Copy)]
 pub(super) struct Mark {
-    everything: u64,
-    key: u64,
-    /// Which group's counter, and its count.
-    group: Option<(u32, u64)>,
+    /// The counts of everything, of the key and of the group, added up: no counter moves back, so the sum is the same as long as all are.
+    counts: u64,
+    /// Which group's counter, or [`NO_GROUP`].
+    group: u32,
 }
+
+const NO_GROUP: u32 = u32::MAX;
 
 impl<C: Counter> Validity<C> {
     /// With so many counters for keys and for groups.
@@ -91,20 +93,20 @@ impl<C: Counter> Validity<C> {
     /// this one.
     pub(super) fn mark(&self, ticket: Ticket, group: Option<u64>) -> Option<Mark> {
         let Ticket { everything, key, any_group } = ticket;
-        let Some(group) = group else { return Some(Mark { everything, key, group: None }) };
+        let counts = everything + key;
+        let Some(group) = group else { return Some(Mark { counts, group: NO_GROUP }) };
         let at = place(group, self.groups.len());
         // In this order: a change moves `any_group` first, so whoever sees the group's new count sees that too.
         let count = self.groups[at].get();
         let same = self.any_group.get() == any_group;
-        let at = u32::try_from(at).unwrap_or_default();
-        same.then_some(Mark { everything, key, group: Some((at, count)) })
+        let group = u32::try_from(at).unwrap_or_default();
+        same.then_some(Mark { counts: counts + count, group })
     }
 
     /// Whether a value with this mark still counts.
     pub(super) fn is_current(&self, key: u64, mark: Mark) -> bool {
-        self.key(key).get() == mark.key
-            && self.everything.get() == mark.everything
-            && mark.group.is_none_or(|(at, count)| self.groups[at as usize].get() == count)
+        let group = if mark.group == NO_GROUP { 0 } else { self.groups[mark.group as usize].get() };
+        self.everything.get() + self.key(key).get() + group == mark.counts
     }
 
     pub(super) fn changed(&self, key: u64) {

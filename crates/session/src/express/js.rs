@@ -32,7 +32,7 @@ pub(crate) fn object(text: &str) -> Result<Option<Document>, JsonError> {
         let key: String = serde_json::from_str(&key).map_err(|_| {
             JsonError("a key of the session holds half a surrogate pair, which cannot be kept".to_owned())
         })?;
-        document.insert_raw(&key, raw(value));
+        document.insert_raw(&key, &raw(value));
     }
     Ok(Some(document))
 }
@@ -46,8 +46,7 @@ pub(crate) fn canonical(text: &str) -> Result<Box<RawValue>, JsonError> {
 pub(crate) fn text(document: &Document, but: Option<&str>) -> String {
     let mut entries: Vec<_> = document.iter().filter(|(key, _)| but != Some(key)).collect();
     entries.sort_by_key(|(key, _)| index(key).map_or(u64::MAX, u64::from));
-    let mut json =
-        String::with_capacity(entries.iter().map(|(key, raw)| key.len() + raw.get().len() + 4).sum());
+    let mut json = String::with_capacity(entries.iter().map(|(key, raw)| key.len() + raw.len() + 4).sum());
     json.push('{');
     for (key, value) in entries {
         if json.len() > 1 {
@@ -55,7 +54,7 @@ pub(crate) fn text(document: &Document, but: Option<&str>) -> String {
         }
         quote(key, &mut json);
         json.push(':');
-        json.push_str(value.get());
+        json.push_str(value);
     }
     json.push('}');
     json

@@ -109,7 +109,7 @@ impl Live {
         let mut document = Document::new();
         let place = RawValue::from_string("{}".to_owned());
         if let Ok(place) = place {
-            document.insert_raw(COOKIE, place);
+            document.insert_raw(COOKIE, &place);
         }
         Self { first_cookie: cookie.clone(), cookie, document, wrapped }
     }
@@ -130,17 +130,19 @@ impl Live {
         Ok(Self { first_cookie: cookie.clone(), cookie, document, wrapped })
     }
 
-    pub(super) fn raw(&self, key: &str) -> Option<&RawValue> {
+    pub(super) fn raw(&self, key: &str) -> Option<&str> {
         self.document.get_raw(key).filter(|_| key != COOKIE)
     }
 
-    pub(super) fn set(&mut self, key: &str, value: Option<Box<RawValue>>) {
+    pub(super) fn set(&mut self, key: &str, value: Option<&RawValue>) {
         if key == COOKIE || RESERVED.contains(&key) {
             return;
         }
         match value {
             Some(value) => self.document.insert_raw(key, value),
-            None => drop(self.document.remove(key)),
+            None => {
+                self.document.remove(key);
+            }
         }
     }
 
@@ -158,7 +160,7 @@ impl Live {
     pub(super) fn whole(&self) -> Document {
         let mut whole = self.document.clone();
         if let Ok(cookie) = RawValue::from_string(self.cookie.to_json()) {
-            whole.insert_raw(COOKIE, cookie);
+            whole.insert_raw(COOKIE, &cookie);
         }
         whole
     }
@@ -172,15 +174,15 @@ impl Live {
     pub(super) fn rebase(&mut self, base: &Document, newest: &Document, now: Timestamp) {
         let mut merged = newest.clone();
         for (key, value) in self.document.iter() {
-            if base.get_raw(key).is_none_or(|old| old.get() != value.get()) {
-                merged.insert_raw(key, value.to_owned());
+            if base.get_raw(key) != Some(value) {
+                merged.copy_from(&self.document, key);
             }
         }
         for (key, _) in base.iter().filter(|(key, _)| self.document.get_raw(key).is_none()) {
             merged.remove(key);
         }
         if let Some(meta) = meta::merged(&self.document, base, newest) {
-            merged.insert_raw(META, meta);
+            merged.insert_raw(META, &meta);
         }
         self.document = merged;
         let newest = newest.get::<Map<String, Value>>(COOKIE).ok().flatten();
@@ -197,8 +199,8 @@ impl Live {
         let mut document = Document::new();
         for (key, value) in self.document.iter() {
             let is_ours = key == COOKIE || keys.iter().any(|set| **set == *key);
-            if is_ours || base.get_raw(key).is_none_or(|old| old.get() != value.get()) {
-                document.insert_raw(key, value.to_owned());
+            if is_ours || base.get_raw(key) != Some(value) {
+                document.copy_from(&self.document, key);
             }
         }
         self.document = document;
@@ -343,7 +345,7 @@ impl Machine {
             let (first, rest) = path.split_once('.').unwrap_or((path, ""));
             let inner = live.document.get::<Value>(first).ok().flatten();
             let value = placed(inner, rest, user).to_string();
-            live.set(first, js::canonical(&value).ok());
+            live.set(first, js::canonical(&value).ok().as_deref());
         }
     }
 
@@ -355,7 +357,7 @@ impl Machine {
 
     pub(super) fn set_meta(&mut self, meta: Map<String, Value>) {
         if let Some(live) = &mut self.live {
-            live.set(META, js::canonical(&Value::Object(meta).to_string()).ok());
+            live.set(META, js::canonical(&Value::Object(meta).to_string()).ok().as_deref());
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::{Lifetime, SessionId, StoreError, Timestamp};
 const UNKNOWN_IDLE: Duration = Duration::from_secs(24 * 3600);
 
 impl Held {
-    pub(crate) fn raw(&self, key: &str) -> Option<Box<RawValue>> {
+    pub(crate) fn raw(&self, key: &str) -> Option<String> {
         self.machine().live.as_ref()?.raw(key).map(ToOwned::to_owned)
     }
 
@@ -22,7 +22,7 @@ impl Held {
         }
         if let Some(live) = &mut machine.live {
             // What the handler made is JSON; what JavaScript could not read back would be too deep.
-            live.set(key, Some(js::canonical(value.get()).unwrap_or_else(|_| value.to_owned())));
+            live.set(key, Some(js::canonical(value.get()).as_deref().unwrap_or(value)));
         }
     }
 

@@ -58,8 +58,10 @@ impl Changes {
         }
         for (key, value) in &self.entries {
             match value {
-                Some(value) => record.document.insert_raw(key, value.clone()),
-                None => drop(record.document.remove(key)),
+                Some(value) => record.document.insert_raw(key, value),
+                None => {
+                    record.document.remove(key);
+                }
             }
         }
         if let Some(Established { user, at, proved }) = &self.established {

@@ -86,14 +86,12 @@ impl Session {
 
     /// The value of `key` as JSON text.
     pub fn get_raw(&self, key: &str) -> Option<Box<RawValue>> {
-        if let Some(held) = self.express() {
-            return held.raw(key);
-        }
-        self.state().raw(key).map(ToOwned::to_owned)
+        let json = self.with_raw(key, |json| json.map(ToOwned::to_owned))?;
+        RawValue::from_string(json).ok()
     }
 
     /// Looks at the JSON text of `key` without copying it. `look` must not use the session.
-    pub fn with_raw<T>(&self, key: &str, look: impl FnOnce(Option<&RawValue>) -> T) -> T {
+    pub fn with_raw<T>(&self, key: &str, look: impl FnOnce(Option<&str>) -> T) -> T {
         match self.express() {
             Some(held) => look(held.raw(key).as_deref()),
             None => look(self.state().raw(key)),
@@ -114,7 +112,7 @@ impl Session {
         }
         let mut state = self.state();
         let must_stand = state.changes.established.is_some();
-        if must_stand || state.raw(key).is_none_or(|old| old.get() != value.get()) {
+        if must_stand || state.raw(key) != Some(value.get()) {
             state.change(|changes| changes.set(key, Some(value)));
         }
     }

@@ -75,9 +75,9 @@ impl State {
         self.known.as_ref().filter(|_| !ended).map(|known| &*known.stored.record)
     }
 
-    pub(super) fn raw(&self, key: &str) -> Option<&RawValue> {
+    pub(super) fn raw(&self, key: &str) -> Option<&str> {
         match self.changes.entry(key) {
-            Some(changed) => changed,
+            Some(changed) => changed.map(RawValue::get),
             None if self.changes.cleared => None,
             None => self.base()?.document.get_raw(key),
         }

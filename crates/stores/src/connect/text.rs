@@ -115,8 +115,8 @@ impl Text {
         cookie.insert("expires", &expires.map(|end| end.to_string()))?;
         let mut whole = Document::new();
         whole.insert(COOKIE, &cookie)?;
-        for (key, value) in record.document.iter().filter(|(key, _)| *key != COOKIE && *key != META) {
-            whole.insert_raw(key, value.to_owned());
+        for (key, _) in record.document.iter().filter(|(key, _)| *key != COOKIE && *key != META) {
+            whole.copy_from(&record.document, key);
         }
         if let (Some(path), Some(user)) = (&self.user_path, &record.user) {
             name(&mut whole, path, user)?;
@@ -219,7 +219,7 @@ fn template(options: &CookieOptions) -> Document {
     let mut set = |key: &str, value: Value| {
         // A JSON value's text is JSON.
         if let Ok(raw) = RawValue::from_string(value.to_string()) {
-            cookie.insert_raw(key, raw);
+            cookie.insert_raw(key, &raw);
         }
     };
     set("originalMaxAge", Value::Null);
