@@ -53,8 +53,14 @@ impl Auth {
         let Attempt { email, password, remember, origin } = attempt;
         let (throttle, limits, now) = (&self.inner().throttle, &self.options().throttle, session.now());
         // The account is looked up meanwhile: whoever is slowed down costs no more by it, and everybody else waits once less.
-        let charge = async { Ok(throttle.charge_sign_in(&email, origin.addr, limits, now).await?) };
-        let (charge, user) = tokio::try_join!(charge, self.user_by_email(&email))?;
+        let ask = async { Ok(throttle.ask_sign_in(&email, origin.addr, now).await?) };
+        let (asked, user) = tokio::try_join!(ask, self.user_by_email(&email))?;
+        let open = asked.is_open(now);
+        let verify =
+            async { if open { self.verify(user.as_ref(), &password).await } else { Ok(Verdict::Wrong) } };
+        let charge = async { Ok(throttle.charge_sign_in(asked, limits, now).await?) };
+        // Counted while the password is hashed: nobody waits for it, and nobody learns what came out before it is.
+        let (charge, verdict) = tokio::try_join!(charge, verify)?;
         let counted = match charge {
             Charge::Allowed(counted) => counted,
             Charge::Throttled { retry_after } => {
@@ -62,23 +68,37 @@ impl Auth {
                 return Ok(LoginOutcome::Throttled { retry_after });
             }
         };
-        let Some(user) = self.verified(user, password).await? else {
+        let Some(user) = self.accepted(user, verdict, password).await? else {
             tracing::warn!(event = "login_refused", client = %origin.addr);
             return Ok(LoginOutcome::Refused);
         };
-        throttle.settle(counted, now).await?;
         self.establish(session, &user, &origin)?;
         if remember {
             session.remember_for(self.options().remember_for);
+        }
+        // Beside each other: neither needs the other, and one wait is enough.
+        if let Err(error) = tokio::try_join!(throttle.settle(counted, now), session.save()) {
+            // Whoever is told that it failed must not be signed in by the same answer.
+            session.unset();
+            return Err(error.into());
         }
         tracing::info!(event = "login_succeeded", user = %user.id, client = %origin.addr);
         Ok(LoginOutcome::LoggedIn(user))
     }
 
-    /// The user, if this is the password. Hashes exactly once, whether there is such a user or not.
-    async fn verified(&self, user: Option<User>, password: Secret<String>) -> Result<Option<User>, Error> {
-        let hash = user.as_ref().and_then(|user| user.password.clone());
-        let verdict = self.inner().hashing.verify(password.clone(), hash).await?;
+    /// Whether this is the user's password. Hashes exactly once, whether there is such a user or not.
+    async fn verify(&self, user: Option<&User>, password: &Secret<String>) -> Result<Verdict, Error> {
+        let hash = user.and_then(|user| user.password.clone());
+        self.inner().hashing.verify(password.clone(), hash).await
+    }
+
+    /// The user, if what came out lets him in.
+    async fn accepted(
+        &self,
+        user: Option<User>,
+        verdict: Verdict,
+        password: Secret<String>,
+    ) -> Result<Option<User>, Error> {
         let Some(mut user) = user.filter(|_| verdict != Verdict::Wrong) else { return Ok(None) };
         if user.disabled {
             tracing::warn!(event = "login_disabled", user = %user.id);

@@ -1,12 +1,12 @@
 //! [`Throttle`]: how often somebody may try.
 //!
-//! Each attempt is charged before anything is looked up, so that parallel guesses cannot slip through; a success is given back. After
+//! Each attempt is charged before its answer is known, so that parallel guesses cannot slip through; a success is given back. After
 //! some free attempts each further one has to wait, longer and longer, but never for ever. An address from which the owner has signed in
 //! before has a count of its own for the account: whoever guesses from elsewhere does not lock the owner out
 //! (ASVS 5.0 6.1.1, NIST SP 800-63B-4 §3.2.2).
 //!
-//! A sign-in waits for the store three times here: all counts are read together, both are charged side by side, and what a success
-//! gives back is written side by side.
+//! A sign-in asks the store three times here, and waits twice: all counts are read together, both are charged side by side while the password
+//! is hashed, and what a success gives back is written beside the session.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -85,6 +85,21 @@ pub(crate) enum Charge<T = Counted> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Counted(Record);
 
+/// What is known of a sign-in before it is counted.
+pub(crate) struct Asked {
+    account: Place,
+    address: Place,
+    known: RecordKey,
+    remembered: Option<Record>,
+}
+
+impl Asked {
+    /// Whether it may be tried now, as far as is known.
+    pub(crate) fn is_open(&self, now: Timestamp) -> bool {
+        self.account.wait(now).is_none() && self.address.wait(now).is_none()
+    }
+}
+
 /// A sign-in that was counted.
 #[derive(Debug)]
 pub(crate) struct SignIn {
@@ -100,19 +115,29 @@ impl Throttle {
         Self { records }
     }
 
-    /// Counts a sign-in on its account and its address, or says how long to wait.
-    pub(crate) async fn charge_sign_in(
+    /// Reads what a sign-in is counted on.
+    pub(crate) async fn ask_sign_in(
         &self,
         login: &str,
         addr: IpAddr,
-        limits: &ThrottleOptions,
         now: Timestamp,
-    ) -> Result<Charge<SignIn>, StoreError> {
+    ) -> Result<Asked, StoreError> {
         let address = key(&address_key("login", addr));
         let [known, from_known, account] = account_keys(login, addr);
         let keys = [known.clone(), from_known, account, address];
         let [remembered, from_known, account, address] = self.get_all(keys, now).await?;
         let account = if remembered.record.is_some() { from_known } else { account };
+        Ok(Asked { account, address, known, remembered: remembered.record })
+    }
+
+    /// Counts a sign-in on its account and its address, or says how long to wait.
+    pub(crate) async fn charge_sign_in(
+        &self,
+        asked: Asked,
+        limits: &ThrottleOptions,
+        now: Timestamp,
+    ) -> Result<Charge<SignIn>, StoreError> {
+        let Asked { account, address, known, remembered } = asked;
         if let Some(retry_after) = address.wait(now) {
             return Ok(Charge::Throttled { retry_after });
         }
@@ -120,7 +145,6 @@ impl Throttle {
             self.charge_from(address, &limits.address, now),
             self.charge_from(account, &limits.account, now),
         )?;
-        let remembered = remembered.record;
         match (address, account) {
             (Charge::Allowed(address), Charge::Allowed(account)) => {
                 Ok(Charge::Allowed(SignIn { account, address, known, remembered }))

@@ -26,6 +26,19 @@ async fn the_id_is_new_the_old_one_dead_and_a_visitors_data_kept() {
 }
 
 #[tokio::test]
+async fn whoever_is_told_that_it_failed_is_not_signed_in() {
+    let app = app().await;
+    let visitor = app.post("/cart/apple", "", "").await.cookie();
+    app.records.get_stuck(true);
+    let answer = app.post("/login", &visitor, &credentials("ann", PASSWORD)).await;
+    assert_eq!((answer.status, answer.set_cookie), (StatusCode::SERVICE_UNAVAILABLE, None));
+    assert_eq!(app.get("/who", &visitor).await.status, StatusCode::UNAUTHORIZED);
+    app.records.get_stuck(false);
+    let ann = app.log_in("ann", "").await.cookie();
+    assert_eq!(app.get("/who", &ann).await.body, "ann@example.com");
+}
+
+#[tokio::test]
 async fn another_user_never_inherits_the_former_ones_data() {
     let app = app().await;
     let ann = app.log_in("ann", "").await.cookie();

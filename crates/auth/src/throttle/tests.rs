@@ -132,7 +132,8 @@ async fn sign_in(
     succeeds: bool,
     now: Timestamp,
 ) -> bool {
-    match throttle.charge_sign_in("ann@example.com", from, limits, now).await.unwrap() {
+    let asked = throttle.ask_sign_in("ann@example.com", from, now).await.unwrap();
+    match throttle.charge_sign_in(asked, limits, now).await.unwrap() {
         Charge::Allowed(sign_in) => {
             if succeeds {
                 throttle.settle(sign_in, now).await.unwrap();

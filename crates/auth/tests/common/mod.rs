@@ -20,8 +20,9 @@ use axum::{
 };
 use hallpass_auth::{
     Argon2Params, Attempt, Auth, AuthOptions, Change, CurrentUser, CurrentUserId, Email, Error, FreshUser,
-    LoginOutcome, MemoryRecords, MemoryUsers, Origin, RegisterOutcome, Registration, RequireLogin, User,
-    UserChanged, UserCreated, UserId, UserStore, csrf_token, verify_csrf,
+    Inserted, LoginOutcome, MemoryRecords, MemoryUsers, Origin, Record, RecordKey, RecordStore,
+    RegisterOutcome, Registration, Replaced, RequireLogin, User, UserChanged, UserCreated, UserId, UserStore,
+    csrf_token, verify_csrf,
 };
 use hallpass_session::{
     Clock, CookieOptions, Keys, ManualClock, MemoryStore, Secret, Session, SessionLayer, SessionOptions,
@@ -40,6 +41,7 @@ pub const BCRYPTJS: &str = "$2b$10$V6/xnb/C2nXRuocGh2CaT.IYSXJSBqFMrxHQjtWfEATvF
 pub struct App {
     pub auth: Auth,
     pub users: Arc<Users>,
+    pub records: Arc<Records>,
     pub sessions: Arc<MemoryStore>,
     pub clock: ManualClock,
     router: Router,
@@ -70,8 +72,8 @@ pub async fn app() -> App {
 }
 
 pub async fn app_with(options: AuthOptions) -> App {
-    let users = Arc::new(Users::default());
-    let auth = Auth::new(users.clone(), Arc::new(MemoryRecords::new()), options).unwrap();
+    let (users, records) = (Arc::new(Users::default()), Arc::new(Records::default()));
+    let auth = Auth::new(users.clone(), records.clone(), options).unwrap();
     let sessions = Arc::new(MemoryStore::new());
     let clock = ManualClock::new(Timestamp::from_millis(1_795_424_473_000));
     let session_options = SessionOptions {
@@ -91,7 +93,7 @@ pub async fn app_with(options: AuthOptions) -> App {
         assert!(matches!(outcome, RegisterOutcome::Registered(_)));
     }
     let router = routes(&auth).layer(layer).with_state(auth.clone());
-    App { auth, users, sessions, clock, router }
+    App { auth, users, records, sessions, clock, router }
 }
 
 fn routes(auth: &Auth) -> Router<Auth> {
@@ -245,5 +247,67 @@ impl UserStore for Users {
 
     async fn list(&self, after: Option<&Email>, limit: usize) -> Result<Vec<User>, StoreError> {
         self.reach()?.list(after, limit).await
+    }
+}
+
+/// Records in memory that on demand cannot be taken any more.
+#[derive(Default)]
+pub struct Records {
+    inner: MemoryRecords,
+    stuck: AtomicBool,
+}
+
+impl Records {
+    pub fn get_stuck(&self, stuck: bool) {
+        self.stuck.store(stuck, Ordering::SeqCst);
+    }
+}
+
+#[async_trait]
+impl RecordStore for Records {
+    async fn insert(&self, record: &Record, now: Timestamp) -> Result<Inserted, StoreError> {
+        self.inner.insert(record, now).await
+    }
+
+    async fn get(&self, key: &RecordKey, now: Timestamp) -> Result<Option<Record>, StoreError> {
+        self.inner.get(key, now).await
+    }
+
+    async fn replace(&self, record: &Record, now: Timestamp) -> Result<Replaced, StoreError> {
+        self.inner.replace(record, now).await
+    }
+
+    async fn take(&self, key: &RecordKey, now: Timestamp) -> Result<Option<Record>, StoreError> {
+        if self.stuck.load(Ordering::SeqCst) {
+            return Err(StoreError::new("take a record", "disk full"));
+        }
+        self.inner.take(key, now).await
+    }
+
+    async fn list(
+        &self,
+        kind: &'static str,
+        owner: &UserId,
+        now: Timestamp,
+    ) -> Result<Vec<Record>, StoreError> {
+        self.inner.list(kind, owner, now).await
+    }
+
+    async fn delete_owned(&self, owner: &UserId, now: Timestamp) -> Result<u64, StoreError> {
+        self.inner.delete_owned(owner, now).await
+    }
+
+    async fn export(
+        &self,
+        kind: &'static str,
+        after: Option<&str>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Record>, StoreError> {
+        self.inner.export(kind, after, limit, now).await
+    }
+
+    async fn sweep(&self, limit: usize, now: Timestamp) -> Result<usize, StoreError> {
+        self.inner.sweep(limit, now).await
     }
 }
