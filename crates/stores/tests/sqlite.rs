@@ -35,6 +35,11 @@ impl File {
     fn open(&self) -> Sqlite {
         open(&self.path).unwrap()
     }
+
+    /// How many bytes the write-ahead log takes.
+    fn log(&self) -> u64 {
+        std::fs::metadata(self.path.with_file_name("hallpass.db-wal")).map_or(0, |log| log.len())
+    }
 }
 
 fn open(path: &Path) -> Result<Sqlite, hallpass_stores::OpenError> {
@@ -216,13 +221,82 @@ fn files_that_are_not_ours_are_refused_with_a_sentence() {
     drop(open(&newer).unwrap());
     rusqlite::Connection::open(&newer).unwrap().pragma_update(None, "user_version", 7).unwrap();
     assert!(
-        refusal(&newer).contains("newer Hallpass (schema 7, this program knows 1)"),
+        refusal(&newer).contains("newer Hallpass (schema 7, this program knows 2)"),
         "{}",
         refusal(&newer)
     );
 
     let nowhere = folder.path().join("no/such/folder/hallpass.db");
     assert!(refusal(&nowhere).contains("check that the folder exists"));
+}
+
+/// As the first release made it.
+const FIRST_SCHEMA: &str = include_str!("../src/migrations/sqlite/0001_initial.sql");
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_the_first_schema_keeps_its_sessions() {
+    let file = File::new();
+    let mut ids: Vec<_> = (0..300).map(|_| RandomIds.generate()).collect();
+    let old = rusqlite::Connection::open(&file.path).unwrap();
+    old.execute_batch(FIRST_SCHEMA).unwrap();
+    old.pragma_update(None, "application_id", 0x4861_5061).unwrap();
+    old.pragma_update(None, "user_version", 1).unwrap();
+    let insert =
+        "insert into sessions values (?1, 'ann', 'here', ?2, ?2, ?2, 3600000, null, 1, ?2 + 3600000, ?3, ?4)";
+    for (number, id) in ids.iter().enumerate() {
+        let document = format!(r#"{{"n":{number}}}"#);
+        let values =
+            rusqlite::params![id.hash().0, NOW.as_millis(), i64::try_from(number).unwrap(), document];
+        old.execute(insert, values).unwrap();
+    }
+    drop(old);
+    let store = file.open();
+    for (number, id) in ids.iter().enumerate() {
+        let Stored { record, revision } = store.load(id, NOW).await.unwrap().unwrap();
+        assert_eq!(record.document.get::<usize>("n").unwrap(), Some(number));
+        assert_eq!((record.user.as_deref(), record.label.as_deref()), (Some("ann"), Some("here")));
+        assert_eq!(record.expires(), NOW + Duration::from_secs(3600));
+        assert_eq!(usize::try_from(revision.0).unwrap(), number);
+    }
+    ids.sort_by_key(|id| id.hash().0);
+    let mut listed = Vec::new();
+    while let page = store.list(listed.last().copied(), 70, NOW).await.unwrap()
+        && !page.is_empty()
+    {
+        listed.extend(page.iter().map(|session| session.handle));
+    }
+    assert_eq!(listed, ids.iter().map(SessionId::handle).collect::<Vec<_>>());
+    assert_eq!(store.delete_of_user("ann", Some(&ids[0]), NOW).await.unwrap(), 299);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_is_never_taken_for_another_in_its_place() {
+    let file = File::new();
+    let store = file.open();
+    let (ann, other) = (RandomIds.generate(), RandomIds.generate());
+    store.create(&ann, &record(), NOW).await.unwrap();
+    // No two ids are known that agree in their first eight bytes, so Ann's session is put where the other's would be.
+    let place = |id: &SessionId| {
+        let first = u64::from_be_bytes(id.hash().0[..8].try_into().unwrap());
+        (first ^ (1 << 63)).cast_signed()
+    };
+    let moved = rusqlite::Connection::open(&file.path)
+        .unwrap()
+        .execute("update sessions set key = ?1 where key = ?2", [place(&other), place(&ann)])
+        .unwrap();
+    assert_eq!(moved, 1);
+    assert!(store.load(&other, NOW).await.unwrap().is_none());
+    let touch = Touch { id: other.clone(), seen: NOW, expires: NOW + Duration::from_secs(7200) };
+    store.touch(&[touch], NOW).await.unwrap();
+    assert_eq!(store.update(&other, &record(), Revision(1), NOW).await.unwrap(), Updated::Gone);
+    let renewed = RandomIds.generate();
+    assert_eq!(store.rotate(&other, Revision(1), &renewed, &record(), NOW).await.unwrap(), Updated::Gone);
+    assert!(!store.delete(&other, NOW).await.unwrap());
+    assert!(!store.delete_handle(other.handle(), None, NOW).await.unwrap());
+    assert_eq!(store.create(&other, &record(), NOW).await.unwrap(), Created::Taken);
+    let listed = store.list(None, 9, NOW).await.unwrap();
+    assert_eq!(listed.len(), 1);
+    assert_eq!((listed[0].handle, listed[0].expires), (ann.handle(), record().expires()));
 }
 
 #[cfg(unix)]
@@ -238,13 +312,69 @@ async fn only_this_user_can_read_the_files() {
     }
 }
 
+/// A session of a hundred kilobytes, which are some 25 pages of the log.
+fn large() -> SessionRecord {
+    let mut document = Document::new();
+    document.insert("notes", &"n".repeat(100_000)).unwrap();
+    SessionRecord { document, ..record() }
+}
+
+/// Eight always write, until so many sessions have been written.
+async fn write_large(store: &Sqlite, count: usize) {
+    let writers = (0..8).map(|_| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            for _ in 0..count / 8 {
+                let created = store.create(&RandomIds.generate(), &large(), NOW).await.unwrap();
+                assert!(matches!(created, Created::Done(_)));
+            }
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_begins_anew_while_others_write_without_a_pause() {
+    let file = File::new();
+    let store = file.open();
+    write_large(&store, 1600).await;
+    assert!(file.log() < 80_000_000, "{} bytes of 160 million", file.log());
+    drop(store);
+    assert_eq!(file.log(), 0, "a clean end leaves none");
+    assert_eq!(file.open().list(None, 9999, NOW).await.unwrap().len(), 1600);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn somebody_who_reads_for_long_keeps_what_he_sees_and_nobody_from_writing() {
+    let file = File::new();
+    let store = file.open();
+    write_large(&store, 8).await;
+    let reader = rusqlite::Connection::open(&file.path).unwrap();
+    let seen = || reader.query_row("select count(*) from sessions", [], |row| row.get::<_, u32>(0)).unwrap();
+    reader.execute_batch("begin").unwrap();
+    assert_eq!(seen(), 8);
+    write_large(&store, 400).await;
+    assert_eq!(seen(), 8);
+    reader.execute_batch("commit").unwrap();
+    assert_eq!(seen(), 408);
+    write_large(&store, 400).await;
+    assert!(file.log() < 70_000_000, "it begins anew once nobody reads the old one: {} bytes", file.log());
+}
+
 #[test]
 fn sweeping_and_listing_use_an_index() {
     let file = File::new();
     drop(file.open());
     let connection = rusqlite::Connection::open(&file.path).unwrap();
     for (sql, index) in [
-        ("select rowid from sessions where expires <= 5 order by expires limit 9", "sessions_expires"),
+        ("select key from sessions where expires <= 5 order by expires limit 9", "sessions_expires"),
+        ("select id from sessions where key = 5 and id = x'00' and expires > 5", "INTEGER PRIMARY KEY"),
+        (
+            "select id from sessions where key >= 5 and expires > 5 order by key limit 9",
+            "INTEGER PRIMARY KEY",
+        ),
         ("select id from sessions where user = 'x' and expires > 5", "sessions_of_user"),
         ("delete from sessions where user = 'x'", "sessions_of_user"),
         ("select kind, id from records where expires <= 5 order by expires limit 9", "records_expires"),

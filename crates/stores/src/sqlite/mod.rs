@@ -2,8 +2,9 @@
 //!
 //! One thread writes and commits whatever has piled up in a single transaction, so that many durable writes share one
 //! `fsync`; a few threads read. A write is answered when it is on disk (WAL, `synchronous = full`): neither `kill -9` nor a power
-//! cut takes back an acknowledged logout. Other processes may use the file at the same time.
+//! cut takes back an acknowledged logout. One more thread copies the log into the file. Other processes may use the file at the same time.
 
+mod checkpoints;
 mod feed;
 mod migrate;
 #[cfg(feature = "auth")]
@@ -25,7 +26,7 @@ use std::{
 use hallpass_session::StoreError;
 use rusqlite::{Connection, OpenFlags};
 
-use self::worker::Workers;
+use self::worker::{Connections, Workers};
 
 /// Between two attempts to open a file that another program is just making.
 const BUSY_PAUSE: Duration = Duration::from_millis(5);
@@ -142,7 +143,8 @@ impl Sqlite {
         migrate::migrate(&mut writer, path)?;
         let readers = (0..options.readers.max(1)).map(|_| connect(path, options));
         let readers = readers.collect::<Result<Vec<_>, _>>().map_err(failed)?;
-        let workers = Workers::start(writer, readers, options, true)
+        let checkpoints = Some(connect(path, options).map_err(failed)?);
+        let workers = Workers::start(Connections { writer, readers, checkpoints }, options)
             .map_err(|source| OpenError::File { path: path.to_owned(), source })?;
         Ok(Self { workers: Arc::new(workers) })
     }
@@ -157,7 +159,7 @@ impl Sqlite {
         let writer = attach(path, options).map_err(failed)?;
         let readers = (0..options.readers.max(1)).map(|_| attach(path, options));
         let readers = readers.collect::<Result<Vec<_>, _>>().map_err(failed)?;
-        let workers = Workers::start(writer, readers, options, false)
+        let workers = Workers::start(Connections { writer, readers, checkpoints: None }, options)
             .map_err(|source| OpenError::File { path: path.to_owned(), source })?;
         Ok(Self { workers: Arc::new(workers) })
     }

@@ -1,4 +1,4 @@
-//! Sessions, layout `native`: the columns are the record, the id is its hash.
+//! Sessions, layout `native`: the columns are the record, the id is its hash, and the row is found by the first eight bytes of that.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,32 +12,49 @@ use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 use super::{Sqlite, feed::Table};
 use crate::native;
 
+// Columns are read by their place: a name is looked for each time.
 const LOAD: &str =
     "select document, user, label, created, authenticated, seen, idle, until, persistent, revision
-    from sessions where id = ?1 and expires > ?2";
+    from sessions where key = ?1 and id = ?2 and expires > ?3";
 
 const EXPORT: &str =
-    "select id, document, user, label, created, authenticated, seen, idle, until, persistent, revision
-    from sessions where (?1 is null or id > ?1) and expires > ?2 order by id limit ?3";
+    "select document, user, label, created, authenticated, seen, idle, until, persistent, revision, id
+    from sessions where key >= ?1 and expires > ?2 order by key limit ?3";
 
 const INSERT: &str = "insert into sessions
-    (id, user, label, created, authenticated, seen, idle, until, persistent, expires, revision, document)
-    values (:id, :user, :label, :created, :authenticated, :seen, :idle, :until, :persistent,
+    (key, id, user, label, created, authenticated, seen, idle, until, persistent, expires, revision, document)
+    values (:key, :id, :user, :label, :created, :authenticated, :seen, :idle, :until, :persistent,
         min(:seen + :idle, coalesce(:until, 9223372036854775807)), :revision, :document)
-    on conflict (id) do nothing";
+    on conflict (key) do nothing";
 
 const UPDATE: &str = "update sessions set
     user = :user, label = :label, created = :created, authenticated = :authenticated, seen = max(seen, :seen),
     idle = :idle, until = :until, persistent = :persistent,
     expires = min(max(seen, :seen) + :idle, coalesce(:until, 9223372036854775807)),
     revision = :revision, document = :document
-    where id = :id and revision = :revision - 1 and expires > :now";
+    where key = :key and id = :id and revision = :revision - 1 and expires > :now";
 
-const TOUCH: &str =
-    "update sessions set seen = max(seen, ?2), expires = max(expires, ?3) where id = ?1 and expires > ?4";
+const TOUCH: &str = "update sessions set seen = max(seen, ?3), expires = max(expires, ?4) where key = ?1 and id = ?2 and expires > ?5";
 
 /// So many ended sessions are removed at once.
 const BITE: usize = 20;
+
+/// The key of a session's row: the first eight bytes of its id as a number, such that keys are in the order of ids. Two sessions that agree
+/// in it cannot both be; in a million that happens to a new one once in ten million million times, and it gets another id.
+pub(super) fn key(id: &IdHash) -> i64 {
+    key_of(id.handle())
+}
+
+fn key_of(handle: SessionHandle) -> i64 {
+    let mut first = [0; 8];
+    first.copy_from_slice(&handle.0[..8]);
+    (u64::from_be_bytes(first) ^ (1 << 63)).cast_signed()
+}
+
+/// The least key of a page of sessions that begins after `after`; `None` when there can be none.
+fn page_after(after: Option<SessionHandle>) -> Option<i64> {
+    after.map_or(Some(i64::MIN), |after| key_of(after).checked_add(1))
+}
 
 const LISTED: &str = "select id, user, label, created, authenticated, seen, expires from sessions";
 
@@ -51,7 +68,7 @@ impl SessionStore for Sqlite {
         let id = id.hash();
         self.read("load a session", move |connection| {
             let mut load = connection.prepare_cached(LOAD)?;
-            load.query_row(params![id.0, now.as_millis()], stored).optional().map(Option::flatten)
+            load.query_row(params![key(&id), id.0, now.as_millis()], stored).optional().map(Option::flatten)
         })
         .await
     }
@@ -65,8 +82,8 @@ impl SessionStore for Sqlite {
         let (id, record) = (id.hash(), record.clone());
         self.write("create a session", move |connection| {
             let mut clear =
-                connection.prepare_cached("delete from sessions where id = ?1 and expires <= ?2")?;
-            clear.execute(params![id.0, now.as_millis()])?;
+                connection.prepare_cached("delete from sessions where key = ?1 and expires <= ?2")?;
+            clear.execute(params![key(&id), now.as_millis()])?;
             let revision = Revision(1);
             let inserted = write_record(connection, INSERT, id, &record, revision, None)?;
             Ok(if inserted { Created::Done(revision) } else { Created::Taken })
@@ -126,7 +143,7 @@ impl SessionStore for Sqlite {
         self.write("note the use of sessions", move |connection| {
             let mut touch = connection.prepare_cached(TOUCH)?;
             for (id, seen, expires) in batch {
-                touch.execute(params![id.0, seen, expires, now.as_millis()])?;
+                touch.execute(params![key(&id), id.0, seen, expires, now.as_millis()])?;
             }
             Ok(())
         })
@@ -141,7 +158,7 @@ impl SessionStore for Sqlite {
     async fn of_user(&self, user: &str, now: Timestamp) -> Result<Vec<Listed>, StoreError> {
         let user = user.to_owned();
         self.read("list a user's sessions", move |connection| {
-            let sql = format!("{LISTED} where user = ?1 and expires > ?2 order by seen desc, id");
+            let sql = format!("{LISTED} where user = ?1 and expires > ?2 order by seen desc, key");
             let mut list = connection.prepare_cached(&sql)?;
             list.query_map(params![user, now.as_millis()], listed)?.collect()
         })
@@ -174,9 +191,12 @@ impl SessionStore for Sqlite {
         let (first, last) = native::ids_of(handle);
         let user = user.map(str::to_owned);
         self.write("end a session", move |connection| {
-            let sql = "delete from sessions where id between ?1 and ?2 and (?3 is null or user = ?3) returning expires > ?4";
+            let sql =
+                "delete from sessions where key = ?1 and id between ?2 and ?3 and (?4 is null or user = ?4)
+                returning expires > ?5";
             let mut delete = connection.prepare_cached(sql)?;
-            let ended = delete.query_map(params![first, last, user, now.as_millis()], |row| row.get(0))?;
+            let values = params![key_of(handle), first, last, user, now.as_millis()];
+            let ended = delete.query_map(values, |row| row.get(0))?;
             ended.collect::<rusqlite::Result<Vec<bool>>>().map(|ended| ended.contains(&true))
         })
         .await
@@ -188,11 +208,11 @@ impl SessionStore for Sqlite {
         limit: usize,
         now: Timestamp,
     ) -> Result<Vec<Listed>, StoreError> {
-        let after = after.map(|handle| native::ids_of(handle).1);
+        let Some(first) = page_after(after) else { return Ok(Vec::new()) };
         self.read("list the sessions", move |connection| {
-            let sql = format!("{LISTED} where (?1 is null or id > ?1) and expires > ?2 order by id limit ?3");
+            let sql = format!("{LISTED} where key >= ?1 and expires > ?2 order by key limit ?3");
             let mut list = connection.prepare_cached(&sql)?;
-            list.query_map(params![after, now.as_millis(), native::limit_of(limit)], listed)?.collect()
+            list.query_map(params![first, now.as_millis(), native::limit_of(limit)], listed)?.collect()
         })
         .await
     }
@@ -204,8 +224,8 @@ impl SessionStore for Sqlite {
         while swept < limit {
             let bite = (limit - swept).min(BITE);
             let ended = self.write("sweep expired sessions", move |connection| {
-                let sql = "delete from sessions where rowid in
-                    (select rowid from sessions where expires <= ?1 order by expires limit ?2)";
+                let sql = "delete from sessions where key in
+                    (select key from sessions where expires <= ?1 order by expires limit ?2)";
                 connection.prepare_cached(sql)?.execute(params![now.as_millis(), native::limit_of(bite)])
             });
             let ended = ended.await?;
@@ -223,12 +243,12 @@ impl SessionStore for Sqlite {
         limit: usize,
         now: Timestamp,
     ) -> Result<Vec<(SessionId, Stored)>, StoreError> {
-        let after = after.map(|handle| native::ids_of(handle).1);
+        let Some(first) = page_after(after) else { return Ok(Vec::new()) };
         self.read("export sessions", move |connection| {
             let mut page = connection.prepare_cached(EXPORT)?;
-            let values = params![after, now.as_millis(), native::limit_of(limit)];
+            let values = params![first, now.as_millis(), native::limit_of(limit)];
             let rows = page.query_map(values, |row| {
-                let id = SessionId::from_hash(IdHash(row.get("id")?));
+                let id = SessionId::from_hash(IdHash(row.get(10)?));
                 Ok(stored(row)?.map(|stored| (id, stored)))
             })?;
             rows.filter_map(Result::transpose).collect()
@@ -258,6 +278,7 @@ fn write_record(
     let document = record.document.to_json();
     let mut statement = connection.prepare_cached(sql)?;
     let common = named_params! {
+        ":key": key(&id),
         ":id": id.0,
         ":user": record.user.as_deref(),
         ":label": record.label.as_deref(),
@@ -280,57 +301,49 @@ fn write_record(
 }
 
 fn revision_of(connection: &Connection, id: IdHash, now: Timestamp) -> rusqlite::Result<Option<Revision>> {
-    let mut select =
-        connection.prepare_cached("select revision from sessions where id = ?1 and expires > ?2")?;
+    let mut select = connection
+        .prepare_cached("select revision from sessions where key = ?1 and id = ?2 and expires > ?3")?;
     select
-        .query_row(params![id.0, now.as_millis()], |row| row.get(0).map(i64::cast_unsigned).map(Revision))
+        .query_row(params![key(&id), id.0, now.as_millis()], |row| {
+            row.get(0).map(i64::cast_unsigned).map(Revision)
+        })
         .optional()
 }
 
 fn delete(connection: &Connection, id: IdHash, now: Timestamp) -> rusqlite::Result<bool> {
-    let mut delete =
-        connection.prepare_cached("delete from sessions where id = ?1 returning expires > ?2")?;
-    Ok(delete.query_row(params![id.0, now.as_millis()], |row| row.get(0)).optional()? == Some(true))
+    let mut delete = connection
+        .prepare_cached("delete from sessions where key = ?1 and id = ?2 returning expires > ?3")?;
+    Ok(delete.query_row(params![key(&id), id.0, now.as_millis()], |row| row.get(0)).optional()? == Some(true))
 }
 
-/// The session in a row of [`LOAD`]; `None` when somebody else wrote something unreadable into it.
+/// The session in a row of [`LOAD`] or [`EXPORT`]; `None` when somebody else wrote something unreadable into it.
 fn stored(row: &Row<'_>) -> rusqlite::Result<Option<Stored>> {
-    let Some(document) = native::document(row.get_ref("document")?.as_str()?) else { return Ok(None) };
+    let Some(document) = native::document(row.get_ref(0)?.as_str()?) else { return Ok(None) };
     let record = SessionRecord {
         document,
-        user: text(row, "user")?,
-        label: text(row, "label")?,
-        created: time(row, "created")?,
-        authenticated: row.get::<_, Option<i64>>("authenticated")?.map(Timestamp::from_millis),
-        seen: time(row, "seen")?,
+        user: row.get(1)?,
+        label: row.get(2)?,
+        created: row.get(3).map(Timestamp::from_millis)?,
+        authenticated: row.get::<_, Option<i64>>(4)?.map(Timestamp::from_millis),
+        seen: row.get(5).map(Timestamp::from_millis)?,
         lifetime: Lifetime {
-            idle: Duration::from_millis(row.get::<_, i64>("idle")?.cast_unsigned()),
-            until: row.get::<_, Option<i64>>("until")?.map(Timestamp::from_millis),
-            persistent: row.get("persistent")?,
+            idle: Duration::from_millis(row.get::<_, i64>(6)?.cast_unsigned()),
+            until: row.get::<_, Option<i64>>(7)?.map(Timestamp::from_millis),
+            persistent: row.get(8)?,
         },
     };
-    Ok(Some(Stored {
-        record: Arc::new(record),
-        revision: Revision(row.get::<_, i64>("revision")?.cast_unsigned()),
-    }))
+    let revision = Revision(row.get::<_, i64>(9)?.cast_unsigned());
+    Ok(Some(Stored { record: Arc::new(record), revision }))
 }
 
 fn listed(row: &Row<'_>) -> rusqlite::Result<Listed> {
     Ok(Listed {
         handle: IdHash(row.get("id")?).handle(),
-        user: text(row, "user")?,
-        label: text(row, "label")?,
-        created: time(row, "created")?,
+        user: row.get("user")?,
+        label: row.get("label")?,
+        created: row.get("created").map(Timestamp::from_millis)?,
         authenticated: row.get::<_, Option<i64>>("authenticated")?.map(Timestamp::from_millis),
-        seen: time(row, "seen")?,
-        expires: time(row, "expires")?,
+        seen: row.get("seen").map(Timestamp::from_millis)?,
+        expires: row.get("expires").map(Timestamp::from_millis)?,
     })
-}
-
-fn text(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<Arc<str>>> {
-    row.get::<_, Option<Arc<str>>>(column)
-}
-
-fn time(row: &Row<'_>, column: &str) -> rusqlite::Result<Timestamp> {
-    row.get(column).map(Timestamp::from_millis)
 }

@@ -15,6 +15,7 @@ use tokio::{sync::oneshot, time::timeout};
 
 use super::{
     SqliteOptions,
+    checkpoints::{Checkpoints, Pause},
     feed::{Ear, Ears, Hears, Watch},
 };
 
@@ -54,29 +55,36 @@ pub(super) struct Workers {
     queues: Option<(SyncSender<WriteJob>, SyncSender<ReadJob>)>,
     writer: Option<JoinHandle<()>>,
     readers: Vec<JoinHandle<()>>,
+    /// Closes after the writer.
+    checkpoints: Option<Checkpoints>,
     timeout: Duration,
     ears: Ears,
 }
 
+/// The connections that the threads use.
+pub(super) struct Connections {
+    pub(super) writer: Connection,
+    pub(super) readers: Vec<Connection>,
+    /// Copies the log; `None`: the file is somebody else's, and nothing about it is changed.
+    pub(super) checkpoints: Option<Connection>,
+}
+
 impl Workers {
-    /// `ours`: the file has our tables.
-    pub(super) fn start(
-        writer: Connection,
-        readers: Vec<Connection>,
-        options: &SqliteOptions,
-        ours: bool,
-    ) -> io::Result<Self> {
-        let ears = Ears::default();
-        let watch = if ours {
+    pub(super) fn start(connections: Connections, options: &SqliteOptions) -> io::Result<Self> {
+        let Connections { mut writer, readers, checkpoints } = connections;
+        let (ears, pause) = (Ears::default(), Arc::<Pause>::default());
+        let watch = if checkpoints.is_some() {
             Watch::of(&writer, ears.clone()).map_err(io::Error::other)?
         } else {
             Watch::of_nothing(ears.clone())
         };
+        let checkpoints = checkpoints.map(|own| Checkpoints::start(&mut writer, own, pause.clone()));
+        let checkpoints = checkpoints.transpose()?;
         let (write, writes) = sync_channel(options.queue);
         let (read, reads) = sync_channel(options.queue);
         let reads = Arc::new(Mutex::new(reads));
         let named = |name: &str| thread::Builder::new().name(name.to_owned());
-        let writer = named("sqlite-write").spawn(move || write_all(&writer, &writes, watch))?;
+        let writer = named("sqlite-write").spawn(move || write_all(&writer, &writes, watch, &pause))?;
         let readers = readers.into_iter().map(|connection| {
             let reads = reads.clone();
             named("sqlite-read").spawn(move || read_all(&connection, &reads))
@@ -86,6 +94,7 @@ impl Workers {
             queues: Some((write, read)),
             writer: Some(writer),
             readers,
+            checkpoints,
             timeout: options.timeout,
             ears,
         })
@@ -146,13 +155,14 @@ impl Workers {
 
 impl Drop for Workers {
     /// Lets the threads finish what is queued and close their connections. The last one folds the write-ahead log back into the
-    /// file; the writer waits for the readers, because of connections that close at once none would be the last.
+    /// file; they close one after the other, because of connections that close at once none would be the last.
     fn drop(&mut self) {
         let Some((writes, reads)) = self.queues.take() else { return };
         drop(reads);
         self.readers.drain(..).for_each(|reader| drop(reader.join()));
         drop(writes);
         self.writer.take().map(JoinHandle::join);
+        self.checkpoints = None;
     }
 }
 
@@ -186,9 +196,11 @@ fn read_all(connection: &Connection, jobs: &Mutex<Receiver<ReadJob>>) {
     }
 }
 
-fn write_all(connection: &Connection, jobs: &Receiver<WriteJob>, mut watch: Watch) {
+fn write_all(connection: &Connection, jobs: &Receiver<WriteJob>, mut watch: Watch, pause: &Pause) {
     loop {
-        match next(jobs, watch.patience()) {
+        let job = next(jobs, watch.patience());
+        pause.pass();
+        match job {
             Ok(first) => write_group(connection, first, jobs, &watch),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
