@@ -103,8 +103,8 @@ fn count(name: &str, place: &Place) -> [(usize, usize); 4] {
 }
 
 /// Exactly so many questions, and no more waits: what is asked side by side may by chance look like less.
-fn check(counts: [(usize, usize); 4]) {
-    for ((questions, waits), (asked, waited)) in EXPECTED.into_iter().zip(counts) {
+fn check(counts: [(usize, usize); 4], expected: [(usize, usize); 4]) {
+    for ((questions, waits), (asked, waited)) in expected.into_iter().zip(counts) {
         assert!(asked == questions && waited <= waits, "{counts:?}");
     }
 }
@@ -112,17 +112,20 @@ fn check(counts: [(usize, usize); 4]) {
 #[test]
 fn on_postgresql() {
     let Some(place) = postgres() else { return };
-    check(count("PostgreSQL", &place));
+    check(count("PostgreSQL", &place), EXPECTED);
 }
 
 #[test]
 fn on_mongodb() {
     let Some(place) = mongodb() else { return };
-    check(count("MongoDB", &place));
+    check(count("MongoDB", &place), EXPECTED);
 }
 
 #[test]
 fn on_postgresql_with_sessions_in_redis() {
     let (Some(postgres), Some(redis)) = (postgres(), redis()) else { return };
-    check(count("PostgreSQL and Redis", &postgres.beside(redis)));
+    // What is asked of two servers side by side is counted at each of them: the session beside what a success gives back.
+    let mut expected = EXPECTED;
+    expected[0].1 += 1;
+    check(count("PostgreSQL and Redis", &postgres.beside(redis)), expected);
 }

@@ -2,7 +2,9 @@
 //! operation takes then, in microseconds.
 //!
 //! Ten sessions a user, browser and address in the label, ends spread over half a day. Operations come one after the other, so what is timed is the
-//! store, not a queue. After the last COUNT it also sweeps, while somebody reads and writes: that nobody waits for the sweeper shows there.
+//! store, not a queue. After the last of several COUNTs it also sweeps, while somebody reads and writes: that nobody waits for the sweeper shows there.
+//!
+//! `bench-scale --read STORE COUNT` instead prints what a read takes of a filled store, in microseconds of processor time, when many ask at once.
 
 use std::{
     env,
@@ -23,6 +25,7 @@ const LABEL: &str = r#"{"addr":"192.0.2.1","agent":"Mozilla/5.0 (X11; Linux x86_
 /// So many sign in at once while a store is being filled.
 const FILLING: usize = 256;
 const READS: usize = 20_000;
+const BUSY: usize = 32;
 const LISTS: usize = 2_000;
 const SWEEPS: usize = 200;
 /// As many as the server's sweeper takes in a step.
@@ -111,6 +114,39 @@ async fn reads(store: &dyn SessionStore, count: usize, now: Timestamp) -> Times 
     times
 }
 
+/// Microseconds of processor time a read takes in this process when [`BUSY`] ask at once, so that no thread sleeps: waking one costs more
+/// than SQLite's whole answer.
+async fn busy_reads(store: &Arc<dyn SessionStore>, count: usize, now: Timestamp) -> f64 {
+    let began = processor_time();
+    let mut readers = JoinSet::new();
+    for _ in 0..BUSY {
+        let store = store.clone();
+        readers.spawn(async move {
+            let mut found = 0;
+            for _ in 0..READS {
+                found += usize::from(store.load(&id(somebody(count)), now).await.unwrap().is_some());
+            }
+            found
+        });
+    }
+    let mut found = 0;
+    while let Some(done) = readers.join_next().await {
+        found += done.unwrap();
+    }
+    assert!(found * 10 > READS * BUSY * 9, "all but what was swept is there");
+    (processor_time() - began) / (READS * BUSY) as f64
+}
+
+/// Of all threads of this process, in microseconds.
+fn processor_time() -> f64 {
+    let threads = std::fs::read_dir("/proc/self/task").unwrap();
+    let times = threads.map(|thread| {
+        let text = std::fs::read_to_string(thread.unwrap().path().join("schedstat")).unwrap();
+        text.split(' ').next().unwrap().parse::<f64>().unwrap()
+    });
+    times.sum::<f64>() / 1e3
+}
+
 async fn lists(store: &dyn SessionStore, count: usize, now: Timestamp) -> Times {
     let mut times = Times::new();
     for _ in 0..LISTS {
@@ -165,6 +201,14 @@ async fn sweeping(
 #[tokio::main]
 async fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
+    if let [flag, name, count] = &arguments[..]
+        && flag == "--read"
+    {
+        let (store, count) = (open(name).await, count.parse().expect("a number"));
+        busy_reads(&store, count, SystemClock.now()).await;
+        println!("{}", busy_reads(&store, count, SystemClock.now()).await);
+        return;
+    }
     let (name, counts) = arguments.split_first().expect("bench-scale STORE COUNT…");
     let counts: Vec<usize> = counts.iter().map(|count| count.parse().expect("a number")).collect();
     let now = SystemClock.now();
@@ -187,7 +231,7 @@ async fn main() {
             "count": count, "filling": filling, "opening": opening,
             "read": read.at(50), "read99": read.at(99), "list": list.at(50), "login": login.at(50),
         });
-        if at + 1 == counts.len() {
+        if at > 0 && at + 1 == counts.len() {
             let (mut steps, mut reads, mut writes, swept) = sweeping(&store, count, now).await;
             line["sweep"] = serde_json::json!({
                 "swept": swept, "step": steps.at(50), "step99": steps.at(99), "slowest": steps.at(100),
