@@ -221,82 +221,13 @@ fn files_that_are_not_ours_are_refused_with_a_sentence() {
     drop(open(&newer).unwrap());
     rusqlite::Connection::open(&newer).unwrap().pragma_update(None, "user_version", 7).unwrap();
     assert!(
-        refusal(&newer).contains("newer Hallpass (schema 7, this program knows 2)"),
+        refusal(&newer).contains("newer Hallpass (schema 7, this program knows 1)"),
         "{}",
         refusal(&newer)
     );
 
     let nowhere = folder.path().join("no/such/folder/hallpass.db");
     assert!(refusal(&nowhere).contains("check that the folder exists"));
-}
-
-/// As the first release made it.
-const FIRST_SCHEMA: &str = include_str!("../src/migrations/sqlite/0001_initial.sql");
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_file_of_the_first_schema_keeps_its_sessions() {
-    let file = File::new();
-    let mut ids: Vec<_> = (0..300).map(|_| RandomIds.generate()).collect();
-    let old = rusqlite::Connection::open(&file.path).unwrap();
-    old.execute_batch(FIRST_SCHEMA).unwrap();
-    old.pragma_update(None, "application_id", 0x4861_5061).unwrap();
-    old.pragma_update(None, "user_version", 1).unwrap();
-    let insert =
-        "insert into sessions values (?1, 'ann', 'here', ?2, ?2, ?2, 3600000, null, 1, ?2 + 3600000, ?3, ?4)";
-    for (number, id) in ids.iter().enumerate() {
-        let document = format!(r#"{{"n":{number}}}"#);
-        let values =
-            rusqlite::params![id.hash().0, NOW.as_millis(), i64::try_from(number).unwrap(), document];
-        old.execute(insert, values).unwrap();
-    }
-    drop(old);
-    let store = file.open();
-    for (number, id) in ids.iter().enumerate() {
-        let Stored { record, revision } = store.load(id, NOW).await.unwrap().unwrap();
-        assert_eq!(record.document.get::<usize>("n").unwrap(), Some(number));
-        assert_eq!((record.user.as_deref(), record.label.as_deref()), (Some("ann"), Some("here")));
-        assert_eq!(record.expires(), NOW + Duration::from_secs(3600));
-        assert_eq!(usize::try_from(revision.0).unwrap(), number);
-    }
-    ids.sort_by_key(|id| id.hash().0);
-    let mut listed = Vec::new();
-    while let page = store.list(listed.last().copied(), 70, NOW).await.unwrap()
-        && !page.is_empty()
-    {
-        listed.extend(page.iter().map(|session| session.handle));
-    }
-    assert_eq!(listed, ids.iter().map(SessionId::handle).collect::<Vec<_>>());
-    assert_eq!(store.delete_of_user("ann", Some(&ids[0]), NOW).await.unwrap(), 299);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_session_is_never_taken_for_another_in_its_place() {
-    let file = File::new();
-    let store = file.open();
-    let (ann, other) = (RandomIds.generate(), RandomIds.generate());
-    store.create(&ann, &record(), NOW).await.unwrap();
-    // No two ids are known that agree in their first eight bytes, so Ann's session is put where the other's would be.
-    let place = |id: &SessionId| {
-        let first = u64::from_be_bytes(id.hash().0[..8].try_into().unwrap());
-        (first ^ (1 << 63)).cast_signed()
-    };
-    let moved = rusqlite::Connection::open(&file.path)
-        .unwrap()
-        .execute("update sessions set key = ?1 where key = ?2", [place(&other), place(&ann)])
-        .unwrap();
-    assert_eq!(moved, 1);
-    assert!(store.load(&other, NOW).await.unwrap().is_none());
-    let touch = Touch { id: other.clone(), seen: NOW, expires: NOW + Duration::from_secs(7200) };
-    store.touch(&[touch], NOW).await.unwrap();
-    assert_eq!(store.update(&other, &record(), Revision(1), NOW).await.unwrap(), Updated::Gone);
-    let renewed = RandomIds.generate();
-    assert_eq!(store.rotate(&other, Revision(1), &renewed, &record(), NOW).await.unwrap(), Updated::Gone);
-    assert!(!store.delete(&other, NOW).await.unwrap());
-    assert!(!store.delete_handle(other.handle(), None, NOW).await.unwrap());
-    assert_eq!(store.create(&other, &record(), NOW).await.unwrap(), Created::Taken);
-    let listed = store.list(None, 9, NOW).await.unwrap();
-    assert_eq!(listed.len(), 1);
-    assert_eq!((listed[0].handle, listed[0].expires), (ann.handle(), record().expires()));
 }
 
 #[cfg(unix)]
@@ -369,12 +300,8 @@ fn sweeping_and_listing_use_an_index() {
     drop(file.open());
     let connection = rusqlite::Connection::open(&file.path).unwrap();
     for (sql, index) in [
-        ("select key from sessions where expires <= 5 order by expires limit 9", "sessions_expires"),
-        ("select id from sessions where key = 5 and id = x'00' and expires > 5", "INTEGER PRIMARY KEY"),
-        (
-            "select id from sessions where key >= 5 and expires > 5 order by key limit 9",
-            "INTEGER PRIMARY KEY",
-        ),
+        ("select rowid from sessions where expires <= 5 order by expires limit 9", "sessions_expires"),
+        ("select id from sessions where id > x'' and expires > 5 order by id limit 9", "autoindex_sessions"),
         ("select id from sessions where user = 'x' and expires > 5", "sessions_of_user"),
         ("delete from sessions where user = 'x'", "sessions_of_user"),
         ("select kind, id from records where expires <= 5 order by expires limit 9", "records_expires"),

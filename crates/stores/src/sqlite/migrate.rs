@@ -2,22 +2,15 @@
 
 use std::path::Path;
 
-use hallpass_session::IdHash;
-use rusqlite::{
-    Connection, TransactionBehavior,
-    functions::{Context, FunctionFlags},
-};
+use rusqlite::{Connection, TransactionBehavior};
 
-use super::{OpenError, sessions::key};
+use super::OpenError;
 
 /// `HaPa`, in the file's header: whose database this is.
 const APPLICATION_ID: u32 = 0x4861_5061;
 
 /// Step n brings schema n-1 to n. A step that was released is never changed again.
-const STEPS: &[&str] = &[
-    include_str!("../migrations/sqlite/0001_initial.sql"),
-    include_str!("../migrations/sqlite/0002_sessions_by_key.sql"),
-];
+const STEPS: &[&str] = &[include_str!("../migrations/sqlite/0001_initial.sql")];
 
 /// Brings the database up to date. Of two programs that start at once, one does it and the other waits.
 pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
@@ -25,7 +18,6 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), Op
         Some(rusqlite::ErrorCode::NotADatabase) => OpenError::Foreign { path: path.to_owned() },
         _ => OpenError::Database { path: path.to_owned(), source },
     };
-    connection.create_scalar_function("hallpass_key", 1, KEY_FUNCTION, key_of).map_err(failed)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
     let pragma =
         |name| transaction.pragma_query_value(None, name, |row| row.get::<_, u32>(0)).map_err(failed);
@@ -47,15 +39,5 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), Op
         transaction.pragma_update(None, "user_version", known).map_err(failed)?;
         tracing::info!(event = "database_migrated", from = found, to = known);
     }
-    transaction.commit().map_err(failed)?;
-    connection.remove_function("hallpass_key", 1).map_err(failed)
-}
-
-const KEY_FUNCTION: FunctionFlags = FunctionFlags::SQLITE_UTF8
-    .union(FunctionFlags::SQLITE_DETERMINISTIC)
-    .union(FunctionFlags::SQLITE_DIRECTONLY);
-
-/// For the steps: the key of a session, given its id.
-fn key_of(values: &mut Context<'_>) -> rusqlite::Result<i64> {
-    values.get(0).map(|id| key(&IdHash(id)))
+    transaction.commit().map_err(failed)
 }

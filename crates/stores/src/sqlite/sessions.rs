@@ -1,4 +1,4 @@
-//! Sessions, layout `native`: the columns are the record, the id is its hash, and the row is found by the first eight bytes of that.
+//! Sessions, layout `native`: the columns are the record, the id is its hash.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,45 +15,34 @@ use crate::native;
 // Columns are read by their place: a name is looked for each time.
 const LOAD: &str =
     "select document, user, label, created, authenticated, seen, idle, until, persistent, revision
-    from sessions where key = ?1 and id = ?2 and expires > ?3";
+    from sessions where id = ?1 and expires > ?2";
 
 const EXPORT: &str =
     "select document, user, label, created, authenticated, seen, idle, until, persistent, revision, id
-    from sessions where key >= ?1 and expires > ?2 order by key limit ?3";
+    from sessions where id > ?1 and expires > ?2 order by id limit ?3";
 
 const INSERT: &str = "insert into sessions
-    (key, id, user, label, created, authenticated, seen, idle, until, persistent, expires, revision, document)
-    values (:key, :id, :user, :label, :created, :authenticated, :seen, :idle, :until, :persistent,
+    (id, user, label, created, authenticated, seen, idle, until, persistent, expires, revision, document)
+    values (:id, :user, :label, :created, :authenticated, :seen, :idle, :until, :persistent,
         min(:seen + :idle, coalesce(:until, 9223372036854775807)), :revision, :document)
-    on conflict (key) do nothing";
+    on conflict (id) do nothing";
 
 const UPDATE: &str = "update sessions set
     user = :user, label = :label, created = :created, authenticated = :authenticated, seen = max(seen, :seen),
     idle = :idle, until = :until, persistent = :persistent,
     expires = min(max(seen, :seen) + :idle, coalesce(:until, 9223372036854775807)),
     revision = :revision, document = :document
-    where key = :key and id = :id and revision = :revision - 1 and expires > :now";
+    where id = :id and revision = :revision - 1 and expires > :now";
 
-const TOUCH: &str = "update sessions set seen = max(seen, ?3), expires = max(expires, ?4) where key = ?1 and id = ?2 and expires > ?5";
+const TOUCH: &str =
+    "update sessions set seen = max(seen, ?2), expires = max(expires, ?3) where id = ?1 and expires > ?4";
 
 /// So many ended sessions are removed at once.
 const BITE: usize = 20;
 
-/// The key of a session's row: the first eight bytes of its id as a number, such that keys are in the order of ids. Two sessions that agree
-/// in it cannot both be; in a million that happens to a new one once in ten million million times, and it gets another id.
-pub(super) fn key(id: &IdHash) -> i64 {
-    key_of(id.handle())
-}
-
-fn key_of(handle: SessionHandle) -> i64 {
-    let mut first = [0; 8];
-    first.copy_from_slice(&handle.0[..8]);
-    (u64::from_be_bytes(first) ^ (1 << 63)).cast_signed()
-}
-
-/// The least key of a page of sessions that begins after `after`; `None` when there can be none.
-fn page_after(after: Option<SessionHandle>) -> Option<i64> {
-    after.map_or(Some(i64::MIN), |after| key_of(after).checked_add(1))
+/// After which id a page begins: the last one of `after`, or what is before all.
+fn last_of(after: Option<SessionHandle>) -> Vec<u8> {
+    after.map(|handle| native::ids_of(handle).1.to_vec()).unwrap_or_default()
 }
 
 const LISTED: &str = "select id, user, label, created, authenticated, seen, expires from sessions";
@@ -68,7 +57,7 @@ impl SessionStore for Sqlite {
         let id = id.hash();
         self.read("load a session", move |connection| {
             let mut load = connection.prepare_cached(LOAD)?;
-            load.query_row(params![key(&id), id.0, now.as_millis()], stored).optional().map(Option::flatten)
+            load.query_row(params![id.0, now.as_millis()], stored).optional().map(Option::flatten)
         })
         .await
     }
@@ -82,8 +71,8 @@ impl SessionStore for Sqlite {
         let (id, record) = (id.hash(), record.clone());
         self.write("create a session", move |connection| {
             let mut clear =
-                connection.prepare_cached("delete from sessions where key = ?1 and expires <= ?2")?;
-            clear.execute(params![key(&id), now.as_millis()])?;
+                connection.prepare_cached("delete from sessions where id = ?1 and expires <= ?2")?;
+            clear.execute(params![id.0, now.as_millis()])?;
             let revision = Revision(1);
             let inserted = write_record(connection, INSERT, id, &record, revision, None)?;
             Ok(if inserted { Created::Done(revision) } else { Created::Taken })
@@ -143,7 +132,7 @@ impl SessionStore for Sqlite {
         self.write("note the use of sessions", move |connection| {
             let mut touch = connection.prepare_cached(TOUCH)?;
             for (id, seen, expires) in batch {
-                touch.execute(params![key(&id), id.0, seen, expires, now.as_millis()])?;
+                touch.execute(params![id.0, seen, expires, now.as_millis()])?;
             }
             Ok(())
         })
@@ -158,7 +147,7 @@ impl SessionStore for Sqlite {
     async fn of_user(&self, user: &str, now: Timestamp) -> Result<Vec<Listed>, StoreError> {
         let user = user.to_owned();
         self.read("list a user's sessions", move |connection| {
-            let sql = format!("{LISTED} where user = ?1 and expires > ?2 order by seen desc, key");
+            let sql = format!("{LISTED} where user = ?1 and expires > ?2 order by seen desc, id");
             let mut list = connection.prepare_cached(&sql)?;
             list.query_map(params![user, now.as_millis()], listed)?.collect()
         })
@@ -191,12 +180,9 @@ impl SessionStore for Sqlite {
         let (first, last) = native::ids_of(handle);
         let user = user.map(str::to_owned);
         self.write("end a session", move |connection| {
-            let sql =
-                "delete from sessions where key = ?1 and id between ?2 and ?3 and (?4 is null or user = ?4)
-                returning expires > ?5";
+            let sql = "delete from sessions where id between ?1 and ?2 and (?3 is null or user = ?3) returning expires > ?4";
             let mut delete = connection.prepare_cached(sql)?;
-            let values = params![key_of(handle), first, last, user, now.as_millis()];
-            let ended = delete.query_map(values, |row| row.get(0))?;
+            let ended = delete.query_map(params![first, last, user, now.as_millis()], |row| row.get(0))?;
             ended.collect::<rusqlite::Result<Vec<bool>>>().map(|ended| ended.contains(&true))
         })
         .await
@@ -208,11 +194,11 @@ impl SessionStore for Sqlite {
         limit: usize,
         now: Timestamp,
     ) -> Result<Vec<Listed>, StoreError> {
-        let Some(first) = page_after(after) else { return Ok(Vec::new()) };
+        let after = last_of(after);
         self.read("list the sessions", move |connection| {
-            let sql = format!("{LISTED} where key >= ?1 and expires > ?2 order by key limit ?3");
+            let sql = format!("{LISTED} where id > ?1 and expires > ?2 order by id limit ?3");
             let mut list = connection.prepare_cached(&sql)?;
-            list.query_map(params![first, now.as_millis(), native::limit_of(limit)], listed)?.collect()
+            list.query_map(params![after, now.as_millis(), native::limit_of(limit)], listed)?.collect()
         })
         .await
     }
@@ -224,8 +210,8 @@ impl SessionStore for Sqlite {
         while swept < limit {
             let bite = (limit - swept).min(BITE);
             let ended = self.write("sweep expired sessions", move |connection| {
-                let sql = "delete from sessions where key in
-                    (select key from sessions where expires <= ?1 order by expires limit ?2)";
+                let sql = "delete from sessions where rowid in
+                    (select rowid from sessions where expires <= ?1 order by expires limit ?2)";
                 connection.prepare_cached(sql)?.execute(params![now.as_millis(), native::limit_of(bite)])
             });
             let ended = ended.await?;
@@ -243,10 +229,10 @@ impl SessionStore for Sqlite {
         limit: usize,
         now: Timestamp,
     ) -> Result<Vec<(SessionId, Stored)>, StoreError> {
-        let Some(first) = page_after(after) else { return Ok(Vec::new()) };
+        let after = last_of(after);
         self.read("export sessions", move |connection| {
             let mut page = connection.prepare_cached(EXPORT)?;
-            let values = params![first, now.as_millis(), native::limit_of(limit)];
+            let values = params![after, now.as_millis(), native::limit_of(limit)];
             let rows = page.query_map(values, |row| {
                 let id = SessionId::from_hash(IdHash(row.get(10)?));
                 Ok(stored(row)?.map(|stored| (id, stored)))
@@ -278,7 +264,6 @@ fn write_record(
     let document = record.document.to_json();
     let mut statement = connection.prepare_cached(sql)?;
     let common = named_params! {
-        ":key": key(&id),
         ":id": id.0,
         ":user": record.user.as_deref(),
         ":label": record.label.as_deref(),
@@ -301,19 +286,17 @@ fn write_record(
 }
 
 fn revision_of(connection: &Connection, id: IdHash, now: Timestamp) -> rusqlite::Result<Option<Revision>> {
-    let mut select = connection
-        .prepare_cached("select revision from sessions where key = ?1 and id = ?2 and expires > ?3")?;
+    let mut select =
+        connection.prepare_cached("select revision from sessions where id = ?1 and expires > ?2")?;
     select
-        .query_row(params![key(&id), id.0, now.as_millis()], |row| {
-            row.get(0).map(i64::cast_unsigned).map(Revision)
-        })
+        .query_row(params![id.0, now.as_millis()], |row| row.get(0).map(i64::cast_unsigned).map(Revision))
         .optional()
 }
 
 fn delete(connection: &Connection, id: IdHash, now: Timestamp) -> rusqlite::Result<bool> {
-    let mut delete = connection
-        .prepare_cached("delete from sessions where key = ?1 and id = ?2 returning expires > ?3")?;
-    Ok(delete.query_row(params![key(&id), id.0, now.as_millis()], |row| row.get(0)).optional()? == Some(true))
+    let mut delete =
+        connection.prepare_cached("delete from sessions where id = ?1 returning expires > ?2")?;
+    Ok(delete.query_row(params![id.0, now.as_millis()], |row| row.get(0)).optional()? == Some(true))
 }
 
 /// The session in a row of [`LOAD`] or [`EXPORT`]; `None` when somebody else wrote something unreadable into it.
