@@ -46,11 +46,10 @@ def cpu(pid):
     """Seconds of processor time that a process and its children have used."""
     total = 0
     for one in tree(pid):
-        # Nanoseconds on a processor, thread by thread: utime and stime count in hundredths of a second, too coarse for a busy machine.
-        for task in Path(f"/proc/{one}/task").glob("*/schedstat"):
-            with contextlib.suppress(OSError):
-                total += int(task.read_text().split()[0])
-    return total / 1e9
+        with contextlib.suppress(OSError):
+            # The clock of another process, to the nanosecond and with the threads that have ended (clock_getcpuclockid(3)).
+            total += time.clock_gettime(~one << 3 | 2)
+    return total
 
 
 def rss(pid):

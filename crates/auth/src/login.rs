@@ -2,13 +2,13 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use hallpass_session::{Secret, Session};
+use hallpass_session::{Secret, Session, Timestamp};
 
 use crate::{
     Auth, Change, Error, User, UserChanged, Verdict,
     csrf::renew_csrf,
     stamp::{STAMP, Stamp, Via},
-    throttle::Charge,
+    throttle::{Asked, Charge, SignIn},
 };
 
 /// Where an attempt comes from; shown in the list of sessions.
@@ -51,16 +51,11 @@ impl Auth {
     /// Signs in with a password. What the visitor put into the session before stays, unless somebody else was signed in.
     pub async fn log_in(&self, session: &Session, attempt: Attempt) -> Result<LoginOutcome, Error> {
         let Attempt { email, password, remember, origin } = attempt;
-        let (throttle, limits, now) = (&self.inner().throttle, &self.options().throttle, session.now());
+        let (throttle, now) = (&self.inner().throttle, session.now());
         // The account is looked up meanwhile: whoever is slowed down costs no more by it, and everybody else waits once less.
         let ask = async { Ok(throttle.ask_sign_in(&email, origin.addr, now).await?) };
         let (asked, user) = tokio::try_join!(ask, self.user_by_email(&email))?;
-        let open = asked.is_open(now);
-        let verify =
-            async { if open { self.verify(user.as_ref(), &password).await } else { Ok(Verdict::Wrong) } };
-        let charge = async { Ok(throttle.charge_sign_in(asked, limits, now).await?) };
-        // Counted while the password is hashed: nobody waits for it, and nobody learns what came out before it is.
-        let (charge, verdict) = tokio::try_join!(charge, verify)?;
+        let (charge, verdict) = self.charge_and_verify(asked, user.as_ref(), &password, now).await?;
         let counted = match charge {
             Charge::Allowed(counted) => counted,
             Charge::Throttled { retry_after } => {
@@ -76,14 +71,47 @@ impl Auth {
         if remember {
             session.remember_for(self.options().remember_for);
         }
-        // Beside each other: neither needs the other, and one wait is enough.
-        if let Err(error) = tokio::try_join!(throttle.settle(counted, now), session.save()) {
+        self.keep(session, counted, now).await?;
+        tracing::info!(event = "login_succeeded", user = %user.id, client = %origin.addr);
+        Ok(LoginOutcome::LoggedIn(user))
+    }
+
+    /// Counts the attempt while the password is hashed: nobody waits for it, and nobody learns what came out before it is counted. Where many
+    /// have failed, only what is allowed costs a hash.
+    async fn charge_and_verify(
+        &self,
+        asked: Asked,
+        user: Option<&User>,
+        password: &Secret<String>,
+        now: Timestamp,
+    ) -> Result<(Charge<SignIn>, Verdict), Error> {
+        let (throttle, limits) = (&self.inner().throttle, &self.options().throttle);
+        let quiet = asked.is_quiet(limits);
+        let charge = async { Ok(throttle.charge_sign_in(asked, limits, now).await?) };
+        let verify = self.verify(user, password);
+        if quiet {
+            return tokio::try_join!(charge, verify);
+        }
+        match charge.await? {
+            allowed @ Charge::Allowed(_) => Ok((allowed, verify.await?)),
+            throttled @ Charge::Throttled { .. } => Ok((throttled, Verdict::Wrong)),
+        }
+    }
+
+    /// Stores the session, and gives back what a success does not cost: beside each other, because neither needs the other.
+    async fn keep(&self, session: &Session, counted: SignIn, now: Timestamp) -> Result<(), Error> {
+        // As express-session has it, the session is written at the end whatever was saved before.
+        let save = async { if session.is_express() { Ok(true) } else { session.save().await } };
+        let (settled, saved) = tokio::join!(self.inner().throttle.settle(counted, now), save);
+        if let Err(error) = settled {
+            tracing::warn!(event = "attempt_stays_counted", %error);
+        }
+        if let Err(error) = saved {
             // Whoever is told that it failed must not be signed in by the same answer.
             session.unset();
             return Err(error.into());
         }
-        tracing::info!(event = "login_succeeded", user = %user.id, client = %origin.addr);
-        Ok(LoginOutcome::LoggedIn(user))
+        Ok(())
     }
 
     /// Whether this is the user's password. Hashes exactly once, whether there is such a user or not.

@@ -94,9 +94,10 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    /// Whether it may be tried now, as far as is known.
-    pub(crate) fn is_open(&self, now: Timestamp) -> bool {
-        self.account.wait(now).is_none() && self.address.wait(now).is_none()
+    /// Whether the limits are still far, as far as is known.
+    pub(crate) fn is_quiet(&self, limits: &ThrottleOptions) -> bool {
+        let far = |place: &Place, limit: &Limit| place.count().attempts < limit.free.div_ceil(2);
+        far(&self.account, &limits.account) && far(&self.address, &limits.address)
     }
 }
 

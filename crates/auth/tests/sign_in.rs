@@ -26,16 +26,24 @@ async fn the_id_is_new_the_old_one_dead_and_a_visitors_data_kept() {
 }
 
 #[tokio::test]
-async fn whoever_is_told_that_it_failed_is_not_signed_in() {
+async fn a_count_that_cannot_be_given_back_turns_nobody_away() {
     let app = app().await;
-    let visitor = app.post("/cart/apple", "", "").await.cookie();
     app.records.get_stuck(true);
-    let answer = app.post("/login", &visitor, &credentials("ann", PASSWORD)).await;
-    assert_eq!((answer.status, answer.set_cookie), (StatusCode::SERVICE_UNAVAILABLE, None));
-    assert_eq!(app.get("/who", &visitor).await.status, StatusCode::UNAUTHORIZED);
-    app.records.get_stuck(false);
     let ann = app.log_in("ann", "").await.cookie();
     assert_eq!(app.get("/who", &ann).await.body, "ann@example.com");
+}
+
+#[tokio::test]
+async fn whoever_has_to_wait_learns_nothing_from_the_right_password() {
+    let limit = Limit { free: 3, ..ThrottleOptions::default().account };
+    let throttle = ThrottleOptions { account: limit, ..ThrottleOptions::default() };
+    let app = app_with(AuthOptions { throttle, ..common::options() }).await;
+    for (guess, expected) in [(1, 400), (2, 400), (3, 400), (4, 429)] {
+        let answer = app.post("/login", "", &credentials("ann", "wrong")).await;
+        assert_eq!(answer.status.as_u16(), expected, "{guess}");
+    }
+    let answer = app.post("/login", "", &credentials("ann", PASSWORD)).await;
+    assert_eq!((answer.status.as_u16(), answer.set_cookie), (429, None), "nor does the right one tell");
 }
 
 #[tokio::test]

@@ -7,20 +7,10 @@ mod common;
 use std::{sync::Arc, time::Duration};
 
 use axum::body::Body;
-use common::{Answer, App, SECRET, START, Spy, app, app_with, hours};
+use common::{App, SECRET, START, Spy, app, app_with, insert, log_in, nothing};
 use hallpass_session::*;
-use http::{Request, StatusCode};
+use http::Request;
 use serde_json::json;
-use tokio::sync::Notify;
-
-fn insert(key: &'static str, value: i32) -> impl Fn(Session) -> std::future::Ready<()> + Send + Sync {
-    move |session| {
-        session.insert(key, &value).unwrap();
-        std::future::ready(())
-    }
-}
-
-async fn nothing(_: Session) {}
 
 #[tokio::test]
 async fn a_request_that_never_asks_never_reaches_the_store() {
@@ -194,14 +184,6 @@ async fn renewing_changes_the_id_and_keeps_the_data() {
     assert_eq!(app.read(&cookie, "n").await, None, "the old id is dead");
 }
 
-fn log_in(user: &'static str) -> impl Fn(Session) -> std::future::Ready<()> + Send + Sync {
-    move |session| {
-        session.establish(user);
-        session.insert("userId", user).unwrap();
-        std::future::ready(())
-    }
-}
-
 #[tokio::test]
 async fn a_login_changes_the_id_and_keeps_an_anonymous_cart() {
     let app = app(SessionOptions::default());
@@ -227,298 +209,6 @@ async fn another_users_login_inherits_neither_id_nor_data() {
     assert!(again.set_cookie.is_none());
     let bob_again = app.request(Some(&bob), log_in("bob")).await.cookie();
     assert_eq!(app.read(&bob_again, "n").await, Some(json!(1)), "one's own data stays at a second login");
-}
-
-/// Runs `slow` up to its gate, then `quick` from start to end, then the rest of `slow`.
-async fn interleave<F>(app: &App, cookie: &str, slow: F, quick: impl AsyncFnOnce()) -> Answer
-where
-    F: Fn(Session) + Send + Sync + 'static,
-{
-    let (loaded, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let (loaded_too, go_too) = (loaded.clone(), go.clone());
-    let slow = Arc::new(slow);
-    let handler = move |session: Session| {
-        let (loaded, go, slow) = (loaded_too.clone(), go_too.clone(), slow.clone());
-        async move {
-            loaded.notify_one();
-            go.notified().await;
-            slow(session);
-        }
-    };
-    let (app, cookie) = (app.clone(), cookie.to_owned());
-    let slow_request = tokio::spawn(async move { app.request(Some(&cookie), handler).await });
-    loaded.notified().await;
-    quick().await;
-    go.notify_one();
-    slow_request.await.unwrap()
-}
-
-#[tokio::test]
-async fn requests_that_change_different_keys_both_win() {
-    let app = app(SessionOptions::default());
-    let cookie = app.begin().await;
-    let slow = |session: Session| session.insert("slow", &1).unwrap();
-    interleave(&app, &cookie, slow, async || drop(app.request(Some(&cookie), insert("quick", 2)).await))
-        .await;
-    assert_eq!(app.read(&cookie, "slow").await, Some(json!(1)));
-    assert_eq!(app.read(&cookie, "quick").await, Some(json!(2)));
-}
-
-#[tokio::test]
-async fn a_change_is_carried_into_a_renewal_that_runs_beside_it() {
-    let app = app(SessionOptions::default());
-    let cookie = app.begin().await;
-    let slow = |session: Session| session.renew();
-    let answer =
-        interleave(&app, &cookie, slow, async || drop(app.request(Some(&cookie), insert("quick", 2)).await))
-            .await;
-    assert_eq!(app.read(&answer.cookie(), "quick").await, Some(json!(2)));
-}
-
-#[tokio::test]
-async fn a_logout_during_a_slow_request_stays_a_logout() {
-    let app = app(SessionOptions::default());
-    for slow in [
-        |session: Session| session.insert("n", &2).unwrap(),
-        |session: Session| session.renew(),
-        |session: Session| session.touch(),
-    ] {
-        let cookie = app.request(None, log_in("ann")).await.cookie();
-        let log_out = async || {
-            app.request(Some(&cookie), |session| async move { session.destroy() }).await;
-        };
-        let answer = interleave(&app, &cookie, slow, log_out).await;
-        assert_eq!(answer.status, 200);
-        assert_eq!(answer.set_cookie, None);
-        assert_eq!(app.read(&cookie, "userId").await, None);
-        let left = app.store.of_user("ann", app.clock.now()).await.unwrap();
-        assert_eq!(left, [], "nothing came back");
-    }
-}
-
-#[tokio::test]
-async fn a_slow_request_never_disturbs_a_login_beside_it() {
-    let app = app(SessionOptions::default());
-    let cookie = app.begin().await;
-    let logged_in = std::cell::OnceCell::new();
-    let slow = |session: Session| session.insert("n", &2).unwrap();
-    let answer = interleave(&app, &cookie, slow, async || {
-        logged_in.set(app.request(Some(&cookie), log_in("ann")).await.cookie()).unwrap();
-    })
-    .await;
-    assert_eq!(answer.set_cookie, None, "neither the old id again nor a cleared cookie");
-    assert_eq!(app.read(logged_in.get().unwrap(), "userId").await, Some(json!("ann")));
-}
-
-#[tokio::test]
-async fn a_login_whose_old_session_ended_meanwhile_takes_nothing_of_it_along() {
-    let app = app(SessionOptions::default());
-    let cookie = app.begin().await;
-    let slow = |session: Session| {
-        session.establish("ann");
-        session.insert("userId", "ann").unwrap();
-    };
-    let log_out = async || drop(app.request(Some(&cookie), |session| async move { session.destroy() }).await);
-    let answer = interleave(&app, &cookie, slow, log_out).await;
-    assert_eq!(app.read(&answer.cookie(), "userId").await, Some(json!("ann")));
-    assert_eq!(app.read(&answer.cookie(), "n").await, None);
-}
-
-#[tokio::test]
-async fn thirty_two_requests_at_once_lose_no_change() {
-    const KEYS: [&str; 32] = {
-        let mut keys = [""; 32];
-        let letters = "abcdefghijklmnopqrstuvwxyz012345";
-        let mut at = 0;
-        while at < 32 {
-            keys[at] = letters.split_at(at).1.split_at(1).0;
-            at += 1;
-        }
-        keys
-    };
-    let app = app(SessionOptions::default());
-    let cookie = app.begin().await;
-    let gate = Arc::new(tokio::sync::Barrier::new(KEYS.len()));
-    let requests = KEYS.map(|key| {
-        let (app, cookie, gate) = (app.clone(), cookie.clone(), gate.clone());
-        tokio::spawn(async move {
-            let handler = move |session: Session| {
-                let gate = gate.clone();
-                async move {
-                    gate.wait().await;
-                    session.insert(key, &1).unwrap();
-                }
-            };
-            assert_eq!(app.request(Some(&cookie), handler).await.status, 200);
-        })
-    });
-    for request in requests {
-        request.await.unwrap();
-    }
-    for key in KEYS {
-        assert_eq!(app.read(&cookie, key).await, Some(json!(1)), "{key}");
-    }
-}
-
-#[tokio::test]
-async fn an_error_of_the_handler_loses_nothing_and_breaks_no_renewal() {
-    let app = app(SessionOptions::default());
-    let cookie = app.begin().await;
-    let failing = |session: Session| async move {
-        session.insert("tries", &1).unwrap();
-        session.renew();
-        StatusCode::INTERNAL_SERVER_ERROR
-    };
-    let answer = app.request(Some(&cookie), failing).await;
-    assert_eq!(answer.status, 500);
-    assert_eq!(app.read(&answer.cookie(), "tries").await, Some(json!(1)));
-    assert_eq!(app.read(&answer.cookie(), "n").await, Some(json!(1)));
-}
-
-#[tokio::test]
-async fn a_store_that_is_down_is_503_and_never_a_cookie() {
-    let app = app(SessionOptions::default());
-    let cookie = app.begin().await;
-    for (operation, cookie, handler) in [
-        ("load", Some(&cookie), "read"),
-        ("create", None, "login"),
-        ("rotate", Some(&cookie), "login"),
-        ("update", Some(&cookie), "insert"),
-        ("delete", Some(&cookie), "destroy"),
-    ] {
-        app.break_store(&[operation]);
-        let act = move |session: Session| async move {
-            match handler {
-                "login" => session.establish("ann"),
-                "insert" => session.insert("x", &1).unwrap(),
-                "destroy" => session.destroy(),
-                _ => {}
-            }
-            "done"
-        };
-        let answer = app.request(cookie.map(String::as_str), act).await;
-        assert_eq!((answer.status, answer.set_cookie), (503, None), "{operation}");
-        assert_eq!(answer.headers["retry-after"], "1");
-    }
-    app.break_store(&[]);
-    assert_eq!(app.read(&cookie, "n").await, Some(json!(1)), "and nobody was logged out by it");
-}
-
-#[tokio::test]
-async fn a_use_that_cannot_be_noted_does_not_fail_the_request() {
-    let app = app(SessionOptions::default());
-    let cookie = app.begin().await;
-    app.break_store(&["touch"]);
-    app.clock.advance(hours(1));
-    let answer = app.request(Some(&cookie), nothing).await;
-    assert_eq!((answer.status, answer.asked.as_slice()), (200, ["load", "touch"].as_slice()));
-}
-
-#[tokio::test]
-async fn idle_and_absolute_deadlines_both_hold() {
-    let options = SessionOptions {
-        idle_timeout: Some(hours(2)),
-        absolute_timeout: Some(hours(5)),
-        ..Default::default()
-    };
-    let app = app(options);
-    let idle = app.begin().await;
-    app.clock.advance(hours(2).saturating_sub(Duration::from_millis(1)));
-    assert_eq!(app.read(&idle, "n").await, Some(json!(1)), "one millisecond before the idle deadline");
-    app.clock.advance(hours(2));
-    assert_eq!(app.read(&idle, "n").await, None, "exactly at it");
-
-    let busy = app.begin().await;
-    for _ in 0..4 {
-        app.clock.advance(hours(1));
-        assert_eq!(app.read(&busy, "n").await, Some(json!(1)));
-    }
-    app.clock.advance(hours(1));
-    assert_eq!(app.read(&busy, "n").await, None, "use does not move the absolute deadline");
-}
-
-#[tokio::test]
-async fn remember_me_survives_the_next_write_and_keeps_the_cookie_across_restarts() {
-    let app = app(SessionOptions::default());
-    let remembered = app
-        .request(None, |session| async move {
-            session.establish("ann");
-            session.remember_for(hours(24 * 20));
-        })
-        .await;
-    let cookie = remembered.set_cookie.clone().unwrap();
-    assert!(cookie.contains("; Max-Age=1728000; Expires="), "{cookie}");
-    let written = app.request(Some(&remembered.cookie()), insert("n", 1)).await;
-    assert!(written.set_cookie.unwrap().contains("; Max-Age=1728000;"), "re-sent with its own lifetime");
-    app.clock.advance(hours(24 * 19));
-    assert_eq!(app.read(&remembered.cookie(), "n").await, Some(json!(1)));
-}
-
-#[tokio::test]
-async fn max_age_is_cookie_life_and_idle_timeout_in_one_as_in_express() {
-    let cookie = CookieOptions { max_age: Some(hours(24 * 7)), ..Default::default() };
-    let app = app(SessionOptions { cookie, rolling: true, ..Default::default() });
-    let first = app.request(None, insert("n", 1)).await;
-    assert!(first.set_cookie.clone().unwrap().contains("; Max-Age=604800; Expires=Mon, 30 Nov 2026"));
-    app.clock.advance(hours(24 * 6));
-    let rolled = app.request(Some(&first.cookie()), nothing).await.set_cookie.unwrap();
-    assert!(rolled.contains("; Max-Age=604800; Expires=Sun, 06 Dec 2026"), "{rolled}");
-    app.clock.advance(hours(24 * 6));
-    assert_eq!(app.read(&first.cookie(), "n").await, Some(json!(1)));
-}
-
-#[tokio::test]
-async fn a_fixed_end_ends_cookie_and_session() {
-    let cookie = CookieOptions { expires: Some(START + hours(3)), ..Default::default() };
-    let app = app(SessionOptions { cookie, ..Default::default() });
-    let answer = app.request(None, insert("n", 1)).await;
-    assert!(answer.set_cookie.clone().unwrap().contains("; Max-Age=10800;"));
-    app.clock.advance(hours(3));
-    assert_eq!(app.read(&answer.cookie(), "n").await, None);
-}
-
-#[tokio::test]
-async fn a_proof_of_identity_stays_fresh_for_a_while_only() {
-    let app = app(SessionOptions { fresh_for: hours(1), ..Default::default() });
-    let cookie = app.request(None, log_in("ann")).await.cookie();
-    let fresh = |expected: bool| {
-        move |session: Session| async move {
-            assert_eq!(session.is_fresh(), expected);
-            assert_eq!(session.authenticated(), Some(START));
-        }
-    };
-    assert_eq!(app.request(Some(&cookie), fresh(true)).await.status, 200);
-    app.clock.advance(hours(1));
-    assert_eq!(app.request(Some(&cookie), fresh(false)).await.status, 200);
-    let anonymous = app.begin().await;
-    assert_eq!(app.request(Some(&anonymous), |s| async move { assert!(!s.is_fresh()) }).await.status, 200);
-}
-
-#[tokio::test]
-async fn a_proof_that_somebody_else_accepted_is_as_old_as_it_is() {
-    let app = app(SessionOptions { fresh_for: hours(1), ..Default::default() });
-    let opened = |at: Option<Timestamp>| {
-        move |session: Session| async move {
-            session.establish("ann");
-            session.proved_at(at);
-        }
-    };
-    let (long_ago, second) = (Timestamp::from_millis(0), Duration::from_secs(1));
-    for (at, fresh, noted) in [
-        (Some(long_ago), false, long_ago),
-        // Not None: that says that nobody ever proved it here.
-        (None, false, long_ago),
-        (Some(START + second * 60), true, START),
-        (Some(START + second * 61), false, long_ago),
-    ] {
-        let cookie = app.request(None, opened(at)).await.cookie();
-        let seen = move |session: Session| async move {
-            assert_eq!(session.user().as_deref(), Some("ann"));
-            assert_eq!(session.is_fresh(), fresh, "{at:?}");
-            assert_eq!(session.authenticated(), Some(noted), "{at:?}");
-        };
-        assert_eq!(app.request(Some(&cookie), seen).await.status, 200);
-    }
 }
 
 #[tokio::test]
@@ -581,6 +271,14 @@ async fn save_writes_at_once_and_the_response_still_sets_the_cookie() {
     };
     assert_eq!(app.request(Some(&answer.cookie()), twice).await.asked, ["load", "update", "update"]);
     assert_eq!(app.read(&answer.cookie(), "n").await, Some(json!(3)));
+
+    let let_go = |session: Session| async move {
+        session.renew();
+        session.save().await.unwrap();
+        session.unset();
+    };
+    let answer = app.request(Some(&answer.cookie()), let_go).await;
+    assert_eq!(answer.set_cookie, None, "whoever let go of the session does not hand it out");
 }
 
 #[tokio::test]

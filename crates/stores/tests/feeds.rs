@@ -6,9 +6,9 @@
 #![expect(clippy::print_stdout, reason = "prints the table of docs/performance.md")]
 
 mod engines;
+mod strangers;
 
 use std::{
-    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
@@ -17,7 +17,6 @@ use std::{
 };
 
 use engines::{mongodb, postgres, proxy::Proxy, redis};
-use hallpass_auth::{CachedUsers, Change, Email, User, UserStore, conformance};
 use hallpass_session::{
     CacheOptions, CachedSessions, Clock, Document, IdGenerator, Lifetime, RandomIds, SessionId,
     SessionRecord, SessionStore, SystemClock,
@@ -27,6 +26,7 @@ use hallpass_stores::{
     AutoRemove, ConnectMongo, ConnectMongoOptions, ConnectPg, ConnectPgOptions, ConnectRedis,
     ConnectRedisOptions, Mongo, Postgres, Redis, RedisOptions, ServerOptions, Sqlite, SqliteOptions,
 };
+use strangers::{Stranger, express, mongo_stranger, redis_stranger, sql};
 use tokio::time::sleep;
 
 const BOUND: Duration = Duration::from_millis(500);
@@ -74,11 +74,6 @@ async fn made(cache: &CachedSessions) -> SessionId {
     cache.create(&id, &record, now).await.unwrap();
     id
 }
-
-type Ending<'a> = Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
-
-/// Ends sessions behind everybody's back, as another program does; `false` when it could not, for sure.
-type Stranger = Arc<dyn for<'a> Fn(&'a SessionId) -> Ending<'a> + Send + Sync>;
 
 /// How long it takes until a session that a stranger ended is refused, when nothing is wrong.
 async fn calm(engine: &str, caches: &[Arc<CachedSessions>; 2], stranger: &Stranger) {
@@ -231,31 +226,6 @@ async fn sqlite() {
     history("SQLite", &caches, &stranger, Trouble::None, &mut nothing()).await;
 }
 
-/// A stranger who speaks SQL.
-fn sql(
-    url: &str,
-    delete: &'static str,
-    id_of: fn(&SessionId) -> Box<dyn tokio_postgres::types::ToSql + Sync + Send>,
-) -> Stranger {
-    let open = Arc::new(tokio::sync::Mutex::new(None::<tokio_postgres::Client>));
-    let url = url.to_owned();
-    Arc::new(move |id| {
-        let (open, url, id) = (open.clone(), url.clone(), id_of(id));
-        Box::pin(async move {
-            let mut open = open.lock().await;
-            if open.as_ref().is_none_or(tokio_postgres::Client::is_closed) {
-                let Ok((client, connection)) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await
-                else {
-                    return false;
-                };
-                tokio::spawn(connection);
-                *open = Some(client);
-            }
-            open.as_ref().unwrap().execute(delete, &[&*id]).await.is_ok()
-        })
-    })
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn postgresql() {
     let Some(mut engine) = postgres::start() else { return };
@@ -294,9 +264,7 @@ async fn connect_pg_simple() {
         cache(ConnectPg::connect(&through, &options).await.unwrap()),
     ];
     run(caches[0].clone()).await;
-    // As connect-pg-simple destroys.
-    let destroy = "DELETE FROM \"session\" WHERE sid = $1";
-    let stranger = sql(&direct, destroy, |id| Box::new(id.expose().to_owned()));
+    let Some(stranger) = express("pg", &direct) else { return };
     calm("PostgreSQL, Express's table", &caches, &stranger).await;
     history("connect-pg-simple", &caches, &stranger, Trouble::Everything(&proxy), &mut nothing()).await;
 }
@@ -330,21 +298,6 @@ async fn mongo() {
     history("MongoDB", &caches, &stranger, Trouble::Everything(&proxy), &mut restart).await;
 }
 
-async fn mongo_stranger(
-    url: &str,
-    collection: &str,
-    id_of: fn(&SessionId) -> ::mongodb::bson::Bson,
-) -> Stranger {
-    let client = ::mongodb::Client::with_uri_str(format!("{url}&w=majority&serverSelectionTimeoutMS=2000"))
-        .await
-        .unwrap();
-    let sessions = client.database("test").collection::<::mongodb::bson::Document>(collection);
-    Arc::new(move |id| {
-        let (sessions, id) = (sessions.clone(), id_of(id));
-        Box::pin(async move { sessions.delete_one(::mongodb::bson::doc! { "_id": id }).await.is_ok() })
-    })
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn connect_mongo() {
     let Some(engine) = mongodb::start().await else { return };
@@ -361,19 +314,9 @@ async fn connect_mongo() {
         cache(ConnectMongo::connect(&through, &options).await.unwrap()),
     ];
     run(caches[0].clone()).await;
-    let stranger = mongo_stranger(&direct, &options.collection, |id| id.expose().into()).await;
+    let Some(stranger) = express("mongo", &direct) else { return };
     calm("MongoDB, Express's collection", &caches, &stranger).await;
     history("connect-mongo", &caches, &stranger, Trouble::Everything(&proxy), &mut nothing()).await;
-}
-
-/// Deletes keys as connect-redis does.
-fn redis_stranger(port: u16, key_of: fn(&SessionId) -> String) -> Stranger {
-    Arc::new(move |id| {
-        let words = vec!["-p".to_owned(), port.to_string(), "del".to_owned(), key_of(id)];
-        Box::pin(async move {
-            tokio::task::spawn_blocking(move || redis::cli(&words)).await.unwrap().trim() == "1"
-        })
-    })
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -408,7 +351,7 @@ async fn connect_redis() {
         cache(ConnectRedis::connect(&through, &options).await.unwrap()),
     ];
     run_without(caches[0].clone(), &[SWEEP]).await;
-    let stranger = redis_stranger(engine.port, |id| format!("sess:{}", id.expose()));
+    let Some(stranger) = express("redis", &redis::url(&engine)) else { return };
     calm("Redis, Express's keys", &caches, &stranger).await;
     history("connect-redis", &caches, &stranger, Trouble::Everything(&proxy), &mut nothing()).await;
 }
@@ -425,61 +368,4 @@ async fn a_redis_cluster_is_heard_from_every_master() {
         Box::pin(async move { other.delete(id, SystemClock.now()).await.unwrap_or_default() })
     });
     calm("Redis Cluster", &caches, &stranger).await;
-}
-
-/// What is known of an account here, and what another program makes of it.
-async fn accounts(ours: Arc<dyn UserStore>, theirs: Arc<dyn UserStore>) {
-    let cache = Arc::new(CachedUsers::new(ours, &options()));
-    conformance::users(cache.clone()).await;
-    let end = Instant::now() + Duration::from_secs(20);
-    while !cache.is_proven() {
-        assert!(Instant::now() < end, "the feed does not speak");
-        sleep(Duration::from_millis(5)).await;
-    }
-    let user = User::new(Email::parse("ann@example.com").unwrap(), SystemClock.now());
-    cache.create(&user).await.unwrap();
-    assert_eq!(cache.find(&user.id).await.unwrap().as_ref(), Some(&user));
-    assert_eq!(cache.cached(&user.id), Some(user.clone()));
-    cache.change(&user.id, &Change::Name(Some("Ann".to_owned()))).await.unwrap();
-    assert_eq!(cache.cached(&user.id), None, "one's own change is seen at once");
-    let end = Instant::now() + Duration::from_secs(5);
-    while cache.cached(&user.id).is_none() {
-        // PostgreSQL and MongoDB tell us our own changes too, a little later.
-        assert!(cache.find(&user.id).await.unwrap().is_some() && Instant::now() < end);
-    }
-    theirs.change(&user.id, &Change::Disabled(true)).await.unwrap();
-    let changed = Instant::now();
-    while cache.cached(&user.id).is_some_and(|user| !user.disabled) {
-        assert!(changed.elapsed() < BOUND, "nobody told");
-        tokio::task::yield_now().await;
-    }
-    assert!(cache.find(&user.id).await.unwrap().unwrap().disabled);
-    assert!(theirs.delete(&user.id).await.unwrap());
-    let deleted = Instant::now();
-    while cache.cached(&user.id).is_some() {
-        assert!(deleted.elapsed() < BOUND, "nobody told");
-        tokio::task::yield_now().await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn accounts_in_sqlite() {
-    let folder = tempfile::tempdir().unwrap();
-    let open =
-        || Arc::new(Sqlite::open(folder.path().join("hallpass.db"), &SqliteOptions::default()).unwrap());
-    accounts(open(), open()).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn accounts_in_postgresql() {
-    let Some(engine) = postgres::start() else { return };
-    let open = async || Arc::new(Postgres::connect(&postgres::url(&engine), &server()).await.unwrap());
-    accounts(open().await, open().await).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn accounts_in_mongodb() {
-    let Some(engine) = mongodb::start().await else { return };
-    let open = async || Arc::new(Mongo::connect(&mongodb::url(&engine), &server()).await.unwrap());
-    accounts(open().await, open().await).await;
 }

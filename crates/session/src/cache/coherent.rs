@@ -12,7 +12,7 @@ use quick_cache::{Weighter, sync::Cache};
 use super::{
     CacheOptions,
     feed::Listener,
-    flights::{Flight, Flights},
+    flights::{Flight, Flights, Landing},
     key::{CacheKey, Cached},
     validity::{Mark, Ticket, Validity},
 };
@@ -157,21 +157,27 @@ impl<K: CacheKey, V: Cached> Coherent<K, V> {
             return self.load(key, load).await;
         }
         // What others ask for when we come may already be too old to say that something is absent, because nobody is told of what
-        // is new; what they ask for next is not. A third wait would be a queue: after an error everybody asks for himself.
+        // is new; what they ask for next is not. A third wait would be a queue, and after an error everybody asks for himself.
         for absence_counts in [false, true] {
             match self.flights.join(key) {
                 Flight::First(first) => {
                     let loaded = self.load(key, load).await;
-                    first.land(matches!(loaded, Ok(None)));
+                    first.land(match &loaded {
+                        Ok(Some(_)) => Landing::Found,
+                        Ok(None) => Landing::Absent,
+                        Err(_) => Landing::Failed,
+                    });
                     return loaded;
                 }
                 Flight::Beside(beside) => {
-                    let absent = beside.landed().await;
+                    let landing = beside.landed().await;
                     if let Some(value) = self.get(key).filter(&usable) {
                         return Ok(Some(value));
                     }
-                    if absent && absence_counts {
-                        return Ok(None);
+                    match landing {
+                        Landing::Absent if absence_counts => return Ok(None),
+                        Landing::Failed => break,
+                        Landing::Found | Landing::Absent => {}
                     }
                 }
             }

@@ -25,12 +25,21 @@ pub(super) enum Flight<'a, K: CacheKey> {
 pub(super) struct First<'a, K: CacheKey> {
     flights: &'a Flights<K>,
     key: K,
-    landed: watch::Sender<bool>,
+    landed: watch::Sender<Landing>,
 }
 
 /// Whoever waits for the first.
 #[derive(Clone)]
-pub(super) struct Beside(watch::Receiver<bool>);
+pub(super) struct Beside(watch::Receiver<Landing>);
+
+/// How a load ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Landing {
+    Found,
+    Absent,
+    /// With an error, or nobody waited for it any more.
+    Failed,
+}
 
 impl<K> Default for Flights<K> {
     fn default() -> Self {
@@ -49,16 +58,15 @@ impl<K: CacheKey> Flights<K> {
         if let Some(beside) = shard.get(key) {
             return Flight::Beside(beside.clone());
         }
-        let (landed, landing) = watch::channel(false);
+        let (landed, landing) = watch::channel(Landing::Failed);
         shard.insert(key.clone(), Beside(landing));
         Flight::First(First { flights: self, key: key.clone(), landed })
     }
 }
 
 impl<K: CacheKey> First<'_, K> {
-    /// Whether there was nothing.
-    pub(super) fn land(self, absent: bool) {
-        self.landed.send_replace(absent);
+    pub(super) fn land(self, landing: Landing) {
+        self.landed.send_replace(landing);
     }
 }
 
@@ -69,8 +77,8 @@ impl<K: CacheKey> Drop for First<'_, K> {
 }
 
 impl Beside {
-    /// When the first has landed, or has given up: whether it found that there is nothing.
-    pub(super) async fn landed(mut self) -> bool {
+    /// When the first has landed, or has given up.
+    pub(super) async fn landed(mut self) -> Landing {
         // Only the end of the first counts, which is an error here: it is not in the way of the next any more.
         while self.0.changed().await.is_ok() {}
         *self.0.borrow()

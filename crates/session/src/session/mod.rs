@@ -22,7 +22,7 @@ use self::{
 pub(crate) use self::{save::Chain, state::Known};
 use crate::{
     Lifetime, SessionHandle, SessionId, SessionStore, StoreError, Timestamp, ValueError,
-    commit::Act,
+    commit::{Act, Cookie},
     document::{decode, encode},
     express::Held,
     shared::Shared,
@@ -221,6 +221,7 @@ impl Session {
         }
         let mut state = self.state();
         state.forget();
+        state.cookie = Cookie::Leave;
         state.act(Act::Unset);
     }
 
@@ -317,6 +318,11 @@ impl Session {
     /// The store behind the layer, for listing and ending other sessions.
     pub fn store(&self) -> &Arc<dyn SessionStore> {
         &self.0.shared.store
+    }
+
+    /// Whether the layer does as express-session does: see [`SessionLayer::express`](crate::SessionLayer::express).
+    pub fn is_express(&self) -> bool {
+        self.express().is_some()
     }
 
     // --- the store ---

@@ -245,3 +245,25 @@ impl App {
 pub const fn hours(hours: u64) -> Duration {
     Duration::from_secs(hours * 3600)
 }
+
+/// Sets a value.
+pub fn insert(key: &'static str, value: i32) -> impl Fn(Session) -> std::future::Ready<()> + Send + Sync {
+    move |session| {
+        session.insert(key, &value).unwrap();
+        std::future::ready(())
+    }
+}
+
+/// Only looks at the session.
+pub fn nothing(_: Session) -> std::future::Ready<()> {
+    std::future::ready(())
+}
+
+/// Proves to be `user`.
+pub fn log_in(user: &'static str) -> impl Fn(Session) -> std::future::Ready<()> + Send + Sync {
+    move |session| {
+        session.establish(user);
+        session.insert("userId", user).unwrap();
+        std::future::ready(())
+    }
+}

@@ -7,6 +7,7 @@
 mod feed;
 mod index;
 mod link;
+mod row;
 mod scripts;
 mod sessions;
 mod url;

@@ -1,11 +1,11 @@
 //! Sessions, layout `native`: a hash per session under its handle, which is the first half of its id's SHA-256.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use hallpass_session::{
-    ChangeFeed, Created, IdHash, Lifetime, Listed, Revision, SessionHandle, SessionId, SessionRecord,
-    SessionStore, StoreError, Stored, Timestamp, Touch, Updated, hex, unhex,
+    ChangeFeed, Created, Listed, Revision, SessionHandle, SessionId, SessionRecord, SessionStore, StoreError,
+    Stored, Timestamp, Touch, Updated,
 };
 use redis::{Cmd, Value};
 
@@ -13,28 +13,10 @@ use super::{
     Redis,
     index::Entry,
     parsed,
+    row::{FIELDS, Fields, LISTED, Row, fields},
     scripts::{CREATE, Call, DELETE, ROTATE, TAKE, TOUCH, UPDATE},
 };
 use crate::native;
-
-/// The fields of a hash, in the order they are asked for.
-const FIELDS: [&str; 12] = [
-    "user",
-    "label",
-    "created",
-    "authenticated",
-    "seen",
-    "idle",
-    "until",
-    "persistent",
-    "expires",
-    "revision",
-    "document",
-    "hash",
-];
-
-/// How many of them a listing needs: all but the data.
-const LISTED: usize = 10;
 
 /// How many sessions are asked for at once.
 const PAGE: usize = 500;
@@ -320,87 +302,5 @@ fn updated(answer: i64, revision: Revision) -> Updated {
         1 => Updated::Done(revision),
         0 => Updated::Conflict,
         _ => Updated::Gone,
-    }
-}
-
-/// Adds a session's fields to a call; `expires` is the script's to write.
-fn fields(call: Call, id: &SessionId, record: &SessionRecord, revision: Revision) -> Call {
-    let always = [
-        ("created", record.created.as_millis().to_string()),
-        ("seen", record.seen.as_millis().to_string()),
-        ("idle", native::idle_millis(record.lifetime.idle).to_string()),
-        ("persistent", i32::from(record.lifetime.persistent).to_string()),
-        ("revision", revision.0.to_string()),
-        ("document", record.document.to_json()),
-        // The key is half of it; other stores need the whole.
-        ("hash", hex(&id.hash().0)),
-    ];
-    let sometimes = [
-        ("user", record.user.as_deref().map(str::to_owned)),
-        ("label", record.label.as_deref().map(str::to_owned)),
-        ("authenticated", record.authenticated.map(|time| time.as_millis().to_string())),
-        ("until", record.lifetime.until.map(|time| time.as_millis().to_string())),
-    ];
-    let sometimes = sometimes.into_iter().filter_map(|(name, value)| Some((name, value?)));
-    always.into_iter().chain(sometimes).fold(call, |call, (name, value)| call.with(name).with(value))
-}
-
-/// The answer to a read.
-type Fields = Vec<Option<String>>;
-
-/// A session as it is stored.
-struct Row {
-    user: Option<Arc<str>>,
-    label: Option<Arc<str>>,
-    created: Timestamp,
-    authenticated: Option<Timestamp>,
-    seen: Timestamp,
-    lifetime: Lifetime,
-    expires: Timestamp,
-    revision: u64,
-    document: Option<String>,
-    hash: Option<IdHash>,
-}
-
-impl Row {
-    /// `None` when there is none, or none that makes sense.
-    fn read(fields: Fields) -> Option<Self> {
-        let mut fields = fields.into_iter();
-        let mut next = || fields.next().flatten();
-        let time = |text: Option<String>| text.and_then(|text| text.parse().ok()).map(Timestamp::from_millis);
-        Some(Self {
-            user: next().map(Arc::from),
-            label: next().map(Arc::from),
-            created: time(next())?,
-            authenticated: time(next()),
-            seen: time(next())?,
-            lifetime: Lifetime {
-                idle: Duration::from_millis(next()?.parse().ok()?),
-                until: time(next()),
-                persistent: next()? == "1",
-            },
-            expires: time(next())?,
-            revision: next()?.parse().ok()?,
-            document: next(),
-            hash: next().and_then(|text| unhex(&text).map(IdHash)),
-        })
-    }
-
-    fn stored(self) -> Option<Stored> {
-        let record = SessionRecord {
-            document: native::document(self.document.as_deref()?)?,
-            user: self.user,
-            label: self.label,
-            created: self.created,
-            authenticated: self.authenticated,
-            seen: self.seen,
-            lifetime: self.lifetime,
-        };
-        Some(Stored { record: Arc::new(record), revision: Revision(self.revision) })
-    }
-
-    fn listed(self, handle: SessionHandle) -> Listed {
-        let Self { user, label, created, authenticated, seen, expires, .. } = self;
-        Listed { handle, user, label, created, authenticated, seen, expires }
     }
 }

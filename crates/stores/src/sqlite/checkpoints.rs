@@ -24,7 +24,7 @@ const DUE: usize = 250;
 /// A log of so many pages is to begin anew: 16 MiB with pages of 4 KiB.
 const FULL: usize = 4096;
 
-/// How long writers are held up at most.
+/// How long writers are held up here at most; while the log begins anew SQLite's own lock may hold them longer.
 const HELD_UP: Duration = Duration::from_millis(2);
 
 /// How long to wait for those who still read the old log.
