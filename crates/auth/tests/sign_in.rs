@@ -29,8 +29,9 @@ async fn the_id_is_new_the_old_one_dead_and_a_visitors_data_kept() {
 async fn a_count_that_cannot_be_given_back_turns_nobody_away() {
     let app = app().await;
     app.records.get_stuck(true);
-    let ann = app.log_in("ann", "").await.cookie();
-    assert_eq!(app.get("/who", &ann).await.body, "ann@example.com");
+    let login = app.log_in("ann", "").await;
+    assert_eq!(login.status, StatusCode::OK);
+    assert_eq!(app.get("/who", &login.cookie()).await.body, "ann@example.com");
 }
 
 #[tokio::test]

@@ -165,3 +165,33 @@ impl Drop for Held<'_> {
         self.0.over.notify_all();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_begins_anew_though_it_grows_while_it_is_copied() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        let mut writer = Connection::open(&path).unwrap();
+        // So that commits come faster than pages are copied.
+        writer
+            .execute_batch("pragma journal_mode = wal; pragma synchronous = off; create table t (x)")
+            .unwrap();
+        let pause = Arc::<Pause>::default();
+        let own = Connection::open(&path).unwrap();
+        let checkpoints = Checkpoints::start(&mut writer, own, pause.clone()).unwrap();
+        let mut longest = 0;
+        for _ in 0..60 {
+            for _ in 0..1000 {
+                pause.pass();
+                writer.prepare_cached("insert into t values (zeroblob(3000))").unwrap().execute([]).unwrap();
+            }
+            longest = longest.max(std::fs::metadata(path.with_extension("db-wal")).unwrap().len());
+        }
+        drop(writer);
+        drop(checkpoints);
+        assert!(longest < 64 << 20, "the log grew to {longest} bytes of some 750 million");
+    }
+}

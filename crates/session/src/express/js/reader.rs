@@ -173,7 +173,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// `\uXXXX`, and the other half of a pair if it follows.
+    /// `\u` and four digits, and the other half of a pair if it follows.
     fn units(&mut self, out: &mut String) -> Result<(), JsonError> {
         let first = self.unit().ok_or_else(|| self.at_position("Bad Unicode escape in JSON"))?;
         if let Some(letter) = char::from_u32(first) {
