@@ -139,7 +139,7 @@ impl Throttle {
         now: Timestamp,
     ) -> Result<Charge<SignIn>, StoreError> {
         let Asked { account, address, known, remembered } = asked;
-        if let Some(retry_after) = address.wait(now) {
+        if let Some(retry_after) = address.wait(now).filter(|wait| *wait <= limits.address.max_wait) {
             return Ok(Charge::Throttled { retry_after });
         }
         let (address, account) = tokio::try_join!(
@@ -204,6 +204,9 @@ impl Throttle {
     }
 
     /// Counts an attempt on what was read; on what is there now, when others came first.
+    ///
+    /// A wait longer than `max_wait` was written when the clock was ahead, or the limit higher. It is stored
+    /// again as `max_wait` from now on, so that it ends; the attempt has to wait, and is not counted.
     async fn charge_from(
         &self,
         mut place: Place,
@@ -211,15 +214,17 @@ impl Throttle {
         now: Timestamp,
     ) -> Result<Charge, StoreError> {
         for _ in 0..MAX_CONFLICTS {
-            if let Some(retry_after) = place.wait(now) {
+            let wait = place.wait(now);
+            if let Some(retry_after) = wait.filter(|wait| *wait <= limit.max_wait) {
                 return Ok(Charge::Throttled { retry_after });
             }
-            let count = place.count().attempted(limit, now);
-            let ends = place.record.as_ref().and_then(|record| record.expires).unwrap_or(now + limit.window);
-            let ends = ends.max(Timestamp::from_millis(count.blocked_until) + limit.window);
+            let count = place.count();
+            let count = if wait.is_some() { count.cut(limit, now) } else { count.attempted(limit, now) };
+            let ends = place.ends(limit, count, now);
             let Place { key, record } = place;
             if let Some(written) = self.write(key.clone(), record, count, ends, now).await? {
-                return Ok(Charge::Allowed(Counted(written)));
+                let cut = wait.map(|_| Charge::Throttled { retry_after: limit.max_wait });
+                return Ok(cut.unwrap_or(Charge::Allowed(Counted(written))));
             }
             let record = self.records.get(&key, now).await?;
             place = Place { key, record };
@@ -252,8 +257,10 @@ impl Throttle {
         old: Option<Record>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let half = now + KNOWN_FOR / 2;
-        if old.as_ref().and_then(|old| old.expires).is_some_and(|expires| expires > half) {
+        // A later end than today's was written when the clock was ahead, and is written again.
+        let (half, whole) = (now + KNOWN_FOR / 2, now + KNOWN_FOR);
+        let ends = old.as_ref().and_then(|old| old.expires);
+        if ends.is_some_and(|ends| half < ends && ends <= whole) {
             return Ok(());
         }
         // Of two sign-ins at once one notes it.
@@ -297,6 +304,13 @@ impl Place {
         let blocked_until = Timestamp::from_millis(self.count().blocked_until);
         (now < blocked_until).then(|| blocked_until.since(now))
     }
+
+    /// When the record ends with this count: never later than the longest wait and the window after it.
+    fn ends(&self, limit: &Limit, count: Count, now: Timestamp) -> Timestamp {
+        let ends = self.record.as_ref().and_then(|record| record.expires).unwrap_or(now + limit.window);
+        let ends = ends.max(Timestamp::from_millis(count.blocked_until) + limit.window);
+        ends.min(now + limit.max_wait.saturating_add(limit.window))
+    }
 }
 
 impl Count {
@@ -308,6 +322,11 @@ impl Count {
             (now + wait.min(limit.max_wait)).as_millis()
         });
         Self { attempts, blocked_until }
+    }
+
+    /// The same number of attempts, and the longest wait from now on.
+    fn cut(self, limit: &Limit, now: Timestamp) -> Self {
+        Self { blocked_until: (now + limit.max_wait).as_millis(), ..self }
     }
 }
 

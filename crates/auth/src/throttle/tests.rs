@@ -103,6 +103,44 @@ async fn waits_grow_up_to_the_longest_and_end_by_themselves() {
 }
 
 #[tokio::test]
+async fn a_wait_never_exceeds_the_longest_whatever_the_clock_did() {
+    let throttle = throttle();
+    let wait = async |now| wait(&throttle, &limit(), now).await;
+    let ahead = NOW + seconds(24 * 3600);
+    for _ in 0..4 {
+        wait(ahead).await;
+    }
+    assert_eq!(wait(ahead).await, Some(seconds(10)));
+    // The clock is set back by a day.
+    assert_eq!(wait(NOW).await, Some(seconds(25)), "no wait of a day");
+    assert_eq!(wait(NOW + seconds(5)).await, Some(seconds(20)), "the wait ends");
+    assert_eq!(wait(NOW + seconds(25)).await, None);
+    assert_eq!(wait(NOW + seconds(25)).await, Some(seconds(20)), "attempts from before still count");
+    let quiet = NOW + seconds(25 + 25 + 60);
+    assert_eq!(wait(quiet).await, None);
+    assert_eq!(wait(quiet).await, None, "counting starts again, not a day later");
+}
+
+#[tokio::test]
+async fn a_sign_in_waits_no_longer_than_the_longest_whatever_the_clock_did() {
+    let (throttle, limits) =
+        (throttle(), ThrottleOptions { account: limit(), address: limit(), ..ThrottleOptions::default() });
+    let sign_in = async |now| {
+        let asked = throttle.ask_sign_in("ann@example.com", HOME, now).await.unwrap();
+        match throttle.charge_sign_in(asked, &limits, now).await.unwrap() {
+            Charge::Allowed(_) => None,
+            Charge::Throttled { retry_after } => Some(retry_after),
+        }
+    };
+    let ahead = NOW + seconds(24 * 3600);
+    for _ in 0..4 {
+        sign_in(ahead).await;
+    }
+    assert_eq!(sign_in(NOW).await, Some(seconds(25)));
+    assert_eq!(sign_in(NOW + seconds(25)).await, None);
+}
+
+#[tokio::test]
 async fn parallel_attempts_cannot_slip_through() {
     let throttle = throttle();
     let attempts = (0..24).map(|_| {
