@@ -49,6 +49,7 @@ mod shared;
 pub mod store;
 mod sweep;
 mod time;
+mod timer;
 
 pub use cache::{
     CacheKey, CacheOptions, Cached, CachedSessions, ChangeFeed, Coherent, Listener, NoFeed, text_mark,
@@ -72,3 +73,4 @@ pub use store::{
 };
 pub use sweep::Sweeper;
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};
+pub use timer::{ManualTimer, Moment, Timer};

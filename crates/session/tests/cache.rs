@@ -6,12 +6,12 @@ mod told;
 
 use std::{
     sync::{Arc, atomic::Ordering::SeqCst},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use hallpass_session::{
-    CacheOptions, CachedSessions, IdGenerator, MemoryStore, RandomIds, SessionId, SessionStore, StoreError,
-    Stored, Touch, Updated, conformance,
+    CacheOptions, CachedSessions, IdGenerator, ManualTimer, MemoryStore, RandomIds, SessionId, SessionStore,
+    StoreError, Stored, Touch, Updated, conformance,
 };
 use told::{IDLE, NOW, Told, cached, options, record, stored};
 
@@ -63,7 +63,7 @@ async fn a_silent_feed_sends_reads_to_the_store_until_it_speaks() {
     let (told, cache, listener) =
         cached(&CacheOptions { max_staleness: Duration::from_millis(30), ..options() }).await;
     let id = stored(&cache, "ann").await;
-    listener.alive(Instant::now());
+    listener.alive(listener.now());
     tokio::time::sleep(Duration::from_millis(40)).await;
     for _ in 0..3 {
         assert!(cache.load(&id, NOW).await.unwrap().is_some());
@@ -73,17 +73,58 @@ async fn a_silent_feed_sends_reads_to_the_store_until_it_speaks() {
     assert!(!cache.is_proven());
 }
 
+/// No monotonic clock moves in these tests: the runtime's stands still, as it does while a machine is suspended.
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_was_suspended_serves_nothing_from_before() {
+    let clocks = ManualTimer::new(NOW);
+    let second = Duration::from_secs(1);
+    let (told, cache, listener) =
+        cached(&CacheOptions { max_staleness: second, timer: clocks.clone().into(), ..options() }).await;
+    let id = stored(&cache, "ann").await;
+    cache.load(&id, NOW).await.unwrap();
+    assert!(cache.cached(&id, NOW).is_some());
+    // Another server ends the session while this machine is suspended.
+    told.store.delete(&id, NOW).await.unwrap();
+    clocks.advance(second);
+    assert!(cache.cached(&id, NOW).is_none() && cache.load(&id, NOW).await.unwrap().is_none());
+    listener.changed(&id.handle());
+    listener.alive(listener.now());
+    assert!(cache.is_proven(), "copies are used again once the feed has spoken");
+}
+
+/// Where no clock counts suspension, or a virtual machine was paused, only the wall clock tells.
+#[tokio::test(start_paused = true)]
+async fn a_jump_of_the_wall_clock_ends_what_was_proven_before() {
+    for step in [60_000, 150, -150, -60_000] {
+        let clocks = ManualTimer::new(NOW);
+        let (told, cache, listener) =
+            cached(&CacheOptions { timer: clocks.clone().into(), ..options() }).await;
+        let id = stored(&cache, "ann").await;
+        cache.load(&id, NOW).await.unwrap();
+        clocks.advance(Duration::from_secs(60));
+        assert!(cache.cached(&id, NOW).is_some(), "time that passes is no jump");
+        told.store.delete(&id, NOW).await.unwrap();
+        let asked_before = listener.now();
+        clocks.step_wall(step);
+        assert!(cache.cached(&id, NOW).is_none() && cache.load(&id, NOW).await.unwrap().is_none());
+        listener.alive(asked_before);
+        assert!(!cache.is_proven(), "what was asked before the jump proves nothing after it");
+        listener.alive(listener.now());
+        assert!(cache.is_proven());
+    }
+}
+
 #[tokio::test]
 async fn a_proof_counts_from_when_it_was_asked_for() {
     let (_, cache, listener) =
         cached(&CacheOptions { max_staleness: Duration::from_secs(1), ..options() }).await;
     let (_, late, _) = cached(&options()).await;
     drop(late);
-    listener.alive(Instant::now());
+    listener.alive(listener.now());
     assert!(cache.is_proven());
     let (_, cache, listener) =
         cached(&CacheOptions { max_staleness: Duration::from_nanos(1), ..options() }).await;
-    listener.alive(Instant::now());
+    listener.alive(listener.now());
     assert!(!cache.is_proven());
 }
 

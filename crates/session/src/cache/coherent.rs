@@ -3,8 +3,11 @@
 use std::{
     hash::{BuildHasherDefault, Hasher},
     marker::PhantomData,
-    sync::Arc,
-    time::{Duration, Instant},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
 };
 
 use quick_cache::{Weighter, sync::Cache};
@@ -16,6 +19,7 @@ use super::{
     key::{CacheKey, Cached},
     validity::{Mark, Ticket, Validity},
 };
+use crate::{Moment, Timer};
 
 /// What an entry takes in the map beside key and value.
 const SLOT: usize = 64;
@@ -25,6 +29,10 @@ const TYPICAL: usize = 512;
 
 /// How many counters there are for groups.
 const GROUPS: usize = 4096;
+
+/// By how many milliseconds the wall clock may move against elapsed time before a proof ends. A coarse
+/// reading is up to 10 behind, and a time service slews by less than a tenth.
+const JUMP: u64 = 100;
 
 /// Copies of what a store holds, under its keys, as long as a feed proves that they are current. Knows no store: whoever reads gives what
 /// loads.
@@ -37,8 +45,9 @@ pub struct Coherent<K, V> {
 /// The part that feeds write to.
 pub(super) struct Shared<K> {
     pub(super) validity: Validity,
-    /// What the clock of [`Validity`] counts from, in nanoseconds.
-    start: Instant,
+    timer: Timer,
+    /// The [lead](Moment::lead) of the wall clock at the moment of the last proof.
+    lead: AtomicI64,
     max_staleness: Duration,
     keys: PhantomData<fn(K)>,
 }
@@ -85,17 +94,20 @@ impl Hasher for MarkHasher {
 }
 
 impl<K> Shared<K> {
-    fn clock(&self, at: Instant) -> u64 {
-        u64::try_from(at.saturating_duration_since(self.start).as_nanos()).unwrap_or(u64::MAX)
+    pub(super) fn now(&self) -> Moment {
+        self.timer.read()
     }
 
-    pub(super) fn prove(&self, asked: Instant) {
+    pub(super) fn prove(&self, asked: Moment) {
         let staleness = u64::try_from(self.max_staleness.as_nanos()).unwrap_or(u64::MAX);
-        self.validity.prove(self.clock(asked), staleness);
+        self.lead.store(asked.lead(), Ordering::Release);
+        self.validity.prove(asked.elapsed(), staleness);
     }
 
     fn is_proven(&self) -> bool {
-        self.validity.is_proven(self.clock(Instant::now()))
+        let now = self.timer.read();
+        self.validity.is_proven(now.elapsed())
+            && now.lead().abs_diff(self.lead.load(Ordering::Acquire)) <= JUMP
     }
 
     /// Four questions within the bound: one may be lost and one late.
@@ -112,7 +124,8 @@ impl<K: CacheKey, V: Cached> Coherent<K, V> {
         let size = u64::try_from(options.size).unwrap_or(u64::MAX);
         let shared = Shared {
             validity: Validity::new(counters, GROUPS),
-            start: Instant::now(),
+            timer: options.timer.clone(),
+            lead: AtomicI64::new(0),
             max_staleness: options.max_staleness,
             keys: PhantomData,
         };

@@ -1,13 +1,9 @@
 //! [`ChangeFeed`]: how a store tells what happens to it.
 
-use std::{
-    future::Future,
-    pin::Pin,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use super::{coherent::Shared, key::CacheKey};
+use crate::Moment;
 
 /// What a store hears about its own changes, whoever makes them. A cache runs it.
 pub struct ChangeFeed<K>(Run<K>);
@@ -62,9 +58,14 @@ impl<K: CacheKey> Listener<K> {
         self.0.validity.everything_changed();
     }
 
-    /// Every change that was acknowledged before `asked` has been told. A feed finds out by sending something after the changes and
-    /// hearing it: `asked` is when it was sent.
-    pub fn alive(&self, asked: Instant) {
+    /// The present moment, to be passed to [`alive`](Self::alive) later.
+    pub fn now(&self) -> Moment {
+        self.0.now()
+    }
+
+    /// Every change that was acknowledged before `asked` has been told. A feed finds out by sending something
+    /// after the changes and hearing it: `asked` is [`now`](Self::now) before it was sent.
+    pub fn alive(&self, asked: Moment) {
         self.0.prove(asked);
     }
 

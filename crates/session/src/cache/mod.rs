@@ -5,6 +5,10 @@
 //! longer, every read goes to the store until it speaks again, so the bound holds when the network does not. A store without a feed is
 //! never cached.
 //!
+//! Staleness is measured in [time that includes suspension](crate::Timer), so a machine that wakes up serves
+//! nothing from before. A jump of the wall clock against that time ends the proof too: it reveals a suspension
+//! where no clock counts it, and the pause of a virtual machine.
+//!
 //! ```text
 //! load:    ticket ── read the store ── keep under the ticket's mark        (validity.rs; every interleaving is tried)
 //! change:              the feed tells ── the mark is void ── next reader loads
@@ -20,6 +24,8 @@ mod touches;
 mod validity;
 
 use std::time::Duration;
+
+use crate::Timer;
 
 pub use self::{
     coherent::Coherent,
@@ -38,6 +44,8 @@ pub struct CacheOptions {
     pub max_staleness: Duration,
     /// Uses of sessions are collected for so long and noted together. Default: 1 second.
     pub flush_every: Duration,
+    /// What measures `max_staleness`. Default: the clocks of this machine.
+    pub timer: Timer,
 }
 
 impl Default for CacheOptions {
@@ -46,6 +54,7 @@ impl Default for CacheOptions {
             size: 64 * 1024 * 1024,
             max_staleness: Duration::from_secs(1),
             flush_every: Duration::from_secs(1),
+            timer: Timer::default(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -184,7 +184,7 @@ pub async fn cached(options: &CacheOptions) -> (Arc<Told>, Arc<CachedSessions>, 
     let told = Told::new();
     let cache = Arc::new(CachedSessions::new(Arc::new(Feed(told.clone())), options));
     let listener = told.listener().await;
-    listener.alive(Instant::now());
+    listener.alive(listener.now());
     (told, cache, listener)
 }
 

@@ -6,10 +6,10 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use hallpass_session::{CacheKey, ChangeFeed, Listener, hex, random};
+use hallpass_session::{CacheKey, ChangeFeed, Listener, Moment, hex, random};
 use mongodb::{
     Collection,
     bson::{Bson, Document, doc},
@@ -72,7 +72,7 @@ impl Mongo {
         let asked = Asked::default();
         tokio::select! {
             ended = hears.read(stream, &asked) => ended,
-            ended = marks.make(&asked, listener.pace()) => ended,
+            ended = marks.make(&asked, listener) => ended,
         }
     }
 
@@ -105,15 +105,15 @@ struct Marks {
 }
 
 impl Marks {
-    async fn make(&self, asked: &Asked, pace: Duration) -> Ended {
+    async fn make<K: CacheKey>(&self, asked: &Asked, listener: &Listener<K>) -> Ended {
         let majority = WriteConcern::majority();
         for number in 1_i64.. {
-            asked.note(number);
+            asked.note(number, listener.now());
             // One text that is new each time: MongoDB tells only of fields that a change makes different.
             let mark = doc! { "$set": { "mark": format!("{} {number}", self.by) } };
             let written = self.collection.update_one(doc! { "_id": "mark" }, mark).upsert(true);
             match timeout(self.timeout, written.write_concern(majority.clone()).into_future()).await {
-                Ok(Ok(_)) => sleep(pace).await,
+                Ok(Ok(_)) => sleep(listener.pace()).await,
                 Ok(Err(error)) if number == 1 => return refused(&error),
                 Ok(Err(error)) => return Ended::late(said(&error)),
                 Err(late) => return if number == 1 { Ended::early(late) } else { Ended::late(late) },
@@ -125,19 +125,19 @@ impl Marks {
 
 /// When the marks were made that are not heard yet.
 #[derive(Default)]
-struct Asked(Mutex<VecDeque<(i64, Instant)>>);
+struct Asked(Mutex<VecDeque<(i64, Moment)>>);
 
 impl Asked {
-    fn all(&self) -> MutexGuard<'_, VecDeque<(i64, Instant)>> {
+    fn all(&self) -> MutexGuard<'_, VecDeque<(i64, Moment)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn note(&self, number: i64) {
-        self.all().push_back((number, Instant::now()));
+    fn note(&self, number: i64, made: Moment) {
+        self.all().push_back((number, made));
     }
 
     /// When this one was made; those before it are not waited for any more.
-    fn when(&self, number: i64) -> Option<Instant> {
+    fn when(&self, number: i64) -> Option<Moment> {
         let mut all = self.all();
         while all.front().is_some_and(|(first, _)| *first < number) {
             all.pop_front();

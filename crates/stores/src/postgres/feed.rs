@@ -4,7 +4,7 @@
 //! keep quiet about what only lengthens a session. Notifications come in the order of commits, so hearing one of our own proves that all before it
 //! have been heard; it is only sent while the table and its triggers are those we listen to.
 
-use std::{future::poll_fn, time::Instant};
+use std::future::poll_fn;
 
 use hallpass_session::{CacheKey, ChangeFeed, Listener, hex, random};
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
@@ -74,7 +74,7 @@ impl Postgres {
         listener.everything();
         let mut probes = Probes { postgres: self, hears, nonce, table: &told.table, relation, number: 0 };
         loop {
-            let asked = Instant::now();
+            let asked = listener.now();
             match timeout(self.timeout, probes.send()).await {
                 Ok(Ok(())) => listener.alive(asked),
                 Ok(Err(reason)) => return probes.ended(reason),

@@ -3,10 +3,7 @@
 //! Redis queues what it has to tell before it answers whoever made the change, so an answer to a `PING` on the same connection proves that
 //! everything acknowledged before the `PING` has been heard. In a cluster every master is listened to, and all must answer.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use hallpass_session::{ChangeFeed, Listener, SessionHandle};
 use redis::{
@@ -60,7 +57,7 @@ impl Redis {
         listener.everything();
         let (ping, pace) = (redis::cmd("PING"), listener.pace());
         loop {
-            let asked = Instant::now();
+            let asked = listener.now();
             if let Err(failure) = ask_all(&mut servers, &ping, self.link.timeout()).await {
                 return Ended::late(failure);
             }

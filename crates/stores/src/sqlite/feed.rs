@@ -6,10 +6,10 @@
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use hallpass_session::{CacheKey, ChangeFeed, Listener, NoFeed};
+use hallpass_session::{CacheKey, ChangeFeed, Listener, Moment, NoFeed, Timer};
 use rusqlite::{Connection, functions::FunctionFlags, types::ValueRef};
 
 use super::Sqlite;
@@ -39,7 +39,7 @@ pub(super) enum Table {
 pub(super) trait Hears: Send {
     fn changed(&self, table: Table, id: &[u8]);
     fn everything(&self);
-    fn alive(&self, asked: Instant);
+    fn alive(&self, asked: Moment);
 }
 
 struct Told<K> {
@@ -62,7 +62,7 @@ impl<K: CacheKey> Hears for Told<K> {
         self.listener.everything();
     }
 
-    fn alive(&self, asked: Instant) {
+    fn alive(&self, asked: Moment) {
         self.listener.alive(asked);
     }
 }
@@ -170,7 +170,7 @@ impl Watch {
         if self.ears.are_none() {
             return;
         }
-        let asked = Instant::now();
+        let asked = Timer::default().read();
         let version = connection
             .prepare_cached("pragma data_version")
             .and_then(|mut version| version.query_row([], |row| row.get::<_, i64>(0)));
