@@ -65,7 +65,7 @@ impl Auth {
                 Charge::Allowed(counted) => counted,
                 Charge::Throttled { retry_after } => return Ok(PasswordChanged::Throttled { retry_after }),
             };
-        if inner.hashing.verify(current, user.password.clone()).await? == Verdict::Wrong {
+        if self.verify(user.email.as_str(), Some(user), &current).await?.verdict == Verdict::Wrong {
             tracing::warn!(event = "password_change_refused", user = %user.id, client = %origin.addr);
             return Ok(PasswordChanged::WrongPassword);
         }

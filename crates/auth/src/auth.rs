@@ -2,9 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
+use hallpass_session::{Secret, random};
+
 use crate::{
     Argon2Params, Argon2ParamsError, Conventions, HashPool, HashPoolOptions, LoginKey, PasswordPolicy,
-    RecordStore, ThrottleOptions, UserStore, throttle::Throttle,
+    RecordStore, ThrottleOptions, UserStore, password::CostMix, throttle::Throttle,
 };
 
 /// How authentication behaves. Write `AuthOptions { sign_in_path: .., ..Default::default() }`.
@@ -22,6 +24,9 @@ pub struct AuthOptions {
     pub throttle: ThrottleOptions,
     /// How long "remember me" keeps an unused session. Default: 30 days.
     pub remember_for: Duration,
+    /// Keys what must look random to clients and be the same on every server and after a restart: which dummy hash stands for a login
+    /// without a password. Default: random for this process.
+    pub secret: Secret<Vec<u8>>,
     /// Where guards send page loads of visitors, with `?next=` and the way back. `None`: 401 for everybody.
     pub sign_in_path: Option<String>,
 }
@@ -35,6 +40,7 @@ impl Default for AuthOptions {
             hashing: HashPoolOptions::default(),
             throttle: ThrottleOptions::default(),
             remember_for: Duration::from_secs(30 * 24 * 3600),
+            secret: Secret::new(random::<32>().to_vec()),
             sign_in_path: None,
         }
     }
@@ -48,6 +54,7 @@ pub(crate) struct Inner {
     pub(crate) users: Arc<dyn UserStore>,
     pub(crate) records: Arc<dyn RecordStore>,
     pub(crate) hashing: HashPool,
+    pub(crate) costs: CostMix,
     pub(crate) throttle: Throttle,
     pub(crate) conventions: Conventions,
     pub(crate) options: AuthOptions,
@@ -65,8 +72,9 @@ impl Auth {
         }
         let conventions = users.conventions();
         let hashing = HashPool::with_format(options.argon2, conventions.passwords, options.hashing);
+        let costs = CostMix::new(&options.secret, hashing.cost());
         let throttle = Throttle::new(records.clone());
-        Ok(Self(Arc::new(Inner { users, records, hashing, throttle, conventions, options })))
+        Ok(Self(Arc::new(Inner { users, records, hashing, costs, throttle, conventions, options })))
     }
 
     pub(crate) fn inner(&self) -> &Inner {

@@ -118,6 +118,10 @@ impl UserStore for CachedUsers {
         self.store.list(after, limit).await
     }
 
+    async fn sample(&self, limit: usize) -> Result<Vec<User>, StoreError> {
+        self.store.sample(limit).await
+    }
+
     fn conventions(&self) -> Conventions {
         self.store.conventions()
     }

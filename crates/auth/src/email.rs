@@ -59,6 +59,11 @@ impl Email {
     }
 }
 
+/// The one form of all spellings that a typed login may have: what counts and costs are kept by.
+pub(crate) fn login_form(login: &str) -> String {
+    Email::parse(login).map_or_else(|_| login.trim().to_lowercase(), |email| email.as_str().to_owned())
+}
+
 /// NFKC and lower case. Lowercasing can undo NFKC and the other way round, so until nothing changes any more.
 fn normalise(text: &str) -> String {
     let step = |text: &str| text.nfkc().collect::<String>().to_lowercase();

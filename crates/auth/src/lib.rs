@@ -43,6 +43,7 @@ mod throttle;
 mod user;
 pub mod users;
 mod verified;
+mod verify;
 #[cfg(feature = "axum")]
 mod web;
 
@@ -57,8 +58,8 @@ pub use login::{Attempt, LoginOutcome, Origin};
 pub use login_key::LoginKey;
 pub use memory::{MemoryRecords, MemoryUsers};
 pub use password::{
-    Argon2Params, Argon2ParamsError, HashPool, HashPoolOptions, Hasher, PasswordFormat, PasswordPolicy,
-    PasswordProblem, Verdict,
+    Argon2Kind, Argon2Params, Argon2ParamsError, HashCost, HashPool, HashPoolOptions, Hasher,
+    MAX_ARGON2_WORK, MAX_BCRYPT_COST, PasswordFormat, PasswordPolicy, PasswordProblem, UnusableHash, Verdict,
 };
 /// The kinds of records there are, for moving them to another store.
 pub const RECORD_KINDS: &[&str] = &[

@@ -9,6 +9,7 @@ use crate::{
     csrf::renew_csrf,
     stamp::{STAMP, Stamp, Via},
     throttle::{Asked, Charge, SignIn},
+    verify::Verified,
 };
 
 /// Where an attempt comes from; shown in the list of sessions.
@@ -55,7 +56,8 @@ impl Auth {
         // The account is looked up meanwhile: whoever is slowed down costs no more by it, and everybody else waits once less.
         let ask = async { Ok(throttle.ask_sign_in(&email, origin.addr, now).await?) };
         let (asked, user) = tokio::try_join!(ask, self.user_by_email(&email))?;
-        let (charge, verdict) = self.charge_and_verify(asked, user.as_ref(), &password, now).await?;
+        let (charge, verified) =
+            self.charge_and_verify(asked, (&email, user.as_ref()), &password, now).await?;
         let counted = match charge {
             Charge::Allowed(counted) => counted,
             Charge::Throttled { retry_after } => {
@@ -63,7 +65,8 @@ impl Auth {
                 return Ok(LoginOutcome::Throttled { retry_after });
             }
         };
-        let Some(user) = self.accepted(user, verdict, password).await? else {
+        let Some(user) = self.accepted(user, verified.verdict, password).await? else {
+            verified.refusal().await;
             tracing::warn!(event = "login_refused", client = %origin.addr);
             return Ok(LoginOutcome::Refused);
         };
@@ -81,20 +84,20 @@ impl Auth {
     async fn charge_and_verify(
         &self,
         asked: Asked,
-        user: Option<&User>,
+        (login, user): (&str, Option<&User>),
         password: &Secret<String>,
         now: Timestamp,
-    ) -> Result<(Charge<SignIn>, Verdict), Error> {
+    ) -> Result<(Charge<SignIn>, Verified), Error> {
         let (throttle, limits) = (&self.inner().throttle, &self.options().throttle);
         let quiet = asked.is_quiet(limits);
         let charge = async { Ok(throttle.charge_sign_in(asked, limits, now).await?) };
-        let verify = self.verify(user, password);
+        let verify = self.verify(login, user, password);
         if quiet {
             return tokio::try_join!(charge, verify);
         }
         match charge.await? {
             allowed @ Charge::Allowed(_) => Ok((allowed, verify.await?)),
-            throttled @ Charge::Throttled { .. } => Ok((throttled, Verdict::Wrong)),
+            throttled @ Charge::Throttled { .. } => Ok((throttled, Verified::nothing())),
         }
     }
 
@@ -112,12 +115,6 @@ impl Auth {
             return Err(error.into());
         }
         Ok(())
-    }
-
-    /// Whether this is the user's password. Hashes exactly once, whether there is such a user or not.
-    async fn verify(&self, user: Option<&User>, password: &Secret<String>) -> Result<Verdict, Error> {
-        let hash = user.and_then(|user| user.password.clone());
-        self.inner().hashing.verify(password.clone(), hash).await
     }
 
     /// The user, if what came out lets him in.

@@ -14,7 +14,7 @@ use hallpass_session::{StoreError, Timestamp, hex};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{Email, Inserted, Record, RecordKey, RecordStore, Replaced};
+use crate::{Inserted, Record, RecordKey, RecordStore, Replaced, email::login_form};
 
 pub(crate) const KIND: &str = "throttle";
 
@@ -342,9 +342,7 @@ fn key(id: &str) -> RecordKey {
 /// The key of an account: a hash, so that records hold no addresses, and the same for accounts that do not exist. All spellings that
 /// lead to one account are one key.
 pub(crate) fn account_key(login: &str) -> String {
-    let spelling =
-        Email::parse(login).map_or_else(|_| login.trim().to_lowercase(), |email| email.as_str().to_owned());
-    format!("account:{}", hex(&Sha256::digest(spelling.as_bytes())[..16]))
+    format!("account:{}", hex(&Sha256::digest(login_form(login).as_bytes())[..16]))
 }
 
 /// The keys of an account: of the note that its owner has signed in from this address, of the count for such an address, and of the

@@ -93,6 +93,11 @@ pub trait UserStore: Send + Sync + 'static {
     /// A page of all users in the order of their addresses: those after `after`, at most `limit`.
     async fn list(&self, after: Option<&Email>, limit: usize) -> Result<Vec<User>, StoreError>;
 
+    /// Some of the users, at most `limit`, in any order: what is typical of the table. Default: the first of all.
+    async fn sample(&self, limit: usize) -> Result<Vec<User>, StoreError> {
+        self.list(None, limit).await
+    }
+
     /// How accounts are kept here. Default: as in our own layouts.
     fn conventions(&self) -> Conventions {
         Conventions::default()

@@ -113,6 +113,42 @@ async fn what_bcryptjs_wrote_is_verified_and_upgraded_at_the_next_login() {
     app.log_in("ann", "").await.cookie();
 }
 
+/// Gives the account another stored hash, as an import does.
+async fn store(app: &App, name: &str, hash: &str) {
+    let user = app.user(name).await;
+    let change = Change::Rehash { from: user.password.clone().unwrap(), to: PasswordHash::new(hash) };
+    app.users.change(&user.id, &change).await.unwrap();
+}
+
+/// bcrypt ignores what follows 72 bytes, so the end that was typed here may be wrong: kept, it would lock the owner out.
+#[tokio::test]
+async fn a_mistyped_end_that_bcrypt_ignores_does_not_lock_the_owner_out() {
+    let app = app().await;
+    let (start, imported) = ("a".repeat(72), "$2b$04$A/2tpbD9vlGpIlqYs6TKQez..U6AQQzBg14Bu8XKZD244UzzvogbW");
+    store(&app, "ann", imported).await;
+    for typed in [format!("{start}WRONG-TAIL"), start.clone(), format!("{start}RIGHT-TAIL")] {
+        let answer = app.post("/login", "", &credentials("ann", &typed)).await;
+        assert_eq!(answer.status, StatusCode::OK, "{typed}");
+        assert_eq!(app.user("ann").await.password, Some(PasswordHash::new(imported)), "{typed}");
+    }
+}
+
+/// Whoever imports accounts, or can write to the table, would else stop all sign-ins for hours.
+#[tokio::test]
+async fn a_stored_hash_of_absurd_cost_is_a_wrong_password_and_holds_nobody_up() {
+    let app = app().await;
+    for costly in [
+        "$2b$31$A/2tpbD9vlGpIlqYs6TKQez..U6AQQzBg14Bu8XKZD244UzzvogbW",
+        "$argon2id$v=19$m=4194304,t=4294967295,p=1$nhXGy3YWmhpNoPQBjJtDNA$CTV9YTiYqmerSQccA0bu85xJaPEqL0fZ8+Z0lOmH0Ho",
+        "sha1$of$another$application",
+    ] {
+        store(&app, "bob", costly).await;
+        let answer = app.post("/login", "", &credentials("bob", PASSWORD)).await;
+        assert_eq!((answer.status, answer.body.as_str()), (StatusCode::BAD_REQUEST, "refused"), "{costly}");
+        app.log_in("ann", "").await.cookie();
+    }
+}
+
 #[tokio::test]
 async fn an_unknown_user_costs_a_hash_like_a_known_one() {
     // One hash at once, which takes long; who comes second must wait for it, known or not, and is turned away.

@@ -59,7 +59,11 @@ impl App {
         secrets: &[Secret<String>],
         public_url: &str,
     ) -> Result<Self, AppError> {
-        let auth = Auth::new(stores.users.clone(), stores.records.clone(), config.auth.clone())?;
+        let mut options = config.auth.clone();
+        if let Some(secret) = secrets.first() {
+            options.secret = Secret::new(secret.expose().as_bytes().to_vec());
+        }
+        let auth = Auth::new(stores.users.clone(), stores.records.clone(), options)?;
         let providers = providers(&config, &auth, secrets, public_url)?;
         let pages = Pages::new(&config)?;
         let (public_url, draining) = (public_url.to_owned(), AtomicBool::new(false));

@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Extension, Router};
-use hallpass_auth::{CachedUsers, records::RecordStore};
+use hallpass_auth::{Auth, CachedUsers, records::RecordStore};
 use hallpass_session::{CachedSessions, Keys, KeysError, PeerAddr, Secret, Sweeper};
 use hallpass_stores::{Stores, StoresError};
 use hyper_util::{
@@ -84,7 +84,8 @@ pub async fn serve(config: Config, ready: impl FnOnce(&str)) -> Result<(), Serve
     let public_url = config.public_url(address);
     let app = App::new(config.clone(), stores.clone(), &secrets, &public_url)?;
     let router = router(app.clone(), keys)?;
-    let sweepers = sweep(&stores);
+    let [sessions_swept, records_swept] = sweep(&stores);
+    let background = [sessions_swept, records_swept, tokio::spawn(learn_hash_costs(app.auth().clone()))];
     ready(&public_url);
     tracing::info!(event = "listening", %address, public_url);
     for provider in app.providers().iter() {
@@ -109,7 +110,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&str)) -> Result<(), Serve
         () = drained => {}
         () = signals.next() => tracing::warn!(event = "stopped_at_once"),
     }
-    sweepers.iter().for_each(tokio::task::JoinHandle::abort);
+    background.iter().for_each(tokio::task::JoinHandle::abort);
     if let Err(error) = sessions.flush().await {
         tracing::warn!(event = "session_touch_failed", error = &error as &dyn std::error::Error);
     }
@@ -152,6 +153,19 @@ fn sweep(stores: &Stores) -> [tokio::task::JoinHandle<()>; 2] {
         async move { records.sweep(limit, now).await }
     });
     [tokio::spawn(Sweeper::default().run(stores.sessions.clone())), tokio::spawn(sweep_records)]
+}
+
+/// How often accounts are looked at for what their hashes cost.
+const LEARN_EVERY: Duration = Duration::from_secs(3600);
+
+/// Keeps the dummy hashes of logins without an account as costly as those of accounts.
+async fn learn_hash_costs(auth: Auth) {
+    loop {
+        if let Err(error) = auth.learn_hash_costs().await {
+            tracing::warn!(event = "hash_costs_unknown", error = &error as &dyn std::error::Error);
+        }
+        sleep(LEARN_EVERY).await;
+    }
 }
 
 /// The open connections.

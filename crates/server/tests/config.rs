@@ -187,7 +187,7 @@ fn combinations_that_cannot_work_are_refused() {
         ),
         (
             "[users]\ntable = \"a\"\nurl = \"sqlite:app.db\"\nbcrypt_cost = 3",
-            "bcrypt costs from 4 to 31, not 3",
+            "bcrypt costs from 4 to 14, not 3",
         ),
         (
             "[users]\ntable = \"a\"\nurl = \"sqlite:app.db\"\nname = \"email\"",

@@ -1,10 +1,9 @@
 //! [`PasswordFormat`]: how new passwords are kept, and bcrypt as bcryptjs has it.
 
-use base64::Engine;
-use bcrypt::{BASE_64, Version};
+use bcrypt::Version;
 use hallpass_session::random;
 
-use super::PasswordProblem;
+use super::{PasswordProblem, cost::MAX_BCRYPT_COST};
 use crate::PasswordHash;
 
 /// bcrypt looks at so many bytes, and ignores the rest.
@@ -19,7 +18,7 @@ pub enum PasswordFormat {
     /// bcrypt (`$2b$`), for accounts that another application verifies too, with bcryptjs say. Existing bcrypt hashes stay as they are;
     /// new passwords of more than 72 bytes are refused, because bcrypt would ignore what follows.
     Bcrypt {
-        /// The logarithm of the number of rounds, from 4 to 31; bcryptjs and OWASP's minimum: 10. An account whose hash costs more
+        /// The logarithm of the number of rounds, from 4 to 14; bcryptjs and OWASP's minimum: 10. An account whose hash costs more
         /// keeps that when its password is changed.
         cost: u32,
     },
@@ -35,6 +34,8 @@ impl PasswordFormat {
             Self::Bcrypt { .. } if password.len() > BCRYPT_BYTES => {
                 Err(PasswordProblem::TooManyBytes { max: BCRYPT_BYTES })
             }
+            // Some implementations end the password there.
+            Self::Bcrypt { .. } if password.contains('\0') => Err(PasswordProblem::Nul),
             _ => Ok(()),
         }
     }
@@ -42,15 +43,14 @@ impl PasswordFormat {
 
 /// A new hash. The password is taken as it was typed, because bcryptjs compares it so.
 pub(super) fn bcrypt(password: &str, cost: u32) -> PasswordHash {
-    let hash = bcrypt::hash_with_salt(password, cost.clamp(4, 31), random::<16>())
+    let hash = bcrypt::hash_with_salt(password, cost.clamp(4, MAX_BCRYPT_COST), random::<16>())
         .expect("bcrypt hashes anything at these costs");
     PasswordHash::new(&hash.format_for_version(Version::TwoB))
 }
 
-/// A hash that no password has and that costs as much to verify as any.
-pub(super) fn bcrypt_of_nobody(cost: u32) -> PasswordHash {
-    let (salt, hash) = (BASE_64.encode(random::<16>()), BASE_64.encode(random::<23>()));
-    PasswordHash::new(&format!("$2b${:02}${salt}{hash}", cost.clamp(4, 31)))
+/// Whether bcrypt looks at every byte of this password and at its end. Where it does not, other passwords have the same hash.
+pub(super) fn is_seen_whole(password: &str) -> bool {
+    password.len() < BCRYPT_BYTES && !password.contains('\0')
 }
 
 /// What a bcrypt hash cost; `None` for other hashes.
@@ -89,13 +89,6 @@ mod tests {
     }
 
     #[test]
-    fn nobodys_hash_is_complete_so_that_verifying_it_costs_as_much() {
-        let nobody = hasher().nobody();
-        assert_eq!(nobody.expose().len(), 60);
-        assert!(bcrypt::verify("x", nobody.expose()).is_ok_and(|right| !right));
-    }
-
-    #[test]
     fn what_bcrypt_would_ignore_is_refused_and_not_cut() {
         let format = PasswordFormat::BCRYPTJS;
         assert_eq!(format.check(&"x".repeat(72)), Ok(()));
@@ -104,9 +97,18 @@ mod tests {
             assert_eq!(format.check(&long), Err(PasswordProblem::TooManyBytes { max: 72 }));
             assert_eq!(PasswordFormat::Argon2id.check(&long), Ok(()));
         }
+        assert_eq!(format.check("nul\0inside"), Err(PasswordProblem::Nul));
+        assert_eq!(PasswordFormat::Argon2id.check("nul\0inside"), Ok(()));
+    }
+
+    /// A keyboard that writes é as two characters would not open a bcrypt hash of the other spelling.
+    #[test]
+    fn argon2_becomes_bcrypt_only_where_bcrypt_keeps_the_password() {
         let argon2 = Hasher::new(Argon2Params::insecure_for_tests());
-        assert_eq!(hasher().verify("short", &argon2.hash("short")), Verdict::Outdated);
-        let long = "x".repeat(73);
-        assert_eq!(hasher().verify(&long, &argon2.hash(&long)), Verdict::Right);
+        let verdict = |password: &str| hasher().verify(password, &argon2.hash(password));
+        assert_eq!(verdict("short"), Verdict::Outdated);
+        for kept in ["x".repeat(72), "x".repeat(73), "caf\u{e9}".to_owned(), "a\0b".to_owned()] {
+            assert_eq!(verdict(&kept), Verdict::Right, "{kept:?}");
+        }
     }
 }

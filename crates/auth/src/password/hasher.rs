@@ -4,10 +4,14 @@ use argon2::{
     Algorithm, Argon2, Params, Version,
     password_hash::{PasswordHasher, PasswordVerifier, phc},
 };
-use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use hallpass_session::random;
 
-use super::{PasswordFormat, format, policy::normalise};
+use super::{
+    Argon2Kind, HashCost, PasswordFormat,
+    cost::{MAX_ARGON2_WORK, MAX_BCRYPT_COST, is_bcrypt, modern_bcrypt},
+    format,
+    policy::normalise,
+};
 use crate::PasswordHash;
 
 /// The cost of argon2id. The default is OWASP's first choice for servers: 19 MiB, two passes, one lane.
@@ -31,7 +35,7 @@ impl Default for Argon2Params {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "argon2id with {} KiB, {} passes and {} lanes is refused; it takes at least 47104 KiB with 1 pass, 19456 with 2, \
-     12288 with 3, 9216 with 4 or 7168 with 5, 1 to 16 lanes, at most 4 GiB and 100 passes", .0.memory_kib, .0.iterations, .0.parallelism
+     12288 with 3, 9216 with 4 or 7168 with 5, 1 to 16 lanes, at most 2 GiB of memory times passes", .0.memory_kib, .0.iterations, .0.parallelism
 )]
 pub struct Argon2ParamsError(Argon2Params);
 
@@ -46,9 +50,8 @@ impl Argon2Params {
             4 => 9_216,
             _ => 7_168,
         };
-        let possible = self.memory_kib <= 4 * 1024 * 1024
-            && self.iterations <= 100
-            && (1..=16).contains(&self.parallelism);
+        let work = u64::from(self.memory_kib) * u64::from(self.iterations);
+        let possible = work <= MAX_ARGON2_WORK && (1..=16).contains(&self.parallelism);
         if self.memory_kib >= least_memory && possible { Ok(self) } else { Err(Argon2ParamsError(self)) }
     }
 
@@ -101,13 +104,14 @@ impl Hasher {
         self.hash_after(password, None)
     }
 
-    /// The same, at no lower a cost than that of the former hash.
+    /// The same, at no lower a cost than that of the former hash, if that is accepted.
     ///
     /// # Panics
     /// When memory for the hash cannot be had.
     pub fn hash_after(&self, password: &str, former: Option<&PasswordHash>) -> PasswordHash {
         if let PasswordFormat::Bcrypt { cost } = self.format {
-            return format::bcrypt(password, cost.max(former.and_then(format::bcrypt_cost).unwrap_or(cost)));
+            let former = former.and_then(format::bcrypt_cost).filter(|former| *former <= MAX_BCRYPT_COST);
+            return format::bcrypt(password, cost.max(former.unwrap_or(cost)));
         }
         let password = normalise(password);
         let hash: phc::PasswordHash = self
@@ -117,39 +121,47 @@ impl Hasher {
         PasswordHash::new(&hash.to_string())
     }
 
-    /// A hash that no password has and that costs as much to verify as any.
-    pub(super) fn nobody(&self) -> PasswordHash {
+    /// What verifying a new hash costs.
+    pub(crate) fn cost(&self) -> HashCost {
         if let PasswordFormat::Bcrypt { cost } = self.format {
-            return format::bcrypt_of_nobody(cost);
+            return HashCost::Bcrypt { cost: cost.clamp(4, MAX_BCRYPT_COST) };
         }
         let Argon2Params { memory_kib, iterations, parallelism } = self.params;
-        let (salt, hash) = (STANDARD_NO_PAD.encode(random::<16>()), STANDARD_NO_PAD.encode(random::<32>()));
-        PasswordHash::new(&format!(
-            "$argon2id$v=19$m={memory_kib},t={iterations},p={parallelism}${salt}${hash}"
-        ))
+        HashCost::Argon2 { algorithm: Argon2Kind::Id, memory_kib, iterations, parallelism }
     }
 
-    /// Whether `password` belongs to `hash`.
+    /// Whether `password` belongs to `hash`. A hash that [`HashCost::of`] refuses belongs to no password, and costs no work.
     pub fn verify(&self, password: &str, hash: &PasswordHash) -> Verdict {
+        if HashCost::of(hash).is_err() {
+            return Verdict::Wrong;
+        }
         let text = hash.expose();
         if is_bcrypt(text) {
             // bcryptjs looks at the first 72 bytes of what was typed; so must we, and without normalising it.
             let right = bcrypt::verify(password, &modern_bcrypt(text)).unwrap_or(false);
             return match self.format {
                 _ if !right => Verdict::Wrong,
-                PasswordFormat::Argon2id => Verdict::Outdated,
-                PasswordFormat::Bcrypt { .. } => Verdict::Right,
+                PasswordFormat::Argon2id if format::is_seen_whole(password) => Verdict::Outdated,
+                _ => Verdict::Right,
             };
         }
-        let Ok(parsed) = phc::PasswordHash::new(text) else { return unknown(hash) };
-        let password = normalise(password);
-        if Argon2::default().verify_password(password.as_bytes(), &parsed).is_err() {
-            return Verdict::Wrong;
+        let Ok(parsed) = phc::PasswordHash::new(text) else { return Verdict::Wrong };
+        self.verify_argon2(password, &parsed)
+    }
+
+    /// Another application hashes what was typed, this one its normal form. Where the two are the same, one hash decides.
+    fn verify_argon2(&self, password: &str, hash: &phc::PasswordHash) -> Verdict {
+        let normal = normalise(password);
+        let is_of = |text: &str| Argon2::default().verify_password(text.as_bytes(), hash).is_ok();
+        if !is_of(&normal) {
+            // A new hash would be of the normal form, which the other application does not verify.
+            let as_typed = normal.as_str() != password && is_of(password);
+            return if as_typed { Verdict::Right } else { Verdict::Wrong };
         }
         let current = match self.format {
-            PasswordFormat::Argon2id => self.is_current(&parsed),
-            // What bcrypt would cut off stays as it is: a hash of the rest is no better one.
-            PasswordFormat::Bcrypt { .. } => self.format.check(&password).is_err(),
+            PasswordFormat::Argon2id => self.is_current(hash),
+            // bcrypt keeps one spelling, and so much of it: what may be typed otherwise, or would be cut off, stays.
+            PasswordFormat::Bcrypt { .. } => !password.is_ascii() || !format::is_seen_whole(password),
         };
         if current { Verdict::Right } else { Verdict::Outdated }
     }
@@ -157,30 +169,12 @@ impl Hasher {
     fn is_current(&self, hash: &phc::PasswordHash) -> bool {
         let params = Params::try_from(hash).ok();
         hash.algorithm.as_str() == "argon2id"
+            && hash.version == Some(Version::V0x13.into())
             && params.is_some_and(|params| {
                 let stored = (params.m_cost(), params.t_cost(), params.p_cost());
                 stored == (self.params.memory_kib, self.params.iterations, self.params.parallelism)
             })
     }
-}
-
-fn is_bcrypt(hash: &str) -> bool {
-    let prefixes = ["$2$", "$2a$", "$2b$", "$2y$"];
-    prefixes.iter().any(|prefix| hash.starts_with(prefix))
-}
-
-/// `$2$` is the same algorithm for any password without a NUL byte, under a name that few verifiers still know.
-fn modern_bcrypt(hash: &str) -> String {
-    hash.strip_prefix("$2$").map_or_else(|| hash.to_owned(), |rest| format!("$2b${rest}"))
-}
-
-fn unknown(hash: &PasswordHash) -> Verdict {
-    tracing::warn!(
-        event = "password_hash_unknown",
-        ?hash,
-        "a stored password hash is of no kind that can be verified"
-    );
-    Verdict::Wrong
 }
 
 #[cfg(test)]
@@ -201,12 +195,47 @@ mod tests {
     }
 
     #[test]
-    fn nobodys_hash_is_complete_so_that_verifying_it_costs_as_much() {
-        let nobody = hasher().nobody();
-        let parsed = phc::PasswordHash::new(nobody.expose()).unwrap();
-        assert!(hasher().is_current(&parsed));
-        assert_eq!(nobody.expose().len(), hasher().hash("x").expose().len());
-        assert_eq!(hasher().verify("x", &nobody), Verdict::Wrong);
+    fn a_dummy_looks_like_a_hash_and_belongs_to_nobody() {
+        let dummy = hasher().cost().dummy();
+        assert!(hasher().is_current(&phc::PasswordHash::new(dummy.expose()).unwrap()));
+        assert_eq!(dummy.expose().len(), hasher().hash("x").expose().len());
+        assert_eq!(hasher().verify("x", &dummy), Verdict::Wrong);
+    }
+
+    /// bcrypt of 72 bytes and more is the same whatever follows, and `"ab\0ab"` the same as `"ab"`.
+    #[test]
+    fn a_password_that_bcrypt_did_not_see_whole_is_not_hashed_anew() {
+        let of = |password: &str| format::bcrypt(password, 4);
+        let long = "a".repeat(80);
+        for (owner, typed) in [
+            (&*long, "a".repeat(72)),
+            (&*long, format!("{}wrong end", "a".repeat(72))),
+            (&*long, long.clone()),
+            (&*"é".repeat(40), "é".repeat(36)),
+            ("ab", "ab\0ab".to_owned()),
+        ] {
+            assert_eq!(hasher().verify(&typed, &of(owner)), Verdict::Right, "{typed:?}");
+        }
+        let short = "a".repeat(71);
+        assert_eq!(hasher().verify(&short, &of(&short)), Verdict::Outdated);
+        assert_eq!(hasher().verify(&long, &of(&short)), Verdict::Wrong);
+    }
+
+    /// Accounts of another application are hashed as typed: "…", which macOS writes for three dots, is three dots in NFKC.
+    #[test]
+    fn hashes_of_what_was_typed_verify_and_stay() {
+        let raw = |password: &str| {
+            let hash = hasher().argon2().hash_password_with_salt(password.as_bytes(), b"sixteen bytes ok");
+            PasswordHash::new(&hash.unwrap().to_string())
+        };
+        for typed in ["well then\u{2026}", "cafe\u{301}", "\u{a0}no-break"] {
+            assert_eq!(hasher().verify(typed, &raw(typed)), Verdict::Right, "{typed:?}");
+            assert_eq!(hasher().verify(&format!("{typed}."), &raw(typed)), Verdict::Wrong, "{typed:?}");
+        }
+        let other = Argon2Params { iterations: 2, ..Argon2Params::insecure_for_tests() };
+        let other = Hasher::new(other);
+        assert_eq!(other.verify("well then\u{2026}", &raw("well then\u{2026}")), Verdict::Right);
+        assert_eq!(other.verify("plain", &raw("plain")), Verdict::Outdated);
     }
 
     #[test]
@@ -235,7 +264,7 @@ mod tests {
         }
         let long = PasswordHash::new(BCRYPTJS_80);
         let first_72 = "a".repeat(72);
-        assert_eq!(hasher().verify(&format!("{first_72}whatever"), &long), Verdict::Outdated);
+        assert_eq!(hasher().verify(&format!("{first_72}whatever"), &long), Verdict::Right);
         assert_eq!(hasher().verify(&"a".repeat(71), &long), Verdict::Wrong);
     }
 

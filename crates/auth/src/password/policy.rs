@@ -55,6 +55,9 @@ pub enum PasswordProblem {
         /// The most accepted.
         max: usize,
     },
+    /// A NUL character, where bcrypt may end.
+    #[error("This password contains a character that cannot be kept. Leave out control characters.")]
+    Nul,
     /// On the list of common passwords.
     #[error(
         "This password is one of the first that attackers try. Choose something less common; a few random words work well."

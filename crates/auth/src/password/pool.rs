@@ -1,6 +1,11 @@
 //! [`HashPool`]: hashing off the request threads, a bounded number at once.
 
-use std::{num::NonZeroUsize, sync::Arc, thread, time::Duration};
+use std::{
+    num::NonZeroUsize,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use hallpass_session::Secret;
 use tokio::{
@@ -8,7 +13,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Argon2Params, Hasher, PasswordFormat, Verdict, threads::Threads};
+use super::{Argon2Params, HashCost, Hasher, PasswordFormat, Verdict, threads::Threads};
 use crate::{Error, PasswordHash};
 
 /// How much hashing may happen at once. Memory in use is at most `threads` times the memory of one hash.
@@ -64,13 +69,18 @@ impl HashPool {
     pub fn with_format(params: Argon2Params, format: PasswordFormat, options: HashPoolOptions) -> Self {
         let hasher = Hasher::with_format(params, format);
         Self {
-            nobody: hasher.nobody(),
+            nobody: hasher.cost().dummy(),
             hasher,
             threads: Arc::new(Threads::new(options.threads)),
             turns: Arc::new(Semaphore::new(options.threads.get())),
             places: Arc::new(Semaphore::new(options.threads.get() + options.max_waiting)),
             queue_deadline: options.queue_deadline,
         }
+    }
+
+    /// What verifying a new hash costs.
+    pub(crate) fn cost(&self) -> HashCost {
+        self.hasher.cost()
     }
 
     /// Hashes a new password.
@@ -87,16 +97,27 @@ impl HashPool {
         self.run(move |pool| pool.hasher.hash_after(password.expose(), former.as_ref())).await
     }
 
-    /// Compares a password with a user's hash. Without one the same work is done and the answer is no, so that the time it
-    /// takes does not tell who has an account.
+    /// Compares a password with a user's hash. Without one, or with one that [`HashCost::of`] refuses, the work of a new hash is done
+    /// and the answer is no, so that the time it takes does not tell who has an account.
     pub async fn verify(
         &self,
         password: Secret<String>,
         hash: Option<PasswordHash>,
     ) -> Result<Verdict, Error> {
+        Ok(self.verify_timed(password, hash).await?.0)
+    }
+
+    /// The same, and how long the work took, without the wait for a turn.
+    pub(crate) async fn verify_timed(
+        &self,
+        password: Secret<String>,
+        hash: Option<PasswordHash>,
+    ) -> Result<(Verdict, Duration), Error> {
+        let hash = hash.filter(|hash| HashCost::of(hash).is_ok());
         self.run(move |pool| {
+            let started = Instant::now();
             let verdict = pool.hasher.verify(password.expose(), hash.as_ref().unwrap_or(&pool.nobody));
-            if hash.is_some() { verdict } else { Verdict::Wrong }
+            (if hash.is_some() { verdict } else { Verdict::Wrong }, started.elapsed())
         })
         .await
     }
@@ -155,6 +176,21 @@ mod tests {
         assert_eq!(pool.verify(secret("p"), Some(hash.clone())).await.unwrap(), Verdict::Right);
         assert_eq!(pool.verify(secret("q"), Some(hash)).await.unwrap(), Verdict::Wrong);
         assert_eq!(pool.verify(secret("the password of nobody"), None).await.unwrap(), Verdict::Wrong);
+    }
+
+    /// Verifying it would take days, or memory that there is not.
+    #[tokio::test]
+    async fn a_hash_of_absurd_cost_holds_nobody_up() {
+        let pool = pool(1, 8);
+        for costly in [
+            "$2b$31$YbAdT18GFdNsG9hoEB94zeinAtcwOZTlloOj7zEIR9E9amKFSKY/K",
+            "$argon2id$v=19$m=4194304,t=4294967295,p=1$nhXGy3YWmhpNoPQBjJtDNA$CTV9YTiYqmerSQccA0bu85xJaPEqL0fZ8+Z0lOmH0Ho",
+        ] {
+            let hash = Some(PasswordHash::new(costly));
+            assert_eq!(pool.verify(secret("p"), hash.clone()).await.unwrap(), Verdict::Wrong);
+            let next = pool.hash_after(secret("p"), hash).await.unwrap();
+            assert_eq!(pool.verify(secret("p"), Some(next)).await.unwrap(), Verdict::Right);
+        }
     }
 
     #[tokio::test]

@@ -253,6 +253,7 @@ fn auth(values: &mut Values) -> Option<AuthOptions> {
         },
         remember_for: values.duration("session.remember_for"),
         sign_in_path: Some("/login".to_owned()),
+        ..AuthOptions::default()
     };
     check_auth(values, &options).then_some(options)
 }

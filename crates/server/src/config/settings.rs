@@ -87,7 +87,7 @@ pub(super) const SERVER: &[Setting] = &[
         "users.bcrypt_cost",
         Number,
         "10",
-        "The cost of new bcrypt hashes; give the application's own. A hash that costs more keeps its cost.",
+        "The cost of new bcrypt hashes, from 4 to 14; give the application's own. A hash that costs more keeps its cost.",
     ),
     setting("users.name", Text, "name", "The field of the person's name. Empty: there is none."),
     setting("users.roles", Text, "", "The field of a list of roles. Empty: there is none."),

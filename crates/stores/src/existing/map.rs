@@ -1,6 +1,6 @@
 //! [`UserMap`]: which field of an existing table is what.
 
-use hallpass_auth::{Case, Conventions, LoginKind, Logins, PasswordFormat, Reuse};
+use hallpass_auth::{Case, Conventions, LoginKind, Logins, MAX_BCRYPT_COST, PasswordFormat, Reuse};
 
 /// Where the accounts of another application are, and which field is what. In MongoDB a field may stand inside another:
 /// `local.password`. Write `UserMap { login: .., ..Default::default() }`; the defaults are those of mongoose and bcryptjs.
@@ -114,7 +114,7 @@ pub enum UserMapError {
         name: String,
     },
     /// bcrypt has no such cost.
-    #[error("bcrypt costs from 4 to 31, not {cost}")]
+    #[error("bcrypt costs from 4 to {MAX_BCRYPT_COST}, not {cost}")]
     Cost {
         /// What was asked for.
         cost: u32,
@@ -179,7 +179,9 @@ impl UserMap {
         }
         match self.passwords {
             PasswordFormat::Argon2id if self.session_epoch.is_none() => Err(UserMapError::NoEpoch),
-            PasswordFormat::Bcrypt { cost } if !(4..=31).contains(&cost) => Err(UserMapError::Cost { cost }),
+            PasswordFormat::Bcrypt { cost } if !(4..=MAX_BCRYPT_COST).contains(&cost) => {
+                Err(UserMapError::Cost { cost })
+            }
             _ => Ok(()),
         }
     }
@@ -318,7 +320,7 @@ mod tests {
         assert!(sentence(argon2.clone()).contains("session epoch"));
         assert_eq!(UserMap { session_epoch: Some("epoch".to_owned()), ..argon2 }.check(), Ok(()));
         assert!(
-            sentence(UserMap { passwords: PasswordFormat::Bcrypt { cost: 3 }, ..map() }).contains("4 to 31")
+            sentence(UserMap { passwords: PasswordFormat::Bcrypt { cost: 3 }, ..map() }).contains("4 to 14")
         );
     }
 
