@@ -156,7 +156,7 @@ async fn write_then_answer<Out: From<&'static str>>(
 ) -> Response<Out> {
     let written = match session.express() {
         None => session.write().await.map(|_| announce(&session, response)),
-        Some(held) => held.finish().await.map(|cookie| announce_cookie(cookie, response)),
+        Some(held) => held.finish().await.map(|cookie| append_cookies(&session, cookie, response)),
     };
     written.unwrap_or_else(|error| unavailable(&error))
 }
@@ -168,13 +168,17 @@ fn announce<Out>(session: &Session, mut response: Response<Out>) -> Response<Out
         Entry::Occupied(place) if mention_cookie(place.iter()) => {}
         Entry::Occupied(mut place) => place.append(HeaderValue::from_static("Cookie")),
     }
-    announce_cookie(session.set_cookie(), response)
+    append_cookies(session, session.set_cookie(), response)
 }
 
-/// Adds `Set-Cookie` alone.
-fn announce_cookie<Out>(cookie: Option<HeaderValue>, mut response: Response<Out>) -> Response<Out> {
+/// Adds `Set-Cookie` alone: the session's own, and what the application appended.
+fn append_cookies<Out>(
+    session: &Session,
+    own: Option<HeaderValue>,
+    mut response: Response<Out>,
+) -> Response<Out> {
     let headers = response.headers_mut();
-    if let Some(cookie) = cookie {
+    for cookie in own.into_iter().chain(session.take_cookies()) {
         headers.append(SET_COOKIE, cookie);
         if !headers.contains_key(CACHE_CONTROL) {
             // A shared cache that replays Set-Cookie hands one person's session to another.

@@ -336,3 +336,29 @@ async fn without_a_layer_the_error_says_what_to_do() {
     let body = http_body_util::BodyExt::collect(response.into_body()).await.unwrap().to_bytes();
     assert!(std::str::from_utf8(&body).unwrap().contains("add a SessionLayer"));
 }
+
+#[tokio::test]
+async fn further_cookies_come_with_the_sessions_and_never_with_a_503() {
+    let app = app(SessionOptions::default());
+    let further = |session: Session| async move {
+        session.append_cookie("device=1".parse().unwrap());
+        session.insert("n", &1).unwrap();
+    };
+    let cookies = |answer: &common::Answer| -> Vec<String> {
+        let all = answer.headers.get_all("set-cookie").iter();
+        all.map(|cookie| cookie.to_str().unwrap().split('=').next().unwrap().to_owned()).collect()
+    };
+    assert_eq!(cookies(&app.request(None, further).await), ["session", "device"]);
+    let alone = |session: Session| async move { session.append_cookie("device=1".parse().unwrap()) };
+    let answer = app.request(None, alone).await;
+    assert_eq!(cookies(&answer), ["device"]);
+    assert_eq!(answer.headers["cache-control"], "private, no-cache=\"Set-Cookie\"");
+    let dropped = |session: Session| async move {
+        session.append_cookie("device=1".parse().unwrap());
+        session.unset();
+    };
+    assert!(cookies(&app.request(None, dropped).await).is_empty());
+    app.store.broken.lock().unwrap().insert("create");
+    let answer = app.request(None, further).await;
+    assert_eq!((answer.status, cookies(&answer).len()), (503, 0));
+}

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use http::HeaderValue;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
@@ -51,18 +52,22 @@ struct Inner {
     /// When the request came to its session.
     asked: Timestamp,
     state: Mutex<State>,
+    /// Further cookies for the response.
+    cookies: Mutex<Vec<HeaderValue>>,
     /// In the Express profile all of the above does nothing, and this everything.
     express: Option<Held>,
 }
 
 impl Session {
     pub(crate) fn new(shared: Arc<Shared>, secure: bool, known: Option<Known>, asked: Timestamp) -> Self {
-        Self(Arc::new(Inner { shared, secure, asked, state: Mutex::new(State::new(known)), express: None }))
+        let (state, cookies) = (Mutex::new(State::new(known)), Mutex::default());
+        Self(Arc::new(Inner { shared, secure, asked, state, cookies, express: None }))
     }
 
     pub(crate) fn new_express(shared: Arc<Shared>, held: Held) -> Self {
         let (state, asked) = (Mutex::new(State::new(None)), shared.options.clock.now());
-        Self(Arc::new(Inner { shared, secure: false, asked, state, express: Some(held) }))
+        let cookies = Mutex::default();
+        Self(Arc::new(Inner { shared, secure: false, asked, state, cookies, express: Some(held) }))
     }
 
     pub(crate) fn express(&self) -> Option<&Held> {
@@ -216,6 +221,7 @@ impl Session {
     /// Lets go of the session for the rest of this request: its changes are dropped, and [`Unset`](crate::Unset) says whether the
     /// stored session stays or ends. Later changes in this request have no effect.
     pub fn unset(&self) {
+        self.take_cookies();
         if let Some(held) = self.express() {
             return held.unset();
         }
@@ -223,6 +229,16 @@ impl Session {
         state.forget();
         state.cookie = Cookie::Leave;
         state.act(Act::Unset);
+    }
+
+    /// Adds a `Set-Cookie` header to the response, next to the session's own. It is sent only if the session could
+    /// be written: a response that says "unavailable" sets no cookie.
+    pub fn append_cookie(&self, cookie: HeaderValue) {
+        self.0.cookies.lock().unwrap_or_else(PoisonError::into_inner).push(cookie);
+    }
+
+    pub(crate) fn take_cookies(&self) -> Vec<HeaderValue> {
+        std::mem::take(&mut self.0.cookies.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     // --- time ---
