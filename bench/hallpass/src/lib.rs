@@ -9,7 +9,7 @@ use axum::{
 };
 use hallpass_auth::{
     Argon2Params, Auth, AuthOptions, CachedUsers, CurrentUser, CurrentUserId, Email, HashPool, HashPoolOptions,
-    MemoryRecords, MemoryUsers, User, UserId, UserStore,
+    MemoryRecords, MemoryUsers, Requester, User, UserId, UserStore,
 };
 use hallpass_session::{
     CacheOptions, CachedSessions, Clock, Keys, MemoryStore, Session, SessionLayer, SessionOptions,
@@ -98,5 +98,5 @@ async fn log_in(session: Session) -> Result<&'static str, Failed> {
 
 /// What a sign-in with a wrong password costs.
 async fn hash(pool: HashPool) -> Result<(), hallpass_auth::Error> {
-    pool.verify("a guess".to_owned().into(), None).await.map(drop)
+    pool.verify("a guess".to_owned().into(), None, Requester::operator()).await.map(drop)
 }

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use hallpass_session::{Listed, Secret, Session, SessionHandle};
+use sha2::{Digest, Sha256};
 
 use crate::{
-    Auth, Change, Error, Origin, PasswordHash, PasswordProblem, Refusal, User, UserChanged, Verdict,
-    register::clean_name, stamp::STAMP, throttle::Charge,
+    Auth, Change, Error, Origin, PasswordHash, PasswordProblem, Refusal, Requester, User, UserChanged,
+    Verdict, register::clean_name, stamp::STAMP, throttle::Charge,
 };
 
 /// The answer to a change of password.
@@ -59,13 +60,15 @@ impl Auth {
         origin: &Origin,
     ) -> Result<PasswordChanged, Error> {
         let (inner, now) = (self.inner(), session.now());
+        let requester = signed_in(user, origin);
         let limit = &self.options().throttle.account;
         let counted =
             match inner.throttle.charge_account(user.email.as_str(), origin.addr, limit, now).await? {
                 Charge::Allowed(counted) => counted,
                 Charge::Throttled { retry_after } => return Ok(PasswordChanged::Throttled { retry_after }),
             };
-        if self.verify(user.email.as_str(), Some(user), &current).await?.verdict == Verdict::Wrong {
+        if self.verify(user.email.as_str(), Some(user), &current, requester).await?.verdict == Verdict::Wrong
+        {
             tracing::warn!(event = "password_change_refused", user = %user.id, client = %origin.addr);
             return Ok(PasswordChanged::WrongPassword);
         }
@@ -73,7 +76,7 @@ impl Auth {
         if let Err(problem) = self.check_password(&new, &user.email, user.name.as_deref()) {
             return Ok(PasswordChanged::Refused(problem));
         }
-        let to = inner.hashing.hash_after(new, user.password.clone()).await?;
+        let to = inner.hashing.hash_after(new, user.password.clone(), requester).await?;
         let change = Change::Password { from: user.password.clone(), to: Some(to.clone()) };
         if inner.users.change(&user.id, &change).await? != UserChanged::Done {
             return Ok(PasswordChanged::WrongPassword);
@@ -114,7 +117,7 @@ impl Auth {
         if let Err(problem) = self.check_password(&new, &user.email, user.name.as_deref()) {
             return Ok(PasswordSet::Refused(problem));
         }
-        let to = self.inner().hashing.hash_after(new, None).await?;
+        let to = self.inner().hashing.hash_after(new, None, signed_in(user, origin)).await?;
         // Where a placeholder stands, another one since means that the account was taken over: then nothing is written at all.
         let change = Change::Password { from: user.placeholder.clone(), to: Some(to.clone()) };
         if self.inner().users.change(&user.id, &change).await? != UserChanged::Done {
@@ -199,4 +202,11 @@ impl Auth {
         tracing::info!(event = "other_sessions_ended", user = %user.id, ended);
         Ok(ended)
     }
+}
+
+/// In the queue of hashes, somebody who is signed in is known: each account of a network has its turns.
+fn signed_in(user: &User, origin: &Origin) -> Requester {
+    let digest = Sha256::digest(user.id.as_str().as_bytes());
+    let id = digest.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+    Requester::known(origin.addr, id)
 }

@@ -59,7 +59,8 @@ pub use login_key::LoginKey;
 pub use memory::{MemoryRecords, MemoryUsers};
 pub use password::{
     Argon2Kind, Argon2Params, Argon2ParamsError, HashCost, HashPool, HashPoolOptions, Hasher,
-    MAX_ARGON2_WORK, MAX_BCRYPT_COST, PasswordFormat, PasswordPolicy, PasswordProblem, UnusableHash, Verdict,
+    MAX_ARGON2_WORK, MAX_BCRYPT_COST, PasswordFormat, PasswordPolicy, PasswordProblem, Requester,
+    UnusableHash, Verdict,
 };
 /// The kinds of records there are, for moving them to another store.
 pub const RECORD_KINDS: &[&str] = &[

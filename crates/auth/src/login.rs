@@ -5,7 +5,7 @@ use std::{net::IpAddr, time::Duration};
 use hallpass_session::{Secret, Session, Timestamp};
 
 use crate::{
-    Auth, Change, Error, User, UserChanged, Verdict,
+    Auth, Change, Error, Requester, User, UserChanged, Verdict,
     csrf::renew_csrf,
     stamp::{STAMP, Stamp, Via},
     throttle::{Asked, Charge, SignIn},
@@ -56,8 +56,9 @@ impl Auth {
         // The account is looked up meanwhile: whoever is slowed down costs no more by it, and everybody else waits once less.
         let ask = async { Ok(throttle.ask_sign_in(&email, origin.addr, now).await?) };
         let (asked, user) = tokio::try_join!(ask, self.user_by_email(&email))?;
-        let (charge, verified) =
-            self.charge_and_verify(asked, (&email, user.as_ref()), &password, now).await?;
+        let requester = Requester::address(origin.addr);
+        let verify = self.verify(&email, user.as_ref(), &password, requester);
+        let (charge, verified) = self.charge_and_verify(asked, verify, now).await?;
         let counted = match charge {
             Charge::Allowed(counted) => counted,
             Charge::Throttled { retry_after } => {
@@ -65,7 +66,7 @@ impl Auth {
                 return Ok(LoginOutcome::Throttled { retry_after });
             }
         };
-        let Some(user) = self.accepted(user, verified.verdict, password).await? else {
+        let Some(user) = self.accepted(user, verified.verdict, password, requester).await? else {
             verified.refusal().await;
             tracing::warn!(event = "login_refused", client = %origin.addr);
             return Ok(LoginOutcome::Refused);
@@ -84,14 +85,12 @@ impl Auth {
     async fn charge_and_verify(
         &self,
         asked: Asked,
-        (login, user): (&str, Option<&User>),
-        password: &Secret<String>,
+        verify: impl Future<Output = Result<Verified, Error>>,
         now: Timestamp,
     ) -> Result<(Charge<SignIn>, Verified), Error> {
         let (throttle, limits) = (&self.inner().throttle, &self.options().throttle);
         let quiet = asked.is_quiet(limits);
         let charge = async { Ok(throttle.charge_sign_in(asked, limits, now).await?) };
-        let verify = self.verify(login, user, password);
         if quiet {
             return tokio::try_join!(charge, verify);
         }
@@ -123,6 +122,7 @@ impl Auth {
         user: Option<User>,
         verdict: Verdict,
         password: Secret<String>,
+        requester: Requester,
     ) -> Result<Option<User>, Error> {
         let Some(mut user) = user.filter(|_| verdict != Verdict::Wrong) else { return Ok(None) };
         if user.disabled {
@@ -130,15 +130,20 @@ impl Auth {
             return Ok(None);
         }
         if verdict == Verdict::Outdated {
-            self.rehash(&mut user, password).await?;
+            self.rehash(&mut user, password, requester).await?;
         }
         Ok(Some(user))
     }
 
     /// Stores the password under a better hash. If it was changed at this very moment, the change wins.
-    async fn rehash(&self, user: &mut User, password: Secret<String>) -> Result<(), Error> {
+    async fn rehash(
+        &self,
+        user: &mut User,
+        password: Secret<String>,
+        requester: Requester,
+    ) -> Result<(), Error> {
         let Some(from) = user.password.clone() else { return Ok(()) };
-        let to = self.inner().hashing.hash(password).await?;
+        let to = self.inner().hashing.hash(password, requester).await?;
         let change = Change::Rehash { from, to: to.clone() };
         if self.inner().users.change(&user.id, &change).await? == UserChanged::Done {
             tracing::info!(event = "password_rehashed", user = %user.id);

@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use hallpass_session::{Secret, Session, Timestamp};
 
 use crate::{
-    Auth, Case, Email, Error, LoginKind, Origin, PasswordProblem, Reuse, User, UserCreated,
+    Auth, Case, Email, Error, LoginKind, Origin, PasswordProblem, Requester, Reuse, User, UserCreated,
     throttle::{Charge, address_key},
 };
 
@@ -89,7 +89,8 @@ impl Auth {
             tracing::warn!(event = "register_throttled", client = %origin.addr);
             return Ok(RegisterOutcome::Throttled { retry_after });
         }
-        let outcome = self.create_user(registration, Vec::new(), session.now()).await?;
+        let outcome =
+            self.create(registration, Vec::new(), Requester::address(origin.addr), session.now()).await?;
         match &outcome {
             RegisterOutcome::Registered(user) => {
                 self.establish(session, user, origin)?;
@@ -108,6 +109,16 @@ impl Auth {
         roles: Vec<String>,
         now: Timestamp,
     ) -> Result<RegisterOutcome, Error> {
+        self.create(registration, roles, Requester::operator(), now).await
+    }
+
+    async fn create(
+        &self,
+        registration: Registration,
+        roles: Vec<String>,
+        requester: Requester,
+        now: Timestamp,
+    ) -> Result<RegisterOutcome, Error> {
         let Registration { email, password, name } = registration;
         let (email, name) = match self.new_names(&email, name.as_deref()) {
             Ok(names) => names,
@@ -123,7 +134,7 @@ impl Auth {
             return Ok(RegisterOutcome::Taken);
         }
         let mut user = User::new(email, now);
-        user.password = Some(self.inner().hashing.hash(password).await?);
+        user.password = Some(self.inner().hashing.hash(password, requester).await?);
         user.session_epoch = self.inner().users.epoch_at_first(&user);
         user.name = name;
         user.roles = roles;

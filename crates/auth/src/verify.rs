@@ -5,7 +5,7 @@ use std::time::Duration;
 use hallpass_session::Secret;
 use tokio::time::Instant;
 
-use crate::{Auth, Error, HashCost, PasswordHash, User, Verdict, email::login_form};
+use crate::{Auth, Error, HashCost, PasswordHash, Requester, User, Verdict, email::login_form};
 
 /// How many accounts are looked at for what their hashes cost.
 const SAMPLE: usize = 1000;
@@ -36,9 +36,10 @@ impl Auth {
         login: &str,
         user: Option<&User>,
         password: &Secret<String>,
+        requester: Requester,
     ) -> Result<Verified, Error> {
         let (hash, exists) = self.compared(login, user);
-        let (verdict, took) = self.timed(password.clone(), hash).await?;
+        let (verdict, took) = self.timed(password.clone(), hash, requester).await?;
         let verdict = if exists { verdict } else { Verdict::Wrong };
         Ok(Verified { verdict, due: Instant::now() + self.inner().costs.floor().saturating_sub(took) })
     }
@@ -48,9 +49,10 @@ impl Auth {
         &self,
         password: Secret<String>,
         hash: PasswordHash,
+        requester: Requester,
     ) -> Result<(Verdict, Duration), Error> {
         let cost = HashCost::of(&hash).ok();
-        let (verdict, took) = self.inner().hashing.verify_timed(password, Some(hash)).await?;
+        let (verdict, took) = self.inner().hashing.verify_timed(password, Some(hash), requester).await?;
         if let Some(cost) = cost {
             self.inner().costs.observe(cost, took);
         }
@@ -83,7 +85,7 @@ impl Auth {
         let users = self.inner().users.sample(SAMPLE).await?;
         let hashes = users.iter().filter_map(|user| user.password.as_ref());
         for cost in self.inner().costs.learn(hashes) {
-            self.timed(Secret::new(String::new()), cost.dummy()).await?;
+            self.timed(Secret::new(String::new()), cost.dummy(), Requester::operator()).await?;
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ mod hasher;
 mod mix;
 mod policy;
 mod pool;
+mod queue;
 mod threads;
 
 pub(crate) use self::mix::CostMix;
@@ -16,4 +17,5 @@ pub use self::{
     hasher::{Argon2Params, Argon2ParamsError, Hasher, Verdict},
     policy::{PasswordPolicy, PasswordProblem},
     pool::{HashPool, HashPoolOptions},
+    queue::Requester,
 };

@@ -8,12 +8,13 @@ use std::{
 };
 
 use hallpass_session::Secret;
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
-    time::timeout,
-};
+use tokio::sync::oneshot;
 
-use super::{Argon2Params, HashCost, Hasher, PasswordFormat, Verdict, threads::Threads};
+use super::{
+    Argon2Params, HashCost, Hasher, PasswordFormat, Verdict,
+    queue::{Permit, Queue, Requester},
+    threads::Threads,
+};
 use crate::{Error, PasswordHash};
 
 /// How much hashing may happen at once. Memory in use is at most `threads` times the memory of one hash.
@@ -23,7 +24,7 @@ pub struct HashPoolOptions {
     pub threads: NonZeroUsize,
     /// How long a request waits for its turn before it is turned away. Default: 2 seconds.
     pub queue_deadline: Duration,
-    /// How many requests may wait. Default: 256.
+    /// How many requests may wait; as many again may wait from known browsers. Default: 256.
     pub max_waiting: usize,
 }
 
@@ -48,8 +49,7 @@ pub struct HashPool {
     /// What an unknown user's password is compared with: nothing matches it, and it costs as much as any.
     nobody: PasswordHash,
     threads: Arc<Threads>,
-    turns: Arc<Semaphore>,
-    places: Arc<Semaphore>,
+    queue: Arc<Queue>,
     queue_deadline: Duration,
 }
 
@@ -72,8 +72,7 @@ impl HashPool {
             nobody: hasher.cost().dummy(),
             hasher,
             threads: Arc::new(Threads::new(options.threads)),
-            turns: Arc::new(Semaphore::new(options.threads.get())),
-            places: Arc::new(Semaphore::new(options.threads.get() + options.max_waiting)),
+            queue: Queue::new(options.threads.get(), options.max_waiting),
             queue_deadline: options.queue_deadline,
         }
     }
@@ -84,8 +83,8 @@ impl HashPool {
     }
 
     /// Hashes a new password.
-    pub async fn hash(&self, password: Secret<String>) -> Result<PasswordHash, Error> {
-        self.hash_after(password, None).await
+    pub async fn hash(&self, password: Secret<String>, requester: Requester) -> Result<PasswordHash, Error> {
+        self.hash_after(password, None, requester).await
     }
 
     /// Hashes a new password, at no lower a cost than the former one's.
@@ -93,8 +92,9 @@ impl HashPool {
         &self,
         password: Secret<String>,
         former: Option<PasswordHash>,
+        requester: Requester,
     ) -> Result<PasswordHash, Error> {
-        self.run(move |pool| pool.hasher.hash_after(password.expose(), former.as_ref())).await
+        self.run(requester, move |pool| pool.hasher.hash_after(password.expose(), former.as_ref())).await
     }
 
     /// Compares a password with a user's hash. Without one, or with one that [`HashCost::of`] refuses, the work of a new hash is done
@@ -103,8 +103,9 @@ impl HashPool {
         &self,
         password: Secret<String>,
         hash: Option<PasswordHash>,
+        requester: Requester,
     ) -> Result<Verdict, Error> {
-        Ok(self.verify_timed(password, hash).await?.0)
+        Ok(self.verify_timed(password, hash, requester).await?.0)
     }
 
     /// The same, and how long the work took, without the wait for a turn.
@@ -112,9 +113,10 @@ impl HashPool {
         &self,
         password: Secret<String>,
         hash: Option<PasswordHash>,
+        requester: Requester,
     ) -> Result<(Verdict, Duration), Error> {
         let hash = hash.filter(|hash| HashCost::of(hash).is_ok());
-        self.run(move |pool| {
+        self.run(requester, move |pool| {
             let started = Instant::now();
             let verdict = pool.hasher.verify(password.expose(), hash.as_ref().unwrap_or(&pool.nobody));
             (if hash.is_some() { verdict } else { Verdict::Wrong }, started.elapsed())
@@ -124,30 +126,31 @@ impl HashPool {
 
     async fn run<T: Send + 'static>(
         &self,
+        requester: Requester,
         work: impl FnOnce(&Self) -> T + Send + 'static,
     ) -> Result<T, Error> {
-        let turn = self.turn().await.ok_or(Error::Busy { retry_after: self.queue_deadline })?;
+        let permit = self.permit(requester).await.ok_or(Error::Busy { retry_after: self.queue_deadline })?;
         let (pool, (answer, answered)) = (self.clone(), oneshot::channel());
         self.threads.run(Box::new(move || {
-            // The job owns its turn: a request that goes away while it hashes does not make room for another.
+            // The job owns its permit: a request that goes away while it hashes does not make room for another.
             let done = work(&pool);
-            drop(turn);
+            drop(permit);
             let _ = answer.send(done);
         }));
         answered.await.map_err(|error| Error::Internal { doing: "hash a password", source: error.into() })
     }
 
-    /// A turn to hash; `None` when too many are waiting or the wait was too long.
-    async fn turn(&self) -> Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)> {
-        let place = self.places.clone().try_acquire_owned().ok()?;
-        let turn = timeout(self.queue_deadline, self.turns.clone().acquire_owned()).await.ok()?.ok()?;
-        Some((place, turn))
+    /// A permit to hash; `None` when too many are waiting or the wait was too long.
+    async fn permit(&self, requester: Requester) -> Option<Permit> {
+        self.queue.acquire(requester, self.queue_deadline).await
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const WHO: Requester = Requester::operator();
 
     fn pool(threads: usize, max_waiting: usize) -> HashPool {
         let options = HashPoolOptions {
@@ -172,10 +175,10 @@ mod tests {
     #[tokio::test]
     async fn verifies_what_it_hashed_and_nothing_for_nobody() {
         let pool = pool(1, 8);
-        let hash = pool.hash(secret("p")).await.unwrap();
-        assert_eq!(pool.verify(secret("p"), Some(hash.clone())).await.unwrap(), Verdict::Right);
-        assert_eq!(pool.verify(secret("q"), Some(hash)).await.unwrap(), Verdict::Wrong);
-        assert_eq!(pool.verify(secret("the password of nobody"), None).await.unwrap(), Verdict::Wrong);
+        let hash = pool.hash(secret("p"), WHO).await.unwrap();
+        assert_eq!(pool.verify(secret("p"), Some(hash.clone()), WHO).await.unwrap(), Verdict::Right);
+        assert_eq!(pool.verify(secret("q"), Some(hash), WHO).await.unwrap(), Verdict::Wrong);
+        assert_eq!(pool.verify(secret("the password of nobody"), None, WHO).await.unwrap(), Verdict::Wrong);
     }
 
     /// Verifying it would take days, or memory that there is not.
@@ -187,28 +190,28 @@ mod tests {
             "$argon2id$v=19$m=4194304,t=4294967295,p=1$nhXGy3YWmhpNoPQBjJtDNA$CTV9YTiYqmerSQccA0bu85xJaPEqL0fZ8+Z0lOmH0Ho",
         ] {
             let hash = Some(PasswordHash::new(costly));
-            assert_eq!(pool.verify(secret("p"), hash.clone()).await.unwrap(), Verdict::Wrong);
-            let next = pool.hash_after(secret("p"), hash).await.unwrap();
-            assert_eq!(pool.verify(secret("p"), Some(next)).await.unwrap(), Verdict::Right);
+            assert_eq!(pool.verify(secret("p"), hash.clone(), WHO).await.unwrap(), Verdict::Wrong);
+            let next = pool.hash_after(secret("p"), hash, WHO).await.unwrap();
+            assert_eq!(pool.verify(secret("p"), Some(next), WHO).await.unwrap(), Verdict::Right);
         }
     }
 
     #[tokio::test]
     async fn whoever_waits_too_long_is_turned_away() {
         let pool = pool(1, 8);
-        let busy = pool.turn().await.unwrap();
-        let refused = pool.hash(secret("p")).await.unwrap_err();
+        let busy = pool.permit(WHO).await.unwrap();
+        let refused = pool.hash(secret("p"), WHO).await.unwrap_err();
         assert!(matches!(refused, Error::Busy { retry_after } if retry_after == Duration::from_millis(30)));
         drop(busy);
-        assert!(pool.hash(secret("p")).await.is_ok());
+        assert!(pool.hash(secret("p"), WHO).await.is_ok());
     }
 
     #[tokio::test]
     async fn a_full_queue_turns_away_at_once() {
         let pool = pool(1, 0);
-        let _busy = pool.turn().await.unwrap();
+        let _busy = pool.permit(WHO).await.unwrap();
         let asked = tokio::time::Instant::now();
-        assert!(pool.hash(secret("p")).await.is_err());
+        assert!(pool.hash(secret("p"), WHO).await.is_err());
         assert!(asked.elapsed() < Duration::from_millis(25));
     }
 
@@ -223,12 +226,12 @@ mod tests {
                 job_started.wait();
                 job_go.wait();
             };
-            hashing.run(work).await
+            hashing.run(WHO, work).await
         });
         tokio::task::spawn_blocking(move || started.wait()).await.unwrap();
         request.abort();
         assert!(request.await.unwrap_err().is_cancelled());
-        assert_eq!(pool.turns.available_permits(), 0);
+        assert_eq!(pool.queue.free(), 0);
         go.wait();
     }
 }
