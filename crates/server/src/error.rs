@@ -51,7 +51,7 @@ impl ApiError {
                 ("method_not_allowed", "This address does not take this method")
             }
             StatusCode::REQUEST_TIMEOUT => ("request_timeout", "The request took too long to arrive"),
-            StatusCode::PAYLOAD_TOO_LARGE => ("too_large", "The request is too large; 64 KiB are the limit"),
+            StatusCode::PAYLOAD_TOO_LARGE => ("too_large", "The request is too large"),
             StatusCode::UNSUPPORTED_MEDIA_TYPE => {
                 ("unsupported_media_type", "Send application/json or application/x-www-form-urlencoded")
             }

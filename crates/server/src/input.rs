@@ -17,13 +17,22 @@ use http::{
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use serde_json::{Map, Value};
+use std::time::Duration;
 use tokio::time::timeout;
 use url::form_urlencoded;
 
-use crate::{app::App, error::ApiError};
+use crate::{
+    app::App,
+    connections::Room,
+    error::ApiError,
+    routes::{is_health, takes_password},
+};
 
-/// The largest body any route takes, in bytes.
+/// The largest body any route takes, in bytes: a form with two passwords of 4096 characters, each written as `%XX`.
 pub(crate) const MAX_BODY: usize = 64 * 1024;
+
+/// The largest body of routes that take no password, in bytes.
+const MAX_SMALL_BODY: usize = 16 * 1024;
 
 /// How much of a larger one is read and thrown away, in bytes.
 const MAX_DISCARDED: usize = 1024 * 1024;
@@ -108,32 +117,69 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
 /// Receives the whole body before anything else happens. Whoever answers while a client is still sending must close the
 /// connection, and the client may then see neither the answer nor, on a connection it shares, that of its next request.
 pub(crate) async fn receive(State(app): State<App>, request: Request, next: Next) -> Response {
+    let room = request.extensions().get::<Room>().cloned();
+    if room.as_ref().is_some_and(Room::is_for_health_only) && !is_health(request.uri().path()) {
+        return full().into_response();
+    }
     let (parts, body) = request.into_parts();
     if body.is_end_stream() {
         return next.run(Request::from_parts(parts, body)).await;
     }
-    match timeout(app.config().limits.request_timeout, read(body)).await {
+    let limit = limit(parts.uri.path());
+    match timeout(app.config().limits.request_timeout, read(body, limit, room)).await {
         Ok(Ok(body)) => next.run(Request::from_parts(parts, Body::from(body))).await,
         Ok(Err(error)) => error.into_response(),
         Err(_) => ApiError::of_status(StatusCode::REQUEST_TIMEOUT).into_response(),
     }
 }
 
-/// The whole body. What is too large is read on for a while all the same, for the same reason.
-async fn read(mut body: Body) -> Result<Bytes, ApiError> {
+/// 503: the server has no room for this request.
+fn full() -> ApiError {
+    let error = ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "too_busy", "The server is busy; try again");
+    ApiError { retry_after: Some(Duration::from_secs(1)), ..error }
+}
+
+/// The largest body of this route, in bytes.
+fn limit(path: &str) -> usize {
+    if takes_password(path) { MAX_BODY } else { MAX_SMALL_BODY }
+}
+
+/// The whole body. What is too large is read on for a while all the same, for the same reason. Memory grows with what
+/// arrives, never with what a client says will.
+async fn read(mut body: Body, limit: usize, room: Option<Room>) -> Result<Bytes, ApiError> {
+    let most =
+        body.size_hint().upper().and_then(|most| usize::try_from(most).ok()).unwrap_or(limit).min(limit);
     let mut whole = BytesMut::new();
     let mut seen = 0;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| ApiError::invalid("The body did not arrive whole"))?;
         let Some(data) = frame.data_ref() else { continue };
         seen += data.len();
-        if seen <= MAX_BODY {
+        if seen <= limit {
+            grow(&mut whole, data.len(), most);
             whole.extend_from_slice(data);
         } else if seen > MAX_DISCARDED {
             break;
+        } else {
+            whole = BytesMut::new();
+            room.iter().for_each(Room::release);
+        }
+        if room.as_ref().is_some_and(Room::is_over) {
+            return Err(full());
         }
     }
-    if seen > MAX_BODY { Err(ApiError::of_status(StatusCode::PAYLOAD_TOO_LARGE)) } else { Ok(whole.freeze()) }
+    if seen > limit { Err(ApiError::of_status(StatusCode::PAYLOAD_TOO_LARGE)) } else { Ok(whole.freeze()) }
+}
+
+/// Makes room for `more` bytes: twice what there is, but not beyond `most`.
+fn grow(whole: &mut BytesMut, more: usize, most: usize) {
+    let needed = whole.len() + more;
+    if needed > whole.capacity() {
+        let capacity = (2 * whole.capacity()).clamp(needed, most.max(needed));
+        let mut larger = BytesMut::with_capacity(capacity);
+        larger.extend_from_slice(whole);
+        *whole = larger;
+    }
 }
 
 /// The value of one field of a form, for checks that come before the handler.

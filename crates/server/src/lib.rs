@@ -6,6 +6,7 @@
 mod app;
 pub mod cli;
 mod config;
+mod connections;
 mod cors;
 mod csrf;
 mod device;

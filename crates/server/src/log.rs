@@ -8,7 +8,10 @@ use http::{HeaderName, HeaderValue};
 use tracing::Instrument;
 use tracing_subscriber::{EnvFilter, fmt};
 
-use crate::config::{Config, LogFormat};
+use crate::{
+    config::{Config, LogFormat},
+    routes::is_health,
+};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -45,7 +48,7 @@ pub(crate) async fn responses(request: Request, next: Next) -> Response {
     let status = response.status().as_u16();
     let client = client.map(tracing::field::display);
     span.in_scope(|| {
-        if matches!(path.as_str(), "/healthz" | "/readyz") {
+        if is_health(&path) {
             tracing::debug!(event = "response", %method, path, status, ms, client);
         } else {
             tracing::info!(event = "response", %method, path, status, ms, client);

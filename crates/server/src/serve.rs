@@ -2,25 +2,15 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Extension, Router};
 use hallpass_auth::{Auth, CachedUsers, records::RecordStore};
-use hallpass_session::{CachedSessions, Keys, KeysError, PeerAddr, Secret, Sweeper};
+use hallpass_session::{CachedSessions, Keys, KeysError, Secret, Sweeper};
 use hallpass_stores::{Stores, StoresError};
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
-    service::TowerToHyperService,
-};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::{sleep, timeout},
-};
-use tower::Layer;
+use tokio::time::sleep;
 
 use crate::{
     app::{App, AppError},
-    config::{Config, Limits},
+    config::Config,
+    connections::{self, Connections},
     key_file::{self, KeyFileError},
     router::{RouterError, router},
     signals::Signals,
@@ -75,7 +65,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&str)) -> Result<(), Serve
     stores.sessions = sessions.clone();
     stores.users = Arc::new(CachedUsers::new(stores.users, &config.stores.cache));
     let (keys, secrets) = keys(&config)?;
-    let listener = TcpListener::bind(config.listen).await;
+    let listener = connections::listen(config.listen);
     let address = config.listen;
     let listener = listener.map_err(|source| ServeError::Listen { address, source })?;
     let address = listener.local_addr().unwrap_or(address);
@@ -97,13 +87,14 @@ pub async fn serve(config: Config, ready: impl FnOnce(&str)) -> Result<(), Serve
             "register this redirect URI there"
         );
     }
-    let connections = Connections::new(router, config.limits);
+    let connections = Connections::new(router, config.limits, config.trust_proxy.clone());
     connections.accept_until(&listener, signals.next()).await;
     app.drain();
+    connections.drain();
     tracing::info!(event = "draining");
     let drained = async {
         connections.accept_until(&listener, sleep(config.limits.drain_delay)).await;
-        drop(listener);
+        connections.close(listener).await;
         connections.finish(config.limits.drain_timeout).await;
     };
     tokio::select! {
@@ -165,73 +156,5 @@ async fn learn_hash_costs(auth: Auth) {
             tracing::warn!(event = "hash_costs_unknown", error = &error as &dyn std::error::Error);
         }
         sleep(LEARN_EVERY).await;
-    }
-}
-
-/// The open connections.
-struct Connections {
-    router: Router,
-    limits: Limits,
-    open: GracefulShutdown,
-    free: Arc<Semaphore>,
-}
-
-impl Connections {
-    fn new(router: Router, limits: Limits) -> Self {
-        Self {
-            router,
-            limits,
-            open: GracefulShutdown::new(),
-            free: Arc::new(Semaphore::new(limits.max_connections)),
-        }
-    }
-
-    /// Accepts connections until `end`.
-    async fn accept_until(&self, listener: &TcpListener, end: impl Future<Output = ()>) {
-        tokio::pin!(end);
-        loop {
-            tokio::select! {
-                biased;
-                () = &mut end => return,
-                (accepted, free) = self.accept(listener) => match accepted {
-                    Ok((stream, peer)) => self.spawn(stream, peer, free),
-                    Err(error) => {
-                        // Out of file descriptors, say: what is open goes on, and some of it will close.
-                        tracing::warn!(event = "accept_failed", %error);
-                        sleep(Duration::from_millis(50)).await;
-                    }
-                },
-            }
-        }
-    }
-
-    async fn accept(
-        &self,
-        listener: &TcpListener,
-    ) -> (io::Result<(TcpStream, SocketAddr)>, Option<OwnedSemaphorePermit>) {
-        let free = self.free.clone().acquire_owned().await.ok();
-        (listener.accept().await, free)
-    }
-
-    fn spawn(&self, stream: TcpStream, peer: SocketAddr, free: Option<OwnedSemaphorePermit>) {
-        stream.set_nodelay(true).ok();
-        let service = TowerToHyperService::new(Extension(PeerAddr(peer)).layer(self.router.clone()));
-        // HTTP/1.1 is what proxies speak to their backends; it alone has a timeout from the first byte on.
-        let mut http = auto::Builder::new(TokioExecutor::new()).http1_only();
-        http.http1().timer(TokioTimer::new()).header_read_timeout(self.limits.header_timeout);
-        let connection = self.open.watch(http.serve_connection(TokioIo::new(stream), service).into_owned());
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(event = "connection_failed", %error);
-            }
-            drop(free);
-        });
-    }
-
-    /// Lets requests in flight finish.
-    async fn finish(self, patience: Duration) {
-        if timeout(patience, self.open.shutdown()).await.is_err() {
-            tracing::warn!(event = "drain_timeout", "some requests were still running");
-        }
     }
 }

@@ -198,3 +198,30 @@ fn health_and_readiness() {
     assert_eq!(server.client().get("/healthz").json()["status"], "ok");
     assert_eq!(server.client().get("/readyz").json()["status"], "ready");
 }
+
+#[test]
+fn a_connection_that_is_open_when_the_server_stops_is_answered_once_more() {
+    let server = server();
+    let connect = || {
+        let stream = TcpStream::connect(server.url.trim_start_matches("http://")).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream
+    };
+    let ask = |stream: &mut TcpStream| {
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+    };
+    let mut idle: Vec<_> = (0..20).map(|_| connect()).collect();
+    for stream in &mut idle {
+        ask(stream);
+        assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+    }
+    server.signal("TERM");
+    assert!(server.log_line("draining").is_some());
+    for stream in &mut idle {
+        ask(stream);
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("connection: close"), "{answer}");
+    }
+    assert_eq!(server.server.wait().0, Some(0));
+}

@@ -25,6 +25,9 @@ const LONGEST: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
 /// How long browsers keep a cookie at most (RFC 6265bis §5.5).
 const LONGEST_COOKIE: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 
+/// Room for a few unfinished requests of the largest size.
+const LEAST_RECEIVE_MEMORY: usize = 1024 * 1024;
+
 /// Threads, and sign-ins that wait for one.
 const MOST_HASHING: u64 = 65_536;
 
@@ -364,21 +367,31 @@ fn check_log_level(values: &mut Values) {
 }
 
 fn limits(values: &mut Values) -> Option<Limits> {
+    let large = |path| usize::try_from(values.number(path)).unwrap_or(usize::MAX);
     let limits = Limits {
         request_timeout: values.duration("server.request_timeout"),
         header_timeout: values.duration("server.header_timeout"),
-        max_connections: usize::try_from(values.number("server.max_connections")).unwrap_or(usize::MAX),
+        keep_alive_timeout: values.duration("server.keep_alive_timeout"),
+        write_timeout: values.duration("server.write_timeout"),
+        max_connections: large("server.max_connections"),
+        max_connections_per_client: large("server.max_connections_per_client"),
+        receive_memory: large("server.receive_memory"),
         drain_delay: values.duration("server.drain_delay"),
         drain_timeout: values.duration("server.drain_timeout"),
     };
-    for (at, value) in
-        [("server.request_timeout", limits.request_timeout), ("server.header_timeout", limits.header_timeout)]
-    {
+    for (at, value) in [
+        ("server.request_timeout", limits.request_timeout),
+        ("server.header_timeout", limits.header_timeout),
+        ("server.keep_alive_timeout", limits.keep_alive_timeout),
+        ("server.write_timeout", limits.write_timeout),
+    ] {
         if value < Duration::from_millis(100) {
             values.problem(at, "must be at least 100ms".to_owned());
         }
     }
-    // What a semaphore can count.
+    if limits.receive_memory < LEAST_RECEIVE_MEMORY {
+        values.problem("server.receive_memory", "must be at least 1MiB".to_owned());
+    }
     if !(1..=1_000_000).contains(&limits.max_connections) {
         values.problem("server.max_connections", "must be from 1 to 1000000".to_owned());
         return None;

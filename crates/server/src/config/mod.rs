@@ -112,8 +112,16 @@ pub struct Limits {
     pub request_timeout: Duration,
     /// How long its head may take to arrive.
     pub header_timeout: Duration,
+    /// How long a client may take to send the next request.
+    pub keep_alive_timeout: Duration,
+    /// How long a client may leave an answer unread.
+    pub write_timeout: Duration,
     /// Connections at once.
     pub max_connections: usize,
+    /// Connections of one client at once; 0: a quarter of all.
+    pub max_connections_per_client: usize,
+    /// What unfinished requests may take of memory together, in bytes.
+    pub receive_memory: usize,
     /// How long connections are accepted after SIGTERM.
     pub drain_delay: Duration,
     /// How long requests in flight may take then.

@@ -336,7 +336,36 @@ pub(super) const SERVER: &[Setting] = &[
         "How long a request's body may take to arrive, and then the answer to be made.",
     ),
     setting("server.header_timeout", Time, "10s", "How long a client may take to send a request's head."),
-    setting("server.max_connections", Number, "10000", "Connections at once; further ones wait."),
+    setting(
+        "server.keep_alive_timeout",
+        Time,
+        "25s",
+        "How long a connection may stay open between two requests. Trusted proxies have at least 190s, so that they close it first.",
+    ),
+    setting(
+        "server.write_timeout",
+        Time,
+        "10s",
+        "How long a client may leave an answer unread; then its connection is closed. Reading less than 512 bytes a second counts as not reading.",
+    ),
+    setting(
+        "server.max_connections",
+        Number,
+        "10000",
+        "Connections at once. A further one gets 503, but `/healthz` and `/readyz` are answered.",
+    ),
+    setting(
+        "server.max_connections_per_client",
+        Number,
+        "0",
+        "Connections of one client address at once (IPv6: one /64); 0: a quarter of `server.max_connections`. Trusted proxies have no such limit.",
+    ),
+    setting(
+        "server.receive_memory",
+        Size,
+        "64MiB",
+        "Memory for unfinished requests of all connections together, beyond 8 KiB each; one client address gets a quarter. When it is used up, requests with a body get 503, and connections with an unfinished head are closed.",
+    ),
     setting(
         "server.drain_delay",
         Time,

@@ -56,6 +56,16 @@ pub(crate) fn routes() -> Router<App> {
         .route("/readyz", get(health::ready))
 }
 
+/// Whether the path takes passwords, which may be long.
+pub(crate) fn takes_password(path: &str) -> bool {
+    matches!(path, "/auth/login" | "/auth/register" | "/auth/password")
+}
+
+/// Whether the path is for load balancers and supervisors.
+pub(crate) fn is_health(path: &str) -> bool {
+    matches!(path, "/healthz" | "/readyz")
+}
+
 /// The account of who is signed in, the sign-in page for others.
 async fn home(user: Option<CurrentUser>) -> Redirect {
     Redirect::to(if user.is_some() { "/account" } else { "/login" })
