@@ -13,7 +13,7 @@ use hallpass_auth::{
 };
 use hallpass_session::{
     CacheOptions, CachedSessions, Clock, Keys, MemoryStore, Session, SessionLayer, SessionOptions,
-    SessionStore, SystemClock,
+    SessionStore, StoreClock, SystemClock,
 };
 use hallpass_stores::{OpenOptions, StoreUrl, Stores, open_sessions};
 
@@ -38,6 +38,7 @@ pub async fn stores(store: &str) -> Stores {
         sessions: Arc::new(MemoryStore::new()),
         users: Arc::new(MemoryUsers::new()),
         records: Arc::new(MemoryRecords::new()),
+        clock: StoreClock::of_machine(),
     };
     if store == "memory" {
         return memory();
@@ -64,7 +65,8 @@ pub async fn with_sessions(store: &str, rolling: bool, cold: bool) -> Router {
         Arc::new(CachedUsers::new(stores.users, &CacheOptions { size, ..CacheOptions::default() }));
     let email = Email::parse("ann@example.com").unwrap();
     users.create(&User { id: UserId::new(ANN), ..User::new(email, SystemClock.now()) }).await.unwrap();
-    let options = SessionOptions { rolling, ..SessionOptions::default() };
+    let clock = Arc::new(stores.clock.clone());
+    let options = SessionOptions { rolling, clock, ..SessionOptions::default() };
     let keys = Keys::from_secret("a secret of at least 32 bytes, for measuring").unwrap();
     let layer = SessionLayer::new(sessions, keys, options).unwrap();
     let auth = Auth::new(users, stores.records, AuthOptions::default()).unwrap();

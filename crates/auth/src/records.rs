@@ -5,7 +5,7 @@
 //! A record is expired from the millisecond `expires` on and then invisible to every method, swept or not.
 
 use async_trait::async_trait;
-use hallpass_session::{StoreError, Timestamp};
+use hallpass_session::{StoreError, StoreTime, Timestamp};
 
 use crate::UserId;
 
@@ -110,4 +110,9 @@ pub trait RecordStore: Send + Sync + 'static {
 
     /// Removes at most `limit` expired records; returns how many. Fewer than `limit` means that none are left.
     async fn sweep(&self, limit: usize, now: Timestamp) -> Result<usize, StoreError>;
+
+    /// The store's clock, as [`SessionStore::time`](hallpass_session::SessionStore::time) tells it.
+    async fn time(&self) -> Result<StoreTime, StoreError> {
+        Ok(StoreTime::Unknown)
+    }
 }

@@ -28,6 +28,7 @@
 
 mod cache;
 mod calendar;
+mod clock_line;
 mod commit;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -47,6 +48,7 @@ mod secret;
 mod session;
 mod shared;
 pub mod store;
+mod store_clock;
 mod sweep;
 mod time;
 mod timer;
@@ -71,6 +73,7 @@ pub use session::{Session, Slot};
 pub use store::{
     Created, Lifetime, Listed, Revision, SessionRecord, SessionStore, StoreError, Stored, Touch, Updated,
 };
+pub use store_clock::{ClockOptions, ClockStatus, StoreClock, StoreTime};
 pub use sweep::Sweeper;
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};
 pub use timer::{ManualTimer, Moment, Timer};

@@ -16,7 +16,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
-use crate::{ChangeFeed, Document, SessionHandle, SessionId, Timestamp};
+use crate::{ChangeFeed, Document, SessionHandle, SessionId, StoreTime, Timestamp};
 
 /// How long a session lives; stored with it, so that a choice made at login ("remember me") survives later writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -207,6 +207,12 @@ pub trait SessionStore: Send + Sync + 'static {
 
     /// Asks whether the store can serve: a cheap question that reaches the database.
     async fn check(&self) -> Result<(), StoreError>;
+
+    /// What the store knows about the time, for a [`StoreClock`](crate::StoreClock): its own clock, read without
+    /// waiting for anything; or the newest stamp in it. Several servers must see the same clock.
+    async fn time(&self) -> Result<StoreTime, StoreError> {
+        Ok(StoreTime::Unknown)
+    }
 
     /// Tells what happens to the sessions here, whoever does it, so that a [cache](crate::CachedSessions) can keep copies. `None`: the store
     /// cannot tell, or copies would be no faster than it is.

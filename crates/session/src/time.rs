@@ -12,6 +12,9 @@ use std::{
 
 use crate::calendar;
 
+/// By how much the clocks of servers on one store may differ.
+const SKEW: Duration = Duration::from_secs(1);
+
 /// Milliseconds since the Unix epoch, as stores keep them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
@@ -35,6 +38,12 @@ impl Timestamp {
     /// The time from `earlier` to `self`; zero when `earlier` is later (a clock that stepped back).
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// Whether this stamp is less than `age` before `now`. A stamp of the future is not, so that a clock that was ahead makes nothing
+    /// fresh; a second is allowed by which the clocks of two servers may differ.
+    pub fn is_younger(self, age: Duration, now: Self) -> bool {
+        now < self + age && self <= now + SKEW
     }
 
     /// The same instant for APIs that speak [`SystemTime`]; times before 1970 become 1970.
@@ -63,6 +72,11 @@ impl fmt::Display for Timestamp {
 pub trait Clock: Send + Sync + 'static {
     /// The current time.
     fn now(&self) -> Timestamp;
+
+    /// The current time, if it is certain enough to delete by what has expired then. `None`: delete nothing now.
+    fn sweep_time(&self) -> Option<Timestamp> {
+        Some(self.now())
+    }
 }
 
 /// The operating system's clock.

@@ -54,7 +54,7 @@ pub use mongo::Mongo;
 #[cfg(feature = "auth")]
 pub use moving::{Extent, Moved, Mover, Step};
 #[cfg(feature = "auth")]
-pub use open::{ConnectLayouts, Layout, OpenOptions, Stores, StoresError, open_sessions};
+pub use open::{ConnectLayouts, Layout, OpenOptions, Stores, StoresError, open_sessions, read_clock};
 #[cfg(feature = "postgres")]
 pub use postgres::Postgres;
 #[cfg(feature = "redis")]

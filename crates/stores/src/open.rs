@@ -3,11 +3,11 @@
 use std::{path::Path, sync::Arc};
 
 use hallpass_auth::{RecordKey, RecordStore, UserStore};
-use hallpass_session::{SessionStore, StoreError, Timestamp};
+use hallpass_session::{ClockOptions, SessionStore, StoreClock, StoreError, StoreTime, Timestamp};
 
 use crate::{ServerOptions, StoreUrl, StoreUrlError};
 
-/// The three stores of a program.
+/// The three stores of a program, and what time it is there.
 #[derive(Clone)]
 pub struct Stores {
     /// Sessions.
@@ -16,6 +16,9 @@ pub struct Stores {
     pub users: Arc<dyn UserStore>,
     /// Records.
     pub records: Arc<dyn RecordStore>,
+    /// The time by which sessions and records expire: give it to the [session layer](hallpass_session::SessionOptions::clock) and to
+    /// [sweepers](hallpass_session::Sweeper::clock), so that all servers on these stores agree.
+    pub clock: StoreClock,
 }
 
 /// How to open stores.
@@ -27,11 +30,18 @@ pub struct OpenOptions {
     pub server: ServerOptions,
     /// How sessions are stored. Default: native.
     pub layout: Layout,
+    /// How the clock of the stores is followed.
+    pub clock: ClockOptions,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self { make: true, server: ServerOptions::default(), layout: Layout::default() }
+        Self {
+            make: true,
+            server: ServerOptions::default(),
+            layout: Layout::default(),
+            clock: ClockOptions::default(),
+        }
     }
 }
 
@@ -91,10 +101,18 @@ pub enum StoresError {
     /// The server cannot be used.
     #[error(transparent)]
     Connect(#[from] crate::ConnectError),
+    /// The database's clock cannot be read.
+    #[error("cannot read the clock of the database: {}", cause(.0))]
+    Clock(#[source] StoreError),
     /// The existing accounts cannot be used.
     #[cfg(any(feature = "mongodb", feature = "postgres", feature = "sqlite"))]
     #[error(transparent)]
     Users(#[from] crate::UsersError),
+}
+
+/// Why an operation failed, without what was being done.
+fn cause(error: &StoreError) -> String {
+    std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 impl Stores {
@@ -116,12 +134,30 @@ impl Stores {
             StoreUrl::Redis(_) => return Err(StoresError::SessionsOnly),
         };
         let sessions = match (sessions, &options.layout) {
-            (None, Layout::Native) => return Ok(stores),
+            (None, Layout::Native) => return Ok(stores.with_clock(&options.clock).await),
             (None, Layout::Connect(_)) => database,
             (Some(sessions), _) => sessions,
         };
         let sessions = open_sessions(sessions, options).await?;
-        Ok(Self { sessions, ..stores })
+        Ok(Self { sessions, ..stores }.with_clock(&options.clock).await)
+    }
+
+    /// Follows the clock of the sessions' store; that of the records', if it has none.
+    async fn with_clock(self, options: &ClockOptions) -> Self {
+        let (sessions, records) = (self.sessions.clone(), self.records.clone());
+        let read = move || {
+            let (sessions, records) = (sessions.clone(), records.clone());
+            async move {
+                match sessions.time().await? {
+                    StoreTime::Clock(time) => Ok(StoreTime::Clock(time)),
+                    local => match records.time().await? {
+                        StoreTime::Clock(time) => Ok(StoreTime::Clock(time)),
+                        _ => Ok(local),
+                    },
+                }
+            }
+        };
+        Self { clock: StoreClock::start(read, options.clone()).await, ..self }
     }
 
     /// Asks whether all can serve.
@@ -148,6 +184,32 @@ pub async fn open_sessions(
     }
 }
 
+/// Reads the clock of the store at `url`, and neither makes nor changes anything there. SQLite has none.
+pub async fn read_clock(url: &StoreUrl, server: &ServerOptions) -> Result<StoreTime, StoresError> {
+    let _ = server;
+    match url {
+        StoreUrl::Sqlite(_) => Ok(StoreTime::Unknown),
+        #[cfg(feature = "mongodb")]
+        StoreUrl::Mongo(url) => {
+            let mongo = crate::Mongo::reach(url.expose(), server, None, "hallpass").await?;
+            mongo.clock().await.map_err(StoresError::Clock)
+        }
+        #[cfg(feature = "postgres")]
+        StoreUrl::Postgres(url) => {
+            let postgres = crate::Postgres::reach(url.expose(), server, None)?;
+            postgres.clock().await.map_err(StoresError::Clock)
+        }
+        #[cfg(feature = "redis")]
+        StoreUrl::Redis(url) => {
+            let options = crate::RedisOptions { server: server.clone(), ..crate::RedisOptions::default() };
+            let redis = crate::Redis::reach(url.expose(), &options).await?;
+            redis.clock().await.map_err(StoresError::Clock)
+        }
+        #[cfg(not(all(feature = "mongodb", feature = "postgres", feature = "redis")))]
+        _ => Err(StoresError::NotBuilt { kind: "this database", feature: "mongodb, postgres or redis" }),
+    }
+}
+
 /// Opens the store of sessions that Express has in a database of this kind.
 async fn open_connect(
     url: &StoreUrl,
@@ -166,7 +228,8 @@ async fn open_connect(
 #[cfg(any(feature = "mongodb", feature = "postgres", feature = "sqlite"))]
 fn all(database: impl SessionStore + UserStore + RecordStore + 'static) -> Stores {
     let database = Arc::new(database);
-    Stores { sessions: database.clone(), users: database.clone(), records: database }
+    let clock = StoreClock::of_machine();
+    Stores { sessions: database.clone(), users: database.clone(), records: database, clock }
 }
 
 #[cfg(feature = "sqlite")]

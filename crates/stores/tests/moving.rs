@@ -13,8 +13,8 @@ use hallpass_auth::{
 };
 use hallpass_session::{
     Clock, Created, Document, IdGenerator, Lifetime, Listed, MemoryStore, RandomIds, Revision, SessionHandle,
-    SessionId, SessionRecord, SessionStore, StoreError, Stored, SystemClock, Timestamp, Touch, Updated,
-    conformance::run_without,
+    SessionId, SessionRecord, SessionStore, StoreClock, StoreError, Stored, SystemClock, Timestamp, Touch,
+    Updated, conformance::run_without,
 };
 use hallpass_stores::{Extent, Mover, Stores};
 
@@ -23,6 +23,7 @@ fn stores() -> Stores {
         sessions: Arc::new(MemoryStore::new()),
         users: Arc::new(MemoryUsers::new()),
         records: Arc::new(MemoryRecords::new()),
+        clock: StoreClock::of_machine(),
     }
 }
 

@@ -10,8 +10,8 @@ use tokio::{task::JoinHandle, time::sleep};
 
 use super::{CacheOptions, ChangeFeed, Coherent, key::text_mark, touches::Touches};
 use crate::{
-    Created, Listed, Revision, SessionHandle, SessionId, SessionRecord, SessionStore, StoreError, Stored,
-    Timestamp, Touch, Updated, session::Chain,
+    Created, Listed, Revision, SessionHandle, SessionId, SessionRecord, SessionStore, StoreError, StoreTime,
+    Stored, Timestamp, Touch, Updated, session::Chain,
 };
 
 /// So many uses are noted in one write.
@@ -285,6 +285,10 @@ impl SessionStore for CachedSessions {
 
     async fn check(&self) -> Result<(), StoreError> {
         self.inner.store.check().await
+    }
+
+    async fn time(&self) -> Result<StoreTime, StoreError> {
+        self.inner.store.time().await
     }
 }
 

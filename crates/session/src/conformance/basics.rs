@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Contract, IDLE, NOW, SWEEP, Store, fresh_id, load, promises, record, stored};
-use crate::{Created, Lifetime, SessionRecord, Touch, Updated};
+use crate::{Created, Lifetime, SessionRecord, StoreTime, Touch, Updated};
 
 pub(super) fn contracts() -> Vec<Contract> {
     promises! {
@@ -21,6 +21,7 @@ pub(super) fn contracts() -> Vec<Contract> {
         "a delete is final, and says whether there was something" => deletion,
         SWEEP => sweep,
         "the store says that it is there" => check,
+        "the store tells its time in milliseconds, or its newest stamp" => time,
     }
 }
 
@@ -195,6 +196,24 @@ async fn sweep(store: Store) {
         assert!(load(&store, &id, early).await.is_none(), "swept, but still there for an earlier clock");
     }
     assert!(load(&store, &alive, NOW).await.is_some(), "a live session was swept");
+}
+
+async fn time(store: Store) {
+    // Only a store without a clock answers with this stamp.
+    let future = NOW + IDLE * 24 * 365;
+    stored(&store, &SessionRecord { created: future, seen: future, ..record("{}") }).await;
+    let told = || async { store.time().await.expect("time") };
+    match told().await {
+        StoreTime::Clock(before) => {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let StoreTime::Clock(after) = told().await else { panic!("a clock that is gone") };
+            let passed = after.since(before);
+            assert!(passed >= Duration::from_millis(25), "no milliseconds: {before} and {after}");
+            assert!(passed < MINUTE, "no milliseconds: {before} and {after}");
+        }
+        StoreTime::Newest(newest) => assert!(newest >= future, "a newer session is stored"),
+        StoreTime::Unknown => {}
+    }
 }
 
 async fn check(store: Store) {

@@ -287,7 +287,7 @@ impl Session {
     /// Whether that is at most [`fresh_for`](crate::SessionOptions::fresh_for) ago (ASVS 5.0 7.5.1).
     pub fn is_fresh(&self) -> bool {
         let fresh_for = self.0.shared.options.fresh_for;
-        self.authenticated().is_some_and(|at| self.now() < at + fresh_for)
+        self.authenticated().is_some_and(|at| at.is_younger(fresh_for, self.now()))
     }
 
     /// The layer's clock.

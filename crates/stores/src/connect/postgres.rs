@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hallpass_session::{ChangeFeed, SessionHandle, SessionId, StoreError, Timestamp};
+use hallpass_session::{ChangeFeed, SessionHandle, SessionId, StoreError, StoreTime, Timestamp};
 use tokio_postgres::Row as Found;
 
 use super::{
@@ -355,6 +355,10 @@ impl Rows for Table {
 
     fn changes(&self) -> Option<ChangeFeed<SessionHandle>> {
         self.told.as_ref().map(|options| self.postgres.feed(told(options)))
+    }
+
+    async fn time(&self) -> Result<StoreTime, StoreError> {
+        self.postgres.clock().await
     }
 
     async fn check(&self) -> Result<(), StoreError> {

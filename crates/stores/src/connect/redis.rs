@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use hallpass_session::{ChangeFeed, SessionHandle, SessionId, StoreError, Timestamp};
+use hallpass_session::{ChangeFeed, SessionHandle, SessionId, StoreError, StoreTime, Timestamp};
 use redis::Value;
 
 use super::{
@@ -345,6 +345,10 @@ impl Rows for Keys {
     /// Nothing: Redis removes what has expired by itself.
     async fn sweep(&self, _: usize, _: Timestamp) -> Result<usize, StoreError> {
         Ok(0)
+    }
+
+    async fn time(&self) -> Result<StoreTime, StoreError> {
+        self.redis.clock().await
     }
 
     async fn check(&self) -> Result<(), StoreError> {

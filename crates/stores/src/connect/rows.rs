@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use hallpass_session::{ChangeFeed, SessionHandle, SessionId, StoreError, Timestamp};
+use hallpass_session::{ChangeFeed, SessionHandle, SessionId, StoreError, StoreTime, Timestamp};
 
 /// A session as it is stored.
 pub struct Row {
@@ -152,6 +152,9 @@ pub trait Rows: Send + Sync + 'static {
 
     /// Removes at most `limit` rows that have ended; how many.
     async fn sweep(&self, limit: usize, now: Timestamp) -> Result<usize, StoreError>;
+
+    /// The database's clock.
+    async fn time(&self) -> Result<StoreTime, StoreError>;
 
     /// Asks whether the database can serve.
     async fn check(&self) -> Result<(), StoreError>;

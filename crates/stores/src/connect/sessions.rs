@@ -5,7 +5,7 @@ use std::{cmp::Reverse, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use hallpass_session::{
     ChangeFeed, Created, Listed, Revision, SessionHandle, SessionId, SessionRecord, SessionStore, StoreError,
-    Stored, Timestamp, Touch, Updated,
+    StoreTime, Stored, Timestamp, Touch, Updated,
 };
 
 use super::{
@@ -347,6 +347,10 @@ impl<R: Rows> SessionStore for Connect<R> {
         now: Timestamp,
     ) -> Result<Vec<(SessionId, Stored)>, StoreError> {
         self.page("export sessions", after, limit, now).await
+    }
+
+    async fn time(&self) -> Result<StoreTime, StoreError> {
+        self.rows.time().await
     }
 
     async fn check(&self) -> Result<(), StoreError> {

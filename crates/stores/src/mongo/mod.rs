@@ -13,12 +13,14 @@ mod users;
 
 use std::{error::Error as _, time::Duration};
 
-use hallpass_session::{StoreError, Timestamp};
+use hallpass_session::{StoreError, StoreTime, Timestamp};
 use mongodb::{
     Client, Collection, Database, IndexModel,
     bson::{DateTime, Document, doc},
     error::{Error, ErrorKind, WriteFailure},
-    options::{ClientOptions, Hint, IndexOptions, ReadConcern, WriteConcern},
+    options::{
+        ClientOptions, Hint, IndexOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern,
+    },
 };
 use tokio::time::timeout;
 
@@ -130,6 +132,16 @@ impl Mongo {
 }
 
 impl Mongo {
+    /// The primary's clock.
+    pub(crate) async fn clock(&self) -> Result<StoreTime, StoreError> {
+        let doing = "read the clock of the database";
+        let primary = SelectionCriteria::ReadPreference(ReadPreference::Primary);
+        let hello = self.database.run_command(doc! { "hello": 1 }).selection_criteria(primary);
+        let hello = self.run(doing, hello).await?;
+        let now = hello.get_datetime("localTime").map_err(|error| StoreError::new(doing, error))?;
+        Ok(StoreTime::Clock(time(*now)))
+    }
+
     /// Whether a document could be written; `false` when its id is taken.
     pub(crate) async fn unless_taken<T>(
         &self,

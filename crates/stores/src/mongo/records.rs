@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use hallpass_auth::{Inserted, Record, RecordKey, RecordStore, Replaced, UserId};
-use hallpass_session::{StoreError, Timestamp};
+use hallpass_session::{StoreError, StoreTime, Timestamp};
 use mongodb::{
     Collection,
     bson::{DateTime, Document, doc},
@@ -146,6 +146,10 @@ impl RecordStore for Mongo {
             found.push(record(kind, row));
         }
         Ok(found)
+    }
+
+    async fn time(&self) -> Result<StoreTime, StoreError> {
+        self.clock().await
     }
 
     async fn sweep(&self, limit: usize, now: Timestamp) -> Result<usize, StoreError> {

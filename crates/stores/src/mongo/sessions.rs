@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use hallpass_session::{
     ChangeFeed, Created, IdHash, Lifetime, Listed, Revision, SessionHandle, SessionId, SessionRecord,
-    SessionStore, StoreError, Stored, Timestamp, Touch, Updated,
+    SessionStore, StoreError, StoreTime, Stored, Timestamp, Touch, Updated,
 };
 use mongodb::{
     Collection,
@@ -238,6 +238,10 @@ impl SessionStore for Mongo {
             found.extend(row.stored().map(|stored| (id, stored)));
         }
         Ok(found)
+    }
+
+    async fn time(&self) -> Result<StoreTime, StoreError> {
+        self.clock().await
     }
 
     async fn check(&self) -> Result<(), StoreError> {

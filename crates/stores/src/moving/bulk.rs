@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use hallpass_auth::RECORD_KINDS;
-use hallpass_session::{Clock, StoreError, SystemClock};
+use hallpass_session::{Clock, StoreClock, StoreError};
 use tokio::task::JoinSet;
 
 use super::{Ended, records::MovingRecords, sessions::MovingSessions, users::MovingUsers};
@@ -21,6 +21,8 @@ pub struct Mover {
     users: Arc<MovingUsers>,
     records: Arc<MovingRecords>,
     sessions: Arc<MovingSessions>,
+    /// Of the new place.
+    clock: StoreClock,
 }
 
 /// How much is brought.
@@ -83,9 +85,15 @@ impl Mover {
     pub fn new(old: Stores, new: Stores) -> Self {
         let ended = Ended(new.records.clone());
         Self {
-            users: Arc::new(MovingUsers { old: old.users, new: new.users, ended: ended.clone() }),
+            users: Arc::new(MovingUsers {
+                old: old.users,
+                new: new.users,
+                ended: ended.clone(),
+                clock: new.clock.clone(),
+            }),
             records: Arc::new(MovingRecords { old: old.records, new: new.records }),
             sessions: Arc::new(MovingSessions { old: old.sessions, new: new.sessions, ended }),
+            clock: new.clock,
         }
     }
 
@@ -113,7 +121,7 @@ impl Mover {
     }
 
     async fn count_records(&self) -> Result<u64, StoreError> {
-        let (mut count, now) = (0, SystemClock.now());
+        let (mut count, now) = (0, self.clock.now());
         for kind in RECORD_KINDS {
             let mut after: Option<String> = None;
             loop {
@@ -127,7 +135,7 @@ impl Mover {
     }
 
     async fn count_sessions(&self) -> Result<u64, StoreError> {
-        let (mut count, mut after, now) = (0, None, SystemClock.now());
+        let (mut count, mut after, now) = (0, None, self.clock.now());
         loop {
             let page = self.sessions.old.list(after, PAGE, now).await?;
             count += page.len() as u64;
@@ -182,7 +190,7 @@ impl Mover {
         for kind in RECORD_KINDS {
             let mut after: Option<String> = None;
             loop {
-                let now = SystemClock.now();
+                let now = self.clock.now();
                 let page = self.records.old.export(kind, after.as_deref(), PAGE, now).await?;
                 let Some(last) = page.last() else { break };
                 after = Some(last.key.id.clone());
@@ -205,7 +213,7 @@ impl Mover {
     ) -> Result<(), StoreError> {
         let mut after = None;
         loop {
-            let now = SystemClock.now();
+            let now = self.clock.now();
             let page = self.sessions.old.export(after, PAGE, now).await?;
             let Some((last, _)) = page.last() else { return Ok(()) };
             after = Some(last.handle());

@@ -27,12 +27,13 @@ impl Stores {
     /// until `old` is empty.
     #[must_use]
     pub fn moving_from(self, old: Self) -> Self {
-        let Self { sessions, users, records } = self;
+        let Self { sessions, users, records, clock } = self;
         let ended = Ended(records.clone());
         Self {
             sessions: Arc::new(MovingSessions { old: old.sessions, new: sessions, ended: ended.clone() }),
-            users: Arc::new(MovingUsers { old: old.users, new: users, ended }),
+            users: Arc::new(MovingUsers { old: old.users, new: users, ended, clock: clock.clone() }),
             records: Arc::new(MovingRecords { old: old.records, new: records }),
+            clock,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use hallpass_auth::{Inserted, Record, RecordKey, RecordStore, Replaced, UserId};
-use hallpass_session::{StoreError, Timestamp};
+use hallpass_session::{StoreError, StoreTime, Timestamp};
 
 pub(super) struct MovingRecords {
     pub(super) old: Arc<dyn RecordStore>,
@@ -89,6 +89,10 @@ impl RecordStore for MovingRecords {
     ) -> Result<Vec<Record>, StoreError> {
         let old = self.old.export(kind, after, limit, now).await?;
         Ok(both(old, self.new.export(kind, after, limit, now).await?).take(limit).collect())
+    }
+
+    async fn time(&self) -> Result<StoreTime, StoreError> {
+        self.new.time().await
     }
 
     async fn sweep(&self, limit: usize, now: Timestamp) -> Result<usize, StoreError> {

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use hallpass_session::{
-    Created, Listed, Revision, SessionHandle, SessionId, SessionRecord, SessionStore, StoreError, Stored,
-    Timestamp, Touch, Updated,
+    Created, Listed, Revision, SessionHandle, SessionId, SessionRecord, SessionStore, StoreError, StoreTime,
+    Stored, Timestamp, Touch, Updated,
 };
 
 use super::Ended;
@@ -179,6 +179,10 @@ impl SessionStore for MovingSessions {
         let by_handle = |(id, stored): (SessionId, Stored)| (id.handle(), (id, stored));
         let both: BTreeMap<_, _> = old.into_iter().chain(new).map(by_handle).collect();
         Ok(both.into_values().take(limit).collect())
+    }
+
+    async fn time(&self) -> Result<StoreTime, StoreError> {
+        self.new.time().await
     }
 
     async fn check(&self) -> Result<(), StoreError> {

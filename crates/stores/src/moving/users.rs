@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use hallpass_auth::{
     Change, Conventions, Email, PasswordHash, User, UserChanged, UserCreated, UserId, UserStore,
 };
-use hallpass_session::{Clock, StoreError, SystemClock};
+use hallpass_session::{Clock, StoreClock, StoreError};
 
 use super::Ended;
 
@@ -14,13 +14,14 @@ pub(super) struct MovingUsers {
     pub(super) old: Arc<dyn UserStore>,
     pub(super) new: Arc<dyn UserStore>,
     pub(super) ended: Ended,
+    pub(super) clock: StoreClock,
 }
 
 impl MovingUsers {
     /// Brings one user over; whether somebody of this address is in the new place now.
     pub(super) async fn bring(&self, user: &User) -> Result<bool, StoreError> {
         self.new.create(user).await?;
-        if self.ended.is_noted(&note(&user.id), SystemClock.now()).await? {
+        if self.ended.is_noted(&note(&user.id), self.clock.now()).await? {
             self.new.delete(&user.id).await?;
             return Ok(false);
         }
@@ -82,7 +83,7 @@ impl UserStore for MovingUsers {
     }
 
     async fn delete(&self, id: &UserId) -> Result<bool, StoreError> {
-        self.ended.note(&note(id), SystemClock.now()).await?;
+        self.ended.note(&note(id), self.clock.now()).await?;
         let old = self.old.delete(id).await?;
         Ok(self.new.delete(id).await? || old)
     }

@@ -13,7 +13,7 @@ mod users;
 use std::{sync::Arc, time::Duration};
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
-use hallpass_session::StoreError;
+use hallpass_session::{StoreError, StoreTime, Timestamp};
 use tokio::time::{Instant, timeout_at};
 use tokio_postgres::{Config, NoTls, Row, config::SslMode, types::ToSql};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -81,6 +81,14 @@ impl Postgres {
     pub(crate) async fn client(&self) -> Result<Object, ConnectError> {
         let unreachable = |error: PoolError| ConnectError::Unreachable { kind: KIND, source: error.into() };
         self.pool.get().await.map_err(unreachable)
+    }
+
+    /// The server's clock, not that of the transaction, in milliseconds.
+    pub(crate) async fn clock(&self) -> Result<StoreTime, StoreError> {
+        let doing = "read the clock of the database";
+        let now = "select (extract(epoch from clock_timestamp()) * 1000)::bigint as now";
+        let row = self.query_one(doing, now, &[]).await?;
+        Ok(StoreTime::Clock(Timestamp::from_millis(column(&row, doing, "now")?)))
     }
 
     /// Runs one statement.

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use hallpass_auth::{Inserted, Record, RecordKey, RecordStore, Replaced, UserId};
-use hallpass_session::{StoreError, Timestamp};
+use hallpass_session::{StoreError, StoreTime, Timestamp};
 use tokio_postgres::Row;
 
 use super::{Postgres, Values, column};
@@ -101,6 +101,10 @@ impl RecordStore for Postgres {
         let values: Values<'_> = &[&kind, &after, &now.as_millis(), &limit_of(limit)];
         let rows = self.query("export records", EXPORT, values).await?;
         rows.iter().map(|row| record(kind, row)).collect()
+    }
+
+    async fn time(&self) -> Result<StoreTime, StoreError> {
+        self.clock().await
     }
 
     async fn sweep(&self, limit: usize, now: Timestamp) -> Result<usize, StoreError> {

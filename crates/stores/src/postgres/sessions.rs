@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use hallpass_session::{
     ChangeFeed, Created, IdHash, Lifetime, Listed, Revision, SessionHandle, SessionId, SessionRecord,
-    SessionStore, StoreError, Stored, Timestamp, Touch, Updated,
+    SessionStore, StoreError, StoreTime, Stored, Timestamp, Touch, Updated,
 };
 use tokio_postgres::Row;
 
@@ -297,6 +297,10 @@ impl SessionStore for Postgres {
                 .map(|(stored, hash)| (SessionId::from_hash(hash), stored)))
         };
         rows.iter().filter_map(|row| session(row).transpose()).collect()
+    }
+
+    async fn time(&self) -> Result<StoreTime, StoreError> {
+        self.clock().await
     }
 
     async fn check(&self) -> Result<(), StoreError> {

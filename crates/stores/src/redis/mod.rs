@@ -12,7 +12,7 @@ mod scripts;
 mod sessions;
 mod url;
 
-use hallpass_session::StoreError;
+use hallpass_session::{StoreError, StoreTime, Timestamp};
 use redis::{Cmd, FromRedisValue, Value};
 
 use self::link::Link;
@@ -74,6 +74,13 @@ impl Redis {
         let mut exists = redis::cmd("EXISTS");
         exists.arg(format!("{}check", self.prefix));
         self.one::<Value>("reach Redis", exists).await.map(drop)
+    }
+
+    /// The clock of the server that has this key; in a cluster each server has its own, and one must count.
+    pub(crate) async fn clock(&self) -> Result<StoreTime, StoreError> {
+        let key = format!("{}check", self.prefix);
+        let now = self.number("read the clock of Redis", scripts::CLOCK.on(&[&key])).await?;
+        Ok(StoreTime::Clock(Timestamp::from_millis(now)))
     }
 
     /// The youngest command that our scripts use, asked of the same key: whoever signs in would be the first to learn that it is missing.

@@ -66,6 +66,12 @@ pub(super) const TOUCH: Script = Script(
     return 1",
 );
 
+/// What time it is, in milliseconds. `KEYS`: whose server is asked.
+pub(super) const CLOCK: Script = Script(
+    "local now = redis.call('TIME')
+    return now[1] * 1000 + math.floor(now[2] / 1000)",
+);
+
 /// Ends a session, with a second argument only this user's. `KEYS`: session. `ARGV`: now, user. 1: there was a live one.
 pub(super) const DELETE: Script = Script(
     "local old = redis.call('HMGET', KEYS[1], 'expires', 'user')

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use hallpass_session::{
     ChangeFeed, Created, Listed, Revision, SessionHandle, SessionId, SessionRecord, SessionStore, StoreError,
-    Stored, Timestamp, Touch, Updated,
+    StoreTime, Stored, Timestamp, Touch, Updated,
 };
 use redis::{Cmd, Value};
 
@@ -290,6 +290,10 @@ impl SessionStore for Redis {
         }
         found.truncate(limit);
         Ok(found)
+    }
+
+    async fn time(&self) -> Result<StoreTime, StoreError> {
+        self.clock().await
     }
 
     async fn check(&self) -> Result<(), StoreError> {

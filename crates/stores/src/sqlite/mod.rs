@@ -23,7 +23,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hallpass_session::StoreError;
+use hallpass_session::{StoreError, StoreTime, Timestamp};
 use rusqlite::{Connection, OpenFlags};
 
 use self::worker::{Connections, Workers};
@@ -162,6 +162,18 @@ impl Sqlite {
         let workers = Workers::start(Connections { writer, readers, checkpoints: None }, options)
             .map_err(|source| OpenError::File { path: path.to_owned(), source })?;
         Ok(Self { workers: Arc::new(workers) })
+    }
+
+    /// The newest stamp among the sessions that began last and those that end last: looking at all would take too long.
+    pub(crate) async fn newest(&self) -> Result<StoreTime, StoreError> {
+        let newest = self.read("read the newest session", |connection| {
+            let sql = "select max(stamp) from (
+                select max(created, seen) as stamp from (select created, seen from sessions order by rowid desc limit 100)
+                union all
+                select max(created, seen) from (select created, seen from sessions order by expires desc limit 100))";
+            connection.prepare_cached(sql)?.query_row([], |row| row.get::<_, Option<i64>>(0))
+        });
+        Ok(newest.await?.map_or(StoreTime::Unknown, |stamp| StoreTime::Newest(Timestamp::from_millis(stamp))))
     }
 
     /// Runs `work` on a reading thread.

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use hallpass_auth::{Inserted, Record, RecordKey, RecordStore, Replaced, UserId};
-use hallpass_session::{StoreError, Timestamp};
+use hallpass_session::{StoreError, StoreTime, Timestamp};
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::Sqlite;
@@ -143,6 +143,10 @@ impl RecordStore for Sqlite {
                 .collect()
         })
         .await
+    }
+
+    async fn time(&self) -> Result<StoreTime, StoreError> {
+        self.newest().await
     }
 
     async fn sweep(&self, limit: usize, now: Timestamp) -> Result<usize, StoreError> {

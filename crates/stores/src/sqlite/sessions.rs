@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use hallpass_session::{
     ChangeFeed, Created, IdHash, Lifetime, Listed, Revision, SessionHandle, SessionId, SessionRecord,
-    SessionStore, StoreError, Stored, Timestamp, Touch, Updated,
+    SessionStore, StoreError, StoreTime, Stored, Timestamp, Touch, Updated,
 };
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
@@ -240,6 +240,10 @@ impl SessionStore for Sqlite {
             rows.filter_map(Result::transpose).collect()
         })
         .await
+    }
+
+    async fn time(&self) -> Result<StoreTime, StoreError> {
+        self.newest().await
     }
 
     async fn check(&self) -> Result<(), StoreError> {

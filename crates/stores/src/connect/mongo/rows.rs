@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use hallpass_session::{ChangeFeed, IdHash, SessionHandle, SessionId, StoreError, Timestamp, hex, unhex};
+use hallpass_session::{
+    ChangeFeed, IdHash, SessionHandle, SessionId, StoreError, StoreTime, Timestamp, hex, unhex,
+};
 use mongodb::{
     Cursor,
     bson::{Bson, Document, doc, oid::ObjectId, serialize_to_vec},
@@ -368,6 +370,10 @@ impl Rows for Collection {
             // Express's touch sets the end alone, and so does whoever ends a session by hand: better a copy too few.
             is_use: |_| false,
         })
+    }
+
+    async fn time(&self) -> Result<StoreTime, StoreError> {
+        self.mongo.clock().await
     }
 
     async fn check(&self) -> Result<(), StoreError> {
