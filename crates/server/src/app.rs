@@ -10,7 +10,7 @@ use hallpass_auth::{
     Argon2ParamsError, Auth,
     oauth::{HttpClient, ProviderError, Providers, ProvidersOptions, SealKeys},
 };
-use hallpass_session::{SameSite, Secret};
+use hallpass_session::{Clock, SameSite, Secret, StoreClock, Timestamp};
 use hallpass_stores::Stores;
 
 use crate::{
@@ -76,6 +76,15 @@ impl App {
 
     pub(crate) fn stores(&self) -> &Stores {
         &self.0.stores
+    }
+
+    /// The time by which everything expires, wherever it is kept.
+    pub(crate) fn clock(&self) -> &StoreClock {
+        &self.0.stores.clock
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock().now()
     }
 
     pub(crate) fn auth(&self) -> &Auth {

@@ -1,10 +1,12 @@
 //! The routes and everything around them, from the outside in.
 
+use std::sync::Arc;
+
 use axum::{
     Router,
     middleware::{from_fn, from_fn_with_state},
 };
-use hallpass_session::{Keys, OptionsError, SessionLayer, TrustProxyLayer};
+use hallpass_session::{Keys, OptionsError, SessionLayer, SessionOptions, TrustProxyLayer};
 use http::StatusCode;
 use tower::util::option_layer;
 use tower_http::{catch_panic::CatchPanicLayer, csrf::ConfigError, timeout::TimeoutLayer};
@@ -33,7 +35,8 @@ pub enum RouterError {
 /// The whole server as a Tower service. It expects a [`PeerAddr`](hallpass_session::PeerAddr) in each request's extensions.
 pub fn router(app: App, keys: Keys) -> Result<Router, RouterError> {
     let config = app.config();
-    let sessions = SessionLayer::new(app.stores().sessions.clone(), keys, config.session.clone())?;
+    let session = SessionOptions { clock: Arc::new(app.clock().clone()), ..config.session.clone() };
+    let sessions = SessionLayer::new(app.stores().sessions.clone(), keys, session)?;
     let trust_proxy = TrustProxyLayer::new(config.trust_proxy.clone());
     let timeout =
         TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, config.limits.request_timeout);

@@ -139,11 +139,12 @@ fn warn_of_development(config: &Config) {
 /// Removes expired sessions and records in the background.
 fn sweep(stores: &Stores) -> [tokio::task::JoinHandle<()>; 2] {
     let records: Arc<dyn RecordStore> = stores.records.clone();
-    let sweep_records = Sweeper::default().run_with(move |limit, now| {
+    let sweeper = Sweeper { clock: Arc::new(stores.clock.clone()), ..Sweeper::default() };
+    let sweep_records = sweeper.clone().run_with(move |limit, now| {
         let records = records.clone();
         async move { records.sweep(limit, now).await }
     });
-    [tokio::spawn(Sweeper::default().run(stores.sessions.clone())), tokio::spawn(sweep_records)]
+    [tokio::spawn(sweeper.run(stores.sessions.clone())), tokio::spawn(sweep_records)]
 }
 
 /// How often accounts are looked at for what their hashes cost.

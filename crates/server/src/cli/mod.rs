@@ -1,6 +1,7 @@
 //! The command line: what operators type. docs/cli.md lists it all; exit codes are in [`Exit`].
 
 mod check_config;
+mod clock;
 mod hash;
 mod key;
 mod migrate;
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
 use hallpass_auth::Auth;
-use hallpass_session::{Clock, SystemClock, Timestamp};
+use hallpass_session::{Clock, Timestamp};
 use hallpass_stores::Stores;
 
 use self::output::{Failure, Output};
@@ -210,7 +211,8 @@ fn at_desk(
         let stores = config.stores.open(make).await.map_err(Failure::failed)?;
         let auth = Auth::new(stores.users.clone(), stores.records.clone(), config.auth.clone());
         let auth = auth.map_err(Failure::failed)?;
-        work(Desk { config, stores, auth, now: SystemClock.now() }).await
+        let now = stores.clock.now();
+        work(Desk { config, stores, auth, now }).await
     })
 }
 

@@ -10,7 +10,7 @@ use hallpass_session::{Secret, SystemClock, hex, random};
 use serde_json::{Value, json};
 
 use super::{
-    Exit,
+    Exit, clock,
     output::{Failure, Output},
     runtime,
 };
@@ -18,11 +18,18 @@ use crate::{app, config::Config};
 
 /// Asks each of them, and says what was found. Nothing is opened or changed, here or there.
 pub(super) fn check(output: &Output, config: &Config) -> Result<(), Failure> {
-    if config.providers.is_empty() {
+    let rows = runtime()?.block_on(async {
+        let clock = clock::examine(config).await.map(|finding| ("database".to_owned(), finding));
+        let mut rows: Vec<(String, Finding)> = clock.into_iter().collect();
+        if !config.providers.is_empty() {
+            rows.extend(ask(config).await?);
+        }
+        Ok::<_, Failure>(rows)
+    })?;
+    if rows.is_empty() {
         output.answer("No provider is configured, so nobody was asked.", &json!([]));
         return Ok(());
     }
-    let rows = runtime()?.block_on(ask(config))?;
     let cells: Vec<Vec<Value>> = rows.iter().map(|(name, finding)| row(name, finding)).collect();
     output.list(&["provider", "check", "result", "detail"], &cells);
     match rows.iter().filter(|(_, finding)| finding.verdict == Verdict::Bad).count() {

@@ -317,6 +317,18 @@ pub(super) const SERVER: &[Setting] = &[
         "`auto`: text on a terminal, else JSON.",
     ),
     setting(
+        "clock.max_deviation",
+        Time,
+        "5s",
+        "How far this machine's clock may differ from the database's, or jump, before that is logged, `/readyz` says so, and this server stops removing what has expired. 100ms to 1d; raise it to end the doubt about a clock that is right.",
+    ),
+    setting(
+        "clock.not_ready_beyond",
+        Time,
+        "10m",
+        "How far this machine's clock may differ from the database's before `/readyz` says 503. `0s`: it never does.",
+    ),
+    setting(
         "moving.from",
         Url,
         "",

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hallpass_session::{CacheOptions, CookieOptions};
+use hallpass_session::{CacheOptions, ClockOptions, CookieOptions};
 use hallpass_stores::{
     Layout, OpenOptions, ServerOptions, StoreUrl, StoreUrlError, Stores, StoresError, TransformId,
     open_sessions, open_users,
@@ -23,6 +23,10 @@ const MAX_STALENESS: Duration = Duration::from_secs(60);
 
 const SMALLEST_CACHE: u64 = 1 << 20;
 
+/// A reading of a clock takes its time; and who means more than a day means no limit at all.
+const LEAST_DEVIATION: Duration = Duration::from_millis(100);
+const MOST_DEVIATION: Duration = Duration::from_secs(24 * 3600);
+
 /// Where things are kept, and how.
 #[derive(Clone, Debug)]
 pub struct StoresConfig {
@@ -36,6 +40,8 @@ pub struct StoresConfig {
     pub options: OpenOptions,
     /// What is kept in memory of them.
     pub cache: CacheOptions,
+    /// How far the machine's clock may differ from theirs before the server is not ready; zero: any.
+    pub not_ready_beyond: Duration,
     /// Where things come from that are not there yet.
     pub moving: Option<Source>,
 }
@@ -98,8 +104,7 @@ pub enum Old {
 impl Source {
     /// Opens what things are moved from.
     pub async fn open(&self, target: &StoresConfig, new: &Stores) -> Result<Old, StoresError> {
-        let (server, layout) = (target.options.server.clone(), self.layout.clone());
-        let options = OpenOptions { make: false, server, layout };
+        let options = OpenOptions { make: false, layout: self.layout.clone(), ..target.options.clone() };
         if self.is_sessions_only() {
             let sessions = open_sessions(&self.url, &options).await?;
             return Ok(Old::Sessions(Stores { sessions, ..new.clone() }));
@@ -142,6 +147,7 @@ pub(super) fn check(values: &mut Values, cookie: &CookieOptions) -> Option<Store
     let options = OpenOptions {
         server: server(values),
         layout: layout(values, "session.layout"),
+        clock: clock(values),
         ..OpenOptions::default()
     };
     let sessions_only = values.flag_of("moving.sessions_only");
@@ -150,7 +156,15 @@ pub(super) fn check(values: &mut Values, cookie: &CookieOptions) -> Option<Store
     let cache = cache(values);
     let users_url = optional_url(values, "users.url");
     let users = users::check(values, users_url);
-    let config = StoresConfig { database: database?, sessions, users, options, cache, moving };
+    let config = StoresConfig {
+        database: database?,
+        sessions,
+        users,
+        options,
+        cache,
+        not_ready_beyond: values.duration("clock.not_ready_beyond"),
+        moving,
+    };
     check_layouts(values, &config);
     check_moving(values, &config);
     users::check_stores(values, &config);
@@ -190,6 +204,19 @@ fn check_moving(values: &mut Values, config: &StoresConfig) {
         let advice = "is where accounts are kept already; give moving.sessions_only = true (or --sessions-only) to move its sessions";
         values.problem("moving.from", advice.to_owned());
     }
+}
+
+fn clock(values: &mut Values) -> ClockOptions {
+    let max_deviation = values.duration("clock.max_deviation");
+    if !(LEAST_DEVIATION..=MOST_DEVIATION).contains(&max_deviation) {
+        values.problem("clock.max_deviation", "must be from 100ms to 1d".to_owned());
+    }
+    let beyond = values.duration("clock.not_ready_beyond");
+    if !beyond.is_zero() && beyond < max_deviation {
+        let advice = "must be 0s, or at least clock.max_deviation".to_owned();
+        values.problem("clock.not_ready_beyond", advice);
+    }
+    ClockOptions { max_deviation, ..ClockOptions::default() }
 }
 
 fn cache(values: &mut Values) -> CacheOptions {

@@ -11,7 +11,7 @@ use hallpass_auth::{
     CurrentUser, RedirectPath,
     oauth::{Begun, Callback, Departed, Departure, Failure, Finished, LogoutRefused, Outcome},
 };
-use hallpass_session::{Clock, SameSite, Session, SystemClock};
+use hallpass_session::{SameSite, Session};
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
     header::{REFERRER_POLICY, SET_COOKIE},
@@ -75,7 +75,7 @@ pub(super) async fn begin(
     known(&app, &name)?;
     as_a_page(&headers)?;
     let next = query.next();
-    let now = SystemClock.now();
+    let now = app.now();
     if let Err(failure) = app.providers().admit(&asker.origin, now).await? {
         return Ok(failed("/login", failure, &name, next.as_ref()));
     }
@@ -207,7 +207,7 @@ pub(super) async fn depart(
     as_a_page(&headers)?;
     let return_to = format!("{}/login", app.public_url());
     let ticket = query.ticket.unwrap_or_default();
-    let now = SystemClock.now();
+    let now = app.now();
     // Anybody may lead people here; there is nothing to forget then.
     let departed = app.providers().depart(&name, &ticket, &headers, &return_to, now).await?;
     let Some(Departed { location, cookie }) = departed else {
@@ -237,7 +237,7 @@ pub(super) async fn back_channel_logout(
     known(&app, &name)?;
     let token = fields.required("logout_token")?;
     let sessions = &*app.stores().sessions;
-    match app.providers().back_channel_logout(&name, &token, sessions, SystemClock.now()).await? {
+    match app.providers().back_channel_logout(&name, &token, sessions, app.now()).await? {
         Ok(_) => Ok(done("Logged out")),
         Err(refused @ LogoutRefused::Invalid) => Err(ApiError::invalid(refused.to_string())),
         Err(LogoutRefused::Unavailable) => Err(ApiError::of_status(StatusCode::SERVICE_UNAVAILABLE)),
