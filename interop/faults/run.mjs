@@ -1,0 +1,38 @@
+// node interop/faults/run.mjs [--seconds N] [STORE [FAULT]]: the table of faults; exit code 1 if a promise does not hold.
+// Needs what scripts/setup installs, and `cargo build --workspace --bins`; HALLPASS_BIN names another program.
+
+import { parseArgs } from "node:util";
+import { complaints, run } from "./cell.mjs";
+import { FAULTS } from "./faults.mjs";
+
+const { values, positionals } = parseArgs({
+  options: { seconds: { type: "string", default: "5" }, log: { type: "boolean", default: false } },
+  allowPositionals: true,
+});
+const seconds = Number(values.seconds);
+const [wantedStore, wantedFault] = positionals;
+const duration = (milliseconds) => (milliseconds === Infinity ? "never" : `${(milliseconds / 1000).toFixed(1)} s`);
+
+console.log(`| store | fault of ${seconds} s | acknowledged | refused | lost | resurrected | lost changes | wrong 404 | wrong 409 | half | heals in | \`/readyz\` not 200 |`);
+console.log("|---|---|---|---|---|---|---|---|---|---|---|---|");
+let failed = 0;
+for (const [store, faults] of Object.entries(FAULTS)) {
+  for (const fault of faults) {
+    if ((wantedStore && store !== wantedStore) || (wantedFault && fault.name !== wantedFault)) continue;
+    try {
+      const result = await run(store, fault, seconds);
+      const { acknowledged, refused } = result.history;
+      const counts = Object.values(result.history.summary());
+      const ready = `${Math.round(result.ready.share * 100)} %, after ${duration(result.ready.first)}`;
+      console.log(`| ${[store, fault.name, acknowledged, refused, ...counts, duration(result.heal), ready].join(" | ")} |`);
+      const found = complaints(result, fault, seconds);
+      failed += found.length;
+      for (const text of found.slice(0, 8)) console.error(`${store}, ${fault.name}: ${text}`);
+      if (values.log) console.error(result.log);
+    } catch (error) {
+      failed += 1;
+      console.error(`${store}, ${fault.name}: ${error.stack}`);
+    }
+  }
+}
+process.exit(failed ? 1 : 0);
