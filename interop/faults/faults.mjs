@@ -26,7 +26,27 @@ const network = (name, breaks, act) => ({
   },
 });
 
+/** One packet in five is lost, between the servers and the database and back. */
+const LOSSY = ({ store }) => `
+table inet hallpass_faults {
+  chain loss {
+    type filter hook input priority 0;
+    meta l4proto tcp tcp dport ${store.network.target} numgen random mod 100 < 20 drop
+    meta l4proto tcp tcp sport ${store.network.target} numgen random mod 100 < 20 drop
+  }
+}`;
+
+/** Works in the network that run.mjs makes for itself. */
+const PACKET_LOSS = {
+  name: "packet loss",
+  breaks: false,
+  isAmbiguous: true,
+  begin: (place) => execFileSync("nft", ["-f", "-"], { input: LOSSY(place) }),
+  end: () => execFileSync("nft", ["delete", "table", "inet", "hallpass_faults"]),
+};
+
 const NETWORK = [
+  PACKET_LOSS,
   network("hang", true, (proxy) => proxy.hold({ requests: true, answers: true })),
   network("answers cut", true, (proxy) => proxy.hold({ answers: true })),
   network("requests cut", true, (proxy) => proxy.hold({ requests: true })),

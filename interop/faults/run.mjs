@@ -1,6 +1,8 @@
 // node interop/faults/run.mjs [--seconds N] [STORE [FAULT]]: the table of faults; exit code 1 if a promise does not hold.
-// Needs what scripts/setup installs, and `cargo build --workspace --bins`; HALLPASS_BIN names another program.
+// Needs what scripts/setup installs, root, and `cargo build --workspace --bins`; HALLPASS_BIN names another program.
+// Runs in a network of its own, so that packets can be lost and nothing outside can be reached.
 
+import { spawnSync } from "node:child_process";
 import { parseArgs } from "node:util";
 import { complaints, run } from "./cell.mjs";
 import { FAULTS } from "./faults.mjs";
@@ -9,6 +11,16 @@ const { values, positionals } = parseArgs({
   options: { seconds: { type: "string", default: "5" }, log: { type: "boolean", default: false } },
   allowPositionals: true,
 });
+const ISOLATED = "HALLPASS_FAULTS_ISOLATED";
+if (!process.env[ISOLATED]) {
+  const script = 'ip link set lo up && exec "$0" "$@"';
+  const args = ["--net", "sh", "-c", script, process.execPath, ...process.argv.slice(1)];
+  const env = { ...process.env, [ISOLATED]: "1" };
+  const { status, error } = spawnSync("unshare", args, { env, stdio: "inherit" });
+  if (error) throw error;
+  process.exit(status ?? 1);
+}
+
 const seconds = Number(values.seconds);
 const [wantedStore, wantedFault] = positionals;
 const duration = (milliseconds) => (milliseconds === Infinity ? "never" : `${(milliseconds / 1000).toFixed(1)} s`);
