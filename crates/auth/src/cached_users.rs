@@ -122,6 +122,10 @@ impl UserStore for CachedUsers {
         self.store.sample(limit).await
     }
 
+    async fn check(&self) -> Result<(), StoreError> {
+        self.store.check().await
+    }
+
     fn conventions(&self) -> Conventions {
         self.store.conventions()
     }

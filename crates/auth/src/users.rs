@@ -98,6 +98,14 @@ pub trait UserStore: Send + Sync + 'static {
         self.list(None, limit).await
     }
 
+    /// Whether accounts can be changed now. `Err` means that changes fail: the database is down, read-only, or without its majority.
+    ///
+    /// Accounts are never made or touched for it. The default reads one, which says less; a store whose records are in the same
+    /// database needs no more, because [`RecordStore::check`](crate::RecordStore::check) writes there.
+    async fn check(&self) -> Result<(), StoreError> {
+        self.find(&UserId::new("hallpass-check")).await.map(drop)
+    }
+
     /// How accounts are kept here. Default: as in our own layouts.
     fn conventions(&self) -> Conventions {
         Conventions::default()

@@ -16,6 +16,7 @@ use hallpass_stores::Stores;
 use crate::{
     config::Config,
     pages::{Pages, PagesError},
+    routes::Readiness,
 };
 
 /// The server's state: cheap to clone.
@@ -30,6 +31,7 @@ struct Inner {
     public_url: String,
     pages: Pages,
     draining: AtomicBool,
+    readiness: Readiness,
 }
 
 /// The state cannot be made.
@@ -67,7 +69,9 @@ impl App {
         let providers = providers(&config, &auth, secrets, public_url)?;
         let pages = Pages::new(&config)?;
         let (public_url, draining) = (public_url.to_owned(), AtomicBool::new(false));
-        Ok(Self(Arc::new(Inner { config, stores, auth, providers, public_url, pages, draining })))
+        let readiness = Readiness::new(config.stores.options.server.timeout);
+        let inner = Inner { config, stores, auth, providers, public_url, pages, draining, readiness };
+        Ok(Self(Arc::new(inner)))
     }
 
     pub(crate) fn config(&self) -> &Config {
@@ -102,6 +106,10 @@ impl App {
 
     pub(crate) fn pages(&self) -> &Pages {
         &self.0.pages
+    }
+
+    pub(crate) fn readiness(&self) -> &Readiness {
+        &self.0.readiness
     }
 
     /// From now on `/readyz` says no.

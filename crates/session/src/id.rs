@@ -25,6 +25,11 @@ impl SessionId {
         (1..=MAX_ID_LENGTH).contains(&id.len()).then(|| Self(Name::Whole(id.into())))
     }
 
+    /// The ID under which [`SessionStore::check`](crate::SessionStore::check) writes. Every store knows it, so it is never live.
+    pub(crate) fn probe() -> Self {
+        Self(Name::Whole("hallpass-check".into()))
+    }
+
     /// The id of which only the hash is known: what moves a session between stores that keep no more. It opens no session:
     /// its [`expose`](Self::expose) is empty, which is no id.
     pub fn from_hash(hash: IdHash) -> Self {

@@ -269,7 +269,7 @@ impl SessionStore for MemoryStore {
         Ok(found)
     }
 
-    async fn check(&self) -> Result<(), StoreError> {
+    async fn check(&self, _: Timestamp) -> Result<(), StoreError> {
         Ok(())
     }
 }

@@ -205,8 +205,21 @@ pub trait SessionStore: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<Vec<(SessionId, Stored)>, StoreError>;
 
-    /// Asks whether the store can serve: a cheap question that reaches the database.
-    async fn check(&self) -> Result<(), StoreError>;
+    /// Whether the store accepts changes now: makes a small one, as durable as every other. `Err` means that changes fail, be it
+    /// because the database is down, full, read-only, or without its majority.
+    ///
+    /// The default stores a session that has expired already, always under the same ID: no method shows it, and sweeping removes it.
+    /// A probe of a load balancer may cause this write, so callers limit how often they ask.
+    async fn check(&self, now: Timestamp) -> Result<(), StoreError> {
+        let (id, record) = probe();
+        // Where two servers check at once, one of them may be told that the other was first.
+        for _ in 0..PROBES {
+            if let Created::Done(_) = self.create(&id, &record, now).await? {
+                return Ok(());
+            }
+        }
+        Err(StoreError::new("check the store", "it takes an expired session for a live one"))
+    }
 
     /// What the store knows about the time, for a [`StoreClock`](crate::StoreClock): its own clock, read without
     /// waiting for anything; or the newest stamp in it. Several servers must see the same clock.
@@ -225,6 +238,24 @@ pub trait SessionStore: Send + Sync + 'static {
         let _ = (id, now);
         None
     }
+}
+
+/// How often a check writes when another server checks at the same time.
+const PROBES: usize = 3;
+
+/// What [`SessionStore::check`] writes: a session that ended in 1970, without a user. The ID opens nothing, because it is never live.
+fn probe() -> (SessionId, SessionRecord) {
+    let start = Timestamp::from_millis(0);
+    let record = SessionRecord {
+        document: Document::new(),
+        user: None,
+        label: None,
+        created: start,
+        authenticated: None,
+        seen: start,
+        lifetime: Lifetime { idle: Duration::from_millis(1), until: None, persistent: false },
+    };
+    (SessionId::probe(), record)
 }
 
 /// A store is broken or cannot be reached. Says what was being done; the cause is the [source](std::error::Error::source).

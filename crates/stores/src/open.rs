@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use hallpass_auth::{RecordKey, RecordStore, UserStore};
+use hallpass_auth::{RecordStore, UserStore};
 use hallpass_session::{ClockOptions, SessionStore, StoreClock, StoreError, StoreTime, Timestamp};
 
 use crate::{ServerOptions, StoreUrl, StoreUrlError};
@@ -160,11 +160,11 @@ impl Stores {
         Self { clock: StoreClock::start(read, options.clone()).await, ..self }
     }
 
-    /// Asks whether all can serve.
+    /// Whether all accept changes now: makes a small one in each. See [`SessionStore::check`], [`RecordStore::check`] and
+    /// [`UserStore::check`].
     pub async fn check(&self, now: Timestamp) -> Result<(), StoreError> {
-        self.sessions.check().await?;
-        let nothing = RecordKey { kind: "check", id: String::new() };
-        self.records.get(&nothing, now).await.map(drop)
+        let checks = (self.sessions.check(now), self.records.check(now), self.users.check());
+        tokio::try_join!(checks.0, checks.1, checks.2).map(drop)
     }
 }
 

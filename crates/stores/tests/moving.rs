@@ -138,8 +138,8 @@ impl SessionStore for Seeded {
         self.moving.sweep(limit, now).await
     }
 
-    async fn check(&self) -> Result<(), StoreError> {
-        self.moving.check().await
+    async fn check(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.moving.check(now).await
     }
 }
 

@@ -8,7 +8,7 @@ mod engines;
 use std::sync::Arc;
 
 use engines::postgres;
-use hallpass_session::SessionStore;
+use hallpass_session::{Clock, SessionStore, SystemClock};
 use hallpass_stores::{Postgres, ServerOptions};
 
 async fn connect(url: &str) -> Postgres {
@@ -44,9 +44,9 @@ async fn servers_that_start_at_once_agree_on_one_schema_and_a_newer_one_is_refus
         })
         .collect();
     for start in starts {
-        start.await.unwrap().unwrap().check().await.unwrap();
+        start.await.unwrap().unwrap().check(SystemClock.now()).await.unwrap();
     }
-    first.check().await.unwrap();
+    first.check(SystemClock.now()).await.unwrap();
     let (client, connection) =
         tokio_postgres::connect(&postgres::url(&engine), tokio_postgres::NoTls).await.unwrap();
     tokio::spawn(connection);

@@ -166,8 +166,8 @@ impl SessionStore for TwoPrograms {
     ) -> Result<Vec<(SessionId, Stored)>, StoreError> {
         self.next().export(after, limit, now).await
     }
-    async fn check(&self) -> Result<(), StoreError> {
-        self.next().check().await
+    async fn check(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.next().check(now).await
     }
 }
 

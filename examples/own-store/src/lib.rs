@@ -290,13 +290,4 @@ impl SessionStore for RedbStore {
         })
         .await
     }
-
-    async fn check(&self) -> Result<(), StoreError> {
-        let database = self.database.clone();
-        blocking("reach the database", move || {
-            database.begin_read()?.open_table(SESSIONS)?;
-            Ok(())
-        })
-        .await
-    }
 }

@@ -21,6 +21,7 @@ use http::{StatusCode, header, request::Parts};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+pub(crate) use self::health::Readiness;
 use crate::{app::App, pages::ASSETS};
 
 /// All routes.

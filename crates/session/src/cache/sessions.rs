@@ -283,8 +283,8 @@ impl SessionStore for CachedSessions {
         self.inner.store.export(after, limit, now).await
     }
 
-    async fn check(&self) -> Result<(), StoreError> {
-        self.inner.store.check().await
+    async fn check(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.inner.store.check(now).await
     }
 
     async fn time(&self) -> Result<StoreTime, StoreError> {

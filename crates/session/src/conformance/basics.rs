@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Contract, IDLE, NOW, SWEEP, Store, fresh_id, load, promises, record, stored};
-use crate::{Created, Lifetime, SessionRecord, StoreTime, Touch, Updated};
+use crate::{Created, Lifetime, SessionId, SessionRecord, StoreTime, Touch, Updated};
 
 pub(super) fn contracts() -> Vec<Contract> {
     promises! {
@@ -20,13 +20,16 @@ pub(super) fn contracts() -> Vec<Contract> {
         "a touch never creates, shortens or goes back" => touch_never,
         "a delete is final, and says whether there was something" => deletion,
         SWEEP => sweep,
-        "the store says that it is there" => check,
         "the store tells its time in milliseconds, or its newest stamp" => time,
+        "the store says that it takes changes, and shows nothing of the one it tried" => check,
     }
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
 const MILLI: Duration = Duration::from_millis(1);
+
+/// So many servers check at once.
+const CHECKS: usize = 8;
 
 fn full() -> SessionRecord {
     SessionRecord {
@@ -178,6 +181,8 @@ async fn deletion(store: Store) {
 async fn sweep(store: Store) {
     // Long before everything else in the database, so that only these can be expired.
     let early = crate::Timestamp::from_millis(1_000_000);
+    // What a check has written is older still.
+    while store.sweep(2, crate::Timestamp::from_millis(1)).await.expect("sweep") > 0 {}
     let mut expired = Vec::new();
     for _ in 0..5 {
         let id = fresh_id();
@@ -217,5 +222,24 @@ async fn time(store: Store) {
 }
 
 async fn check(store: Store) {
-    store.check().await.expect("check");
+    let id = SessionId::probe();
+    for _ in 0..2 {
+        store.check(NOW).await.expect("check");
+        assert!(load(&store, &id, NOW).await.is_none(), "what a check writes is shown as a session");
+        let listed = store.list(None, usize::MAX, NOW).await.expect("list");
+        assert!(listed.iter().all(|listed| listed.handle != id.handle()), "and it is listed");
+        assert!(!store.delete(&id, NOW).await.expect("delete"), "and it can be ended");
+    }
+    let checks = (0..CHECKS).map(|_| {
+        tokio::spawn({
+            let store = store.clone();
+            async move { store.check(NOW).await }
+        })
+    });
+    for check in checks.collect::<Vec<_>>() {
+        check
+            .await
+            .expect("a check ends")
+            .expect("of many servers that check at once, each is told the truth");
+    }
 }

@@ -121,7 +121,7 @@ impl SessionStore for Spy {
         self.note("export")?;
         self.inner.export(after, limit, now).await
     }
-    async fn check(&self) -> Result<(), StoreError> {
+    async fn check(&self, _: Timestamp) -> Result<(), StoreError> {
         self.note("check")
     }
 }

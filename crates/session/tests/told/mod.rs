@@ -162,8 +162,8 @@ impl SessionStore for Feed {
         self.0.store.export(after, limit, now).await
     }
 
-    async fn check(&self) -> Result<(), StoreError> {
-        self.0.store.check().await
+    async fn check(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.0.store.check(now).await
     }
 
     fn changes(&self) -> Option<ChangeFeed<SessionHandle>> {

@@ -360,8 +360,4 @@ impl Rows for Table {
     async fn time(&self) -> Result<StoreTime, StoreError> {
         self.postgres.clock().await
     }
-
-    async fn check(&self) -> Result<(), StoreError> {
-        self.postgres.query("look at the table of sessions", &self.sql.look, &[]).await.map(drop)
-    }
 }

@@ -124,6 +124,7 @@ const FIND: Script = Script(
 /// `ARGV`: …, text, end.
 const INSERT: Script = script!(
     "if row() then return 0 end
+    if tonumber(ARGV[4]) <= now then lasting = false end
     keep(ARGV[3], tonumber(ARGV[4]))
     return 1"
 );
@@ -349,10 +350,6 @@ impl Rows for Keys {
 
     async fn time(&self) -> Result<StoreTime, StoreError> {
         self.redis.clock().await
-    }
-
-    async fn check(&self) -> Result<(), StoreError> {
-        self.redis.ping().await
     }
 
     fn changes(&self) -> Option<ChangeFeed<SessionHandle>> {

@@ -156,9 +156,6 @@ pub trait Rows: Send + Sync + 'static {
     /// The database's clock.
     async fn time(&self) -> Result<StoreTime, StoreError>;
 
-    /// Asks whether the database can serve.
-    async fn check(&self) -> Result<(), StoreError>;
-
     /// Tells what happens to the rows, whoever does it; `None`: this database cannot, or may not.
     fn changes(&self) -> Option<ChangeFeed<SessionHandle>>;
 }

@@ -352,10 +352,6 @@ impl<R: Rows> SessionStore for Connect<R> {
     async fn time(&self) -> Result<StoreTime, StoreError> {
         self.rows.time().await
     }
-
-    async fn check(&self) -> Result<(), StoreError> {
-        self.rows.check().await
-    }
 }
 
 /// What a document was read from, in words that all stores of this kind understand: the JSON text, and after a zero byte, which no JSON

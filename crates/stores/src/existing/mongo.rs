@@ -277,6 +277,13 @@ impl UserStore for MongoUsers {
         self.all("list the users", find.projection(self.documents.projection())).await
     }
 
+    /// A change of no document, which waits for a majority like every other.
+    async fn check(&self) -> Result<(), StoreError> {
+        let nobody = doc! { "_id": "hallpass-check", &self.map().login: { "$in": [] } };
+        let nothing = doc! { "$set": { &self.map().login: "" } };
+        self.mongo.run("check the users", self.users.update_one(nobody, nothing)).await.map(drop)
+    }
+
     fn conventions(&self) -> Conventions {
         self.map().conventions(self.map().ids == Ids::Number, self.documents.reuse())
     }

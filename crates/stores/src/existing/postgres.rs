@@ -287,6 +287,10 @@ impl UserStore for PostgresUsers {
         rows.iter().map(|row| self.shape.user(row)).collect()
     }
 
+    async fn check(&self) -> Result<(), StoreError> {
+        self.postgres.query("check the users", &self.shape.sql.check, &[]).await.map(drop)
+    }
+
     fn conventions(&self) -> Conventions {
         self.shape.map.conventions(self.shape.table.numeric_ids(), self.shape.reuse())
     }

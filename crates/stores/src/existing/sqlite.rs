@@ -172,6 +172,12 @@ impl UserStore for SqliteUsers {
             .await
     }
 
+    async fn check(&self) -> Result<(), StoreError> {
+        let shape = self.shape.clone();
+        let check = move |connection: &Connection| connection.execute(&shape.sql.check, []).map(drop);
+        self.sqlite.write("check the users", check).await
+    }
+
     fn conventions(&self) -> Conventions {
         self.shape.map.conventions(self.shape.table.numeric_ids(), self.shape.reuse())
     }

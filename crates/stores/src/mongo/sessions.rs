@@ -243,12 +243,6 @@ impl SessionStore for Mongo {
     async fn time(&self) -> Result<StoreTime, StoreError> {
         self.clock().await
     }
-
-    async fn check(&self) -> Result<(), StoreError> {
-        let sessions = self.sessions();
-        let any = sessions.find_one(doc! {}).projection(doc! { "_id": 1 });
-        self.run("reach the database", any).await.map(drop)
-    }
 }
 
 fn binary(bytes: [u8; 32]) -> Binary {

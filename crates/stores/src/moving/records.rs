@@ -99,6 +99,11 @@ impl RecordStore for MovingRecords {
         let old = self.old.sweep(limit, now).await?;
         if old == limit { Ok(old) } else { Ok(old + self.new.sweep(limit - old, now).await?) }
     }
+
+    async fn check(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.old.check(now).await?;
+        self.new.check(now).await
+    }
 }
 
 /// Both lists in the order of ids; of a record that is in both, the new one.

@@ -185,9 +185,9 @@ impl SessionStore for MovingSessions {
         self.new.time().await
     }
 
-    async fn check(&self) -> Result<(), StoreError> {
-        self.old.check().await?;
-        self.new.check().await
+    async fn check(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.old.check(now).await?;
+        self.new.check(now).await
     }
 }
 

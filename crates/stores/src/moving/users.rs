@@ -95,6 +95,11 @@ impl UserStore for MovingUsers {
         Ok(both.into_values().take(limit).collect())
     }
 
+    async fn check(&self) -> Result<(), StoreError> {
+        self.old.check().await?;
+        self.new.check().await
+    }
+
     fn conventions(&self) -> Conventions {
         self.new.conventions()
     }

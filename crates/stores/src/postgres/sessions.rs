@@ -302,10 +302,6 @@ impl SessionStore for Postgres {
     async fn time(&self) -> Result<StoreTime, StoreError> {
         self.clock().await
     }
-
-    async fn check(&self) -> Result<(), StoreError> {
-        self.query("reach the database", "select 1 from sessions limit 1", &[]).await.map(drop)
-    }
 }
 
 fn stored(row: &Row, doing: &'static str) -> Result<Option<Stored>, StoreError> {

@@ -5,11 +5,12 @@
 use redis::{Cmd, ToRedisArgs};
 
 /// Stores a session where no live one is. `KEYS`: session. `ARGV`: now, expires, fields.
+/// Without need it begins with no `DEL`: a Redis that is full lets a script go on that has written already.
 pub(super) const CREATE: Script = Script(
     "local now, expires = tonumber(ARGV[1]), tonumber(ARGV[2])
     local old = redis.call('HGET', KEYS[1], 'expires')
     if old and tonumber(old) > now then return 0 end
-    redis.call('DEL', KEYS[1])
+    if old then redis.call('DEL', KEYS[1]) end
     redis.call('HSET', KEYS[1], 'expires', ARGV[2], unpack(ARGV, 3))
     redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.max(expires - now, 1)))
     return 1",

@@ -295,10 +295,6 @@ impl SessionStore for Redis {
     async fn time(&self) -> Result<StoreTime, StoreError> {
         self.clock().await
     }
-
-    async fn check(&self) -> Result<(), StoreError> {
-        self.ping().await
-    }
 }
 
 fn updated(answer: i64, revision: Revision) -> Updated {

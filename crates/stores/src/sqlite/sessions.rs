@@ -245,13 +245,6 @@ impl SessionStore for Sqlite {
     async fn time(&self) -> Result<StoreTime, StoreError> {
         self.newest().await
     }
-
-    async fn check(&self) -> Result<(), StoreError> {
-        self.read("reach the database", |connection| {
-            connection.prepare_cached("select 1 from sessions limit 1")?.exists([]).map(drop)
-        })
-        .await
-    }
 }
 
 /// Inserts or updates; whether a row was written.

@@ -18,6 +18,11 @@ pub async fn start() -> Option<Engine> {
 
 /// A fresh replica set of so many.
 pub async fn start_set(members: usize) -> Option<Vec<Engine>> {
+    start_set_with(members, 1000).await
+}
+
+/// The same with the milliseconds after which a primary without a majority steps down, and the others hold an election.
+pub async fn start_set_with(members: usize, election_timeout: i32) -> Option<Vec<Engine>> {
     let Some(server) = find("mongod", &[cache()]) else { return missing("MongoDB") };
     let engines: Vec<Engine> = (0..members)
         .map(|_| {
@@ -33,10 +38,18 @@ pub async fn start_set(members: usize) -> Option<Vec<Engine>> {
     };
     let members: Vec<_> = engines.iter().enumerate().map(member).collect();
     let settings = doc! { "electionTimeoutMillis": 1000, "heartbeatIntervalMillis": 300 };
-    let config = doc! { "_id": "rs", "members": members, "settings": settings };
-    admin.run_command(doc! { "replSetInitiate": config }).await.unwrap();
+    let mut config = doc! { "_id": "rs", "version": 1, "members": members, "settings": settings };
+    admin.run_command(doc! { "replSetInitiate": config.clone() }).await.unwrap();
     while !admin.run_command(doc! { "hello": 1 }).await.unwrap().get_bool("isWritablePrimary").unwrap() {
         tokio::time::sleep(HELLO_PAUSE).await;
+    }
+    if election_timeout != 1000 {
+        config.insert("version", 2);
+        config.get_document_mut("settings").unwrap().insert("electionTimeoutMillis", election_timeout);
+        // Refused until the other members have the first one.
+        while admin.run_command(doc! { "replSetReconfig": config.clone() }).await.is_err() {
+            tokio::time::sleep(HELLO_PAUSE).await;
+        }
     }
     Some(engines)
 }

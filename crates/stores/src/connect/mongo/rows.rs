@@ -375,11 +375,6 @@ impl Rows for Collection {
     async fn time(&self) -> Result<StoreTime, StoreError> {
         self.mongo.clock().await
     }
-
-    async fn check(&self) -> Result<(), StoreError> {
-        let any = self.sessions.find_one(doc! {}).projection(doc! { "_id": 1 });
-        self.mongo.run("reach the database", any).await.map(drop)
-    }
 }
 
 /// Text as a regular expression that matches only itself.

@@ -6,6 +6,8 @@ use super::table::{Table, quoted};
 use crate::existing::{Flag, Roles, UserMap, Verified, spelling};
 
 pub(super) struct Statements {
+    /// Changes nothing, but is refused where changes are.
+    pub(super) check: String,
     pub(super) find: String,
     /// As the column compares them: `citext` takes other spellings for the same.
     pub(super) find_by_login: String,
@@ -47,6 +49,7 @@ impl Statements {
         let is = |number: &str| format!("nullif({password}::text, '') is not distinct from {number}::text");
         let set = format!("{password} = {}", cast(table, &map.password, "$3"));
         Self {
+            check: format!("update {name} set {password} = {password} where false"),
             find: format!("{select} where {id}"),
             find_by_login: format!("{select} where {exactly} limit {}", spelling::MOST),
             find_spellings: format!("{select} where {any} limit {}", spelling::MOST),

@@ -8,6 +8,8 @@ use super::table::{Table, quoted};
 use crate::existing::{Flag, Roles, UserMap, Verified, spelling};
 
 pub(super) struct Statements {
+    /// Changes nothing, but is refused where changes are.
+    pub(super) check: String,
     pub(super) find: String,
     /// As the column compares them: its own collation may take other spellings for the same.
     pub(super) find_by_login: String,
@@ -48,6 +50,7 @@ impl Statements {
             change(format!("{password} = ?3{more}")) + &format!(" and nullif({password}, '') is ?2")
         };
         Self {
+            check: format!("update {name} set {password} = {password} where false"),
             find: format!("{select} where {id}"),
             find_by_login: format!("{select} where {login} = ?1 limit {}", spelling::MOST),
             find_spellings: format!("{select} where {login} = ?1 collate nocase limit {}", spelling::MOST),
