@@ -16,6 +16,7 @@ mod headers;
 mod input;
 mod key_file;
 mod log;
+mod log_limit;
 mod pages;
 mod router;
 mod routes;

@@ -1,15 +1,20 @@
 //! The log: one line a response, each with the id that the client got too. Never a query, a body, a cookie or a token.
 
-use std::{io::IsTerminal, time::Instant};
+use std::{
+    io::IsTerminal,
+    time::{Duration, Instant},
+};
 
 use axum::{extract::Request, middleware::Next, response::Response};
 use hallpass_session::{Client, hex, random};
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, StatusCode};
+use tokio::time::sleep;
 use tracing::Instrument;
 use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::{
     config::{Config, LogFormat},
+    log_limit::{LIMIT, Limited, QUIET, REPEATED},
     routes::is_health,
 };
 
@@ -17,6 +22,9 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// How much of a path is logged.
 const MAX_PATH: usize = 200;
+
+/// How often the log says what it left out and has not said since.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
 
 /// Starts logging to standard error.
 pub(crate) fn start(config: &Config) {
@@ -30,13 +38,22 @@ pub(crate) fn start(config: &Config) {
     let log = log.with_ansi(text && std::io::stderr().is_terminal());
     // A second start in one process (tests) keeps the first log.
     if text {
-        log.compact().try_init().ok();
+        log.compact().map_event_format(Limited).try_init().ok();
     } else {
-        log.json().flatten_event(true).with_span_list(false).try_init().ok();
+        log.json().flatten_event(true).with_span_list(false).map_event_format(Limited).try_init().ok();
     }
 }
 
-/// Names the request, and logs its answer.
+/// Says what the log left out, from time to time, for as long as it is polled.
+pub(crate) async fn report_what_is_left_out() {
+    loop {
+        sleep(REPORT_EVERY).await;
+        LIMIT.report(QUIET);
+    }
+}
+
+/// Names the request, and logs its answer. While the server cannot serve, all answers are the same 503 for the same
+/// reason, and clients repeat themselves: those lines are limited as warnings are. Every other answer has its line.
 pub(crate) async fn responses(request: Request, next: Next) -> Response {
     let id = request_id(request.headers().get(&REQUEST_ID));
     let (method, started) = (request.method().clone(), Instant::now());
@@ -50,6 +67,8 @@ pub(crate) async fn responses(request: Request, next: Next) -> Response {
     span.in_scope(|| {
         if is_health(&path) {
             tracing::debug!(event = "response", %method, path, status, ms, client);
+        } else if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+            tracing::info!(name: REPEATED, event = "response", %method, path, status, ms, client);
         } else {
             tracing::info!(event = "response", %method, path, status, ms, client);
         }

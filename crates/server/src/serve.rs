@@ -12,6 +12,8 @@ use crate::{
     config::Config,
     connections::{self, Connections},
     key_file::{self, KeyFileError},
+    log,
+    log_limit::LIMIT,
     router::{RouterError, router},
     signals::Signals,
 };
@@ -75,7 +77,12 @@ pub async fn serve(config: Config, ready: impl FnOnce(&str)) -> Result<(), Serve
     let app = App::new(config.clone(), stores.clone(), &secrets, &public_url)?;
     let router = router(app.clone(), keys)?;
     let [sessions_swept, records_swept] = sweep(&stores);
-    let background = [sessions_swept, records_swept, tokio::spawn(learn_hash_costs(app.auth().clone()))];
+    let background = [
+        sessions_swept,
+        records_swept,
+        tokio::spawn(learn_hash_costs(app.auth().clone())),
+        tokio::spawn(log::report_what_is_left_out()),
+    ];
     ready(&public_url);
     tracing::info!(event = "listening", %address, public_url);
     for provider in app.providers().iter() {
@@ -105,6 +112,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&str)) -> Result<(), Serve
     if let Err(error) = sessions.flush().await {
         tracing::warn!(event = "session_touch_failed", error = &error as &dyn std::error::Error);
     }
+    LIMIT.report(Duration::ZERO);
     tracing::info!(event = "stopped");
     Ok(())
 }

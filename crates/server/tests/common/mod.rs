@@ -189,6 +189,13 @@ pub fn write(folder: &TempDir, name: &str, text: &str) -> PathBuf {
     path
 }
 
+/// The Rust files below a folder.
+pub fn sources(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let files = entries.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] });
+    files.filter(|path| path.extension().is_some_and(|kind| kind == "rs")).collect()
+}
+
 pub fn credentials(name: &str) -> Value {
     json!({ "email": format!("{name}@example.com"), "password": PASSWORD })
 }
