@@ -17,6 +17,7 @@ use hallpass_session::PeerAddr;
 use http::{HeaderValue, Request, header::CONNECTION};
 use http_body::Body;
 use pin_project_lite::pin_project;
+use tokio::task::yield_now;
 use tower::Service;
 
 use super::{admission::Use, stream::Shared};
@@ -65,14 +66,21 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Answer {
-        self.shared.busy.store(true, Ordering::Relaxed);
+        // Who sends requests without waiting waits for everybody else after each.
+        let turn = self.shared.begin().then(|| Box::pin(yield_now()) as Turn);
         let busy = Busy(self.shared.clone());
         let one_too_many = self.shared.place.allowed() == Use::Health;
         request.extensions_mut().insert(PeerAddr(self.peer));
         if one_too_many || !request.body().is_end_stream() {
             request.extensions_mut().insert(Room(self.shared.clone()));
         }
-        Answer { routed: self.router.call(request), busy, draining: self.draining.clone(), one_too_many }
+        Answer {
+            routed: self.router.call(request),
+            busy,
+            turn,
+            draining: self.draining.clone(),
+            one_too_many,
+        }
     }
 }
 
@@ -86,12 +94,16 @@ impl Drop for Busy {
     }
 }
 
+/// Ends when the other tasks had theirs.
+type Turn = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 pin_project! {
     /// The future of [`Served`].
     pub(super) struct Answer {
         #[pin]
         routed: RouteFuture<Infallible>,
         busy: Busy,
+        turn: Option<Turn>,
         draining: Arc<AtomicBool>,
         one_too_many: bool,
     }
@@ -102,6 +114,10 @@ impl Future for Answer {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
+        if let Some(turn) = this.turn {
+            ready!(turn.as_mut().poll(cx));
+            *this.turn = None;
+        }
         let mut response = ready!(this.routed.poll(cx))?;
         if *this.one_too_many || this.draining.load(Ordering::Relaxed) {
             // hyper closes the connection after this answer, and the client knows before it asks again.

@@ -5,12 +5,13 @@
 
 use std::{
     io,
+    mem::MaybeUninit,
     pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -24,6 +25,10 @@ use super::{admission::Place, framing::Framing};
 
 /// A client that reads slower than this, in bytes a second, reads nothing.
 const LEAST_RATE: u64 = 512;
+
+/// How much is read at once, in bytes. hyper doubles its buffer of 8 KiB when a read fills it; this never does, so that
+/// a body, which is copied out of that buffer, needs no more.
+const MOST_AT_ONCE: usize = 8 * 1024 - 1;
 
 /// How long a client may do nothing.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +49,7 @@ pub(super) struct Shared {
     /// What has to arrive next: one of the constants below.
     expected: AtomicU8,
     heads: AtomicU64,
+    answered: AtomicU64,
     /// The kernel takes no more of an answer.
     is_blocked: AtomicBool,
     written: AtomicU64,
@@ -63,9 +69,18 @@ impl Shared {
             busy: AtomicBool::new(false),
             expected: AtomicU8::new(HEAD),
             heads: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
             is_blocked: AtomicBool::new(false),
             written: AtomicU64::new(0),
         }
+    }
+}
+
+impl Shared {
+    /// A request begins. Says whether the next one has arrived already: the client does not wait for answers.
+    pub(super) fn begin(&self) -> bool {
+        self.busy.store(true, Relaxed);
+        self.heads.load(Relaxed) > self.answered.fetch_add(1, Relaxed) + 1
     }
 }
 
@@ -113,11 +128,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Noted<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let before = buffer.filled().len();
-        match Pin::new(&mut this.stream).poll_read(cx, buffer) {
-            Poll::Ready(Ok(())) => Poll::Ready(this.arrived(&mut buffer.filled_mut()[before..])),
-            other => other,
-        }
+        let mut bytes = [MaybeUninit::uninit(); MOST_AT_ONCE];
+        let most = buffer.remaining().min(MOST_AT_ONCE);
+        let mut part = ReadBuf::uninit(&mut bytes[..most]);
+        ready!(Pin::new(&mut this.stream).poll_read(cx, &mut part))?;
+        this.arrived(part.filled_mut())?;
+        buffer.put_slice(part.filled());
+        Poll::Ready(Ok(()))
     }
 }
 
