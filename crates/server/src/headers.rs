@@ -45,8 +45,8 @@ pub(crate) async fn secure(State(app): State<App>, request: Request, next: Next)
     if let Some(strict) = strict {
         headers.insert(REFERRER_POLICY, strict);
     }
-    if app.config().is_https() {
-        headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+    if let Some(policy) = &app.config().hsts {
+        headers.insert(STRICT_TRANSPORT_SECURITY, policy.clone());
     }
     if !asset || !headers.contains_key(CACHE_CONTROL) {
         // Everything else is about one person and this moment; the back button must not show it after signing out.

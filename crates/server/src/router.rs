@@ -9,14 +9,15 @@ use axum::{
 use hallpass_session::{Keys, OptionsError, SessionLayer, SessionOptions, TrustProxyLayer};
 use http::StatusCode;
 use tower::util::option_layer;
-use tower_http::{catch_panic::CatchPanicLayer, csrf::ConfigError, timeout::TimeoutLayer};
+use tower_http::{catch_panic::CatchPanicLayer, timeout::TimeoutLayer};
 
 use crate::{
     app::App,
-    csrf::{OriginLayer, demand_token},
+    csrf::{demand_token, refuse_other_sites},
     dress::dress,
     error::panicked,
     headers::secure,
+    host::{demand_http, demand_known_host},
     input::receive,
     log, routes,
 };
@@ -27,9 +28,6 @@ pub enum RouterError {
     /// The session options contradict each other.
     #[error(transparent)]
     Options(#[from] OptionsError),
-    /// A trusted origin is none.
-    #[error("a trusted origin cannot be used: {0}")]
-    Origin(#[from] ConfigError),
 }
 
 /// The whole server as a Tower service. It expects a [`PeerAddr`](hallpass_session::PeerAddr) in each request's extensions.
@@ -41,15 +39,16 @@ pub fn router(app: App, keys: Keys) -> Result<Router, RouterError> {
     let timeout =
         TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, config.limits.request_timeout);
     let cors = option_layer(config.cors.layer());
-    let same_site = OriginLayer::new(config)?;
     // Read from the bottom up: the last layer added is the first that a request meets.
     Ok(routes::routes()
         .layer(from_fn_with_state(app.clone(), demand_token))
         .layer(sessions)
-        .layer(same_site)
+        .layer(from_fn_with_state(app.clone(), demand_known_host))
+        .layer(from_fn_with_state(app.clone(), refuse_other_sites))
         .layer(timeout)
         .layer(from_fn_with_state(app.clone(), receive))
         .layer(cors)
+        .layer(from_fn(demand_http))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(app.clone(), dress))
         .layer(from_fn_with_state(app.clone(), secure))

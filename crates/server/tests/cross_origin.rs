@@ -98,6 +98,54 @@ fn changes_from_other_sites_are_refused_login_included() {
     assert!(page.status == 403 && page.body.contains("another site"), "in words a person understands");
 }
 
+/// Sends the headers with a change, and returns the status.
+fn change(server: &common::Server, host: &str, headers: &[(&'static str, &str)]) -> u16 {
+    let mut browser = server.client().with("host", host);
+    for (name, value) in headers {
+        browser = browser.with(name, value);
+    }
+    browser.post("/auth/logout", &json!({})).status
+}
+
+#[test]
+fn odd_and_doubled_origins_prove_nothing() {
+    let server = server_with("public_url = \"https://auth.example.com\"");
+    let origin = |value| vec![("origin", value)];
+    for (headers, status) in [
+        (origin("https://auth.example.com"), 200),
+        (origin("http://auth.example.com"), 403),
+        (origin("https://auth.example.com:8443"), 403),
+        (origin("https://auth.example.com."), 403),
+        (origin("https://auth.example.com, https://evil.test"), 403),
+        (origin("https://auth.example.com@evil.test"), 403),
+        (origin("https://auth.example.com/"), 403),
+        (origin(""), 403),
+        (origin("null"), 403),
+        (vec![("origin", "https://auth.example.com"), ("origin", "https://evil.test")], 403),
+        (vec![("origin", "https://evil.test"), ("origin", "https://auth.example.com")], 403),
+        (vec![("origin", "https://auth.example.com"), ("origin", "https://auth.example.com")], 403),
+        (vec![("sec-fetch-site", "same-origin"), ("sec-fetch-site", "cross-site")], 403),
+        (vec![("sec-fetch-site", "same-origin"), ("origin", "null")], 200),
+        (vec![("sec-fetch-site", "")], 403),
+        (vec![("referer", "https://auth.example.com/login?next=%2F")], 200),
+        (vec![("referer", "http://auth.example.com/login")], 403),
+        (vec![("referer", "https://evil.test/https://auth.example.com/")], 403),
+        (vec![("referer", "https://auth.example.com@evil.test/")], 403),
+        (vec![("referer", "")], 403),
+        (vec![("referer", "about:blank")], 403),
+        (vec![("sec-fetch-site", "same-origin"), ("referer", "https://evil.test/")], 200),
+    ] {
+        assert_eq!(change(&server, "auth.example.com", &headers), status, "{headers:?}");
+    }
+    let evil = origin("https://evil.test");
+    assert_eq!(change(&server, "evil.test", &evil), 403, "that the host is the origin's own helps nobody");
+    assert_eq!(change(&server, "evil.test", &[("sec-fetch-site", "same-origin")]), 421);
+    let plain = common::server();
+    let own = plain.url.trim_start_matches("http://");
+    assert_eq!(change(&plain, own, &origin(&plain.url)), 200, "without public_url, the host counts");
+    assert_eq!(change(&plain, "evil.test", &origin("http://evil.test")), 403);
+}
+
 #[test]
 fn behind_a_proxy_that_changes_the_host_our_own_origin_still_counts() {
     let server = server_with("public_url = \"https://auth.example.com\"");

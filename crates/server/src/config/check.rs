@@ -7,6 +7,7 @@ use hallpass_auth::{
 };
 use hallpass_session::{CookieOptions, Keys, SameSite, Secret, Secure, SessionOptions, TrustProxy};
 use hallpass_stores::StoreUrl;
+use http::HeaderValue;
 use tracing_subscriber::EnvFilter;
 use url::Url;
 
@@ -17,7 +18,10 @@ use super::{
     schema::{Kind, SETTINGS},
     stores::{self, StoresConfig},
 };
-use crate::cors::{CorsPolicy, is_origin};
+use crate::{
+    cors::{CorsPolicy, is_origin},
+    host::AllowedHosts,
+};
 
 /// The longest time any setting takes.
 const LONGEST: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
@@ -44,6 +48,7 @@ pub(super) fn check(values: &mut Values) -> Option<Config> {
     let cors = cors(values);
     let csrf_token = csrf_token(values, session.cookie.same_site);
     let trusted_origins = trusted_origins(values, public_url.as_ref());
+    let allowed_hosts = allowed_hosts(values, public_url.as_ref());
     check_log_level(values);
     check_durations(values);
     let stores = stores::check(values, &session.cookie);
@@ -65,6 +70,8 @@ pub(super) fn check(values: &mut Values) -> Option<Config> {
         cors: cors?,
         csrf_token,
         trusted_origins,
+        allowed_hosts: allowed_hosts?,
+        hsts: https.then(|| hsts(values)),
         templates: templates(values),
         log_level: values.text("log.level").to_owned(),
         log_format: match values.text("log.format") {
@@ -337,6 +344,20 @@ fn trusted_origins(values: &mut Values, public_url: Option<&Url>) -> Vec<String>
         }
     }
     trusted
+}
+
+fn allowed_hosts(values: &mut Values, public_url: Option<&Url>) -> Option<AllowedHosts> {
+    let allowed = AllowedHosts::new(public_url.and_then(Url::host_str), values.list("allowed_hosts"));
+    allowed.map_err(|advice| values.problem("allowed_hosts", advice)).ok()
+}
+
+/// RFC 6797 §6.1.
+fn hsts(values: &Values) -> HeaderValue {
+    let seconds = values.duration("hsts.max_age").as_secs();
+    let below = if values.flag_of("hsts.include_subdomains") { "; includeSubDomains" } else { "" };
+    // Digits and letters are always a header value.
+    HeaderValue::from_str(&format!("max-age={seconds}{below}"))
+        .unwrap_or(HeaderValue::from_static("max-age=31536000"))
 }
 
 fn clear_site_data(values: &mut Values) -> String {

@@ -22,11 +22,12 @@ use hallpass_auth::{
     oauth::{ForwardProxy, Provider},
 };
 use hallpass_session::{Secret, SessionOptions, TrustProxy};
+use http::HeaderValue;
 use url::Url;
 
 pub(crate) use self::gather::{Values, lines};
 pub use self::stores::{Old, Source, StoresConfig};
-use crate::cors::CorsPolicy;
+use crate::{cors::CorsPolicy, host::AllowedHosts};
 
 /// What the command line says about the configuration.
 #[derive(Clone, Debug, Default)]
@@ -82,7 +83,11 @@ pub struct Config {
     pub cors: CorsPolicy,
     /// Whether changes must carry the session's token.
     pub csrf_token: bool,
-    /// Which other origins may make changes.
+    /// Under which host names the server may be addressed.
+    pub allowed_hosts: AllowedHosts,
+    /// What `Strict-Transport-Security` says; `None` on http.
+    pub hsts: Option<HeaderValue>,
+    /// Which origins may make changes: that of `public_url` and others that are trusted.
     pub trusted_origins: Vec<String>,
     /// A folder of templates that replace ours.
     pub templates: Option<PathBuf>,

@@ -14,6 +14,24 @@ pub(super) const SERVER: &[Setting] = &[
         "Where browsers reach the server, such as `https://auth.example.com`. Cookie name, `Secure`, HSTS and the trusted origin follow from it. Empty: the address it listens on, for development.",
     ),
     setting(
+        "allowed_hosts",
+        List,
+        "",
+        "Further host names that the server answers for, besides that of `public_url` and those of this machine (`localhost`, 127.0.0.1): `auth.example.com`, `.example.com` for all below it, or `*` for any. Requests for other hosts get 421. Without `public_url`, IP addresses are answered too.",
+    ),
+    setting(
+        "hsts.max_age",
+        Time,
+        "365d",
+        "On https: how long browsers remember that this host is reached by https alone (`Strict-Transport-Security`). `0s` makes them forget.",
+    ),
+    setting(
+        "hsts.include_subdomains",
+        Flag,
+        "false",
+        "Whether that counts for all hosts below it too. Only if every one of them has https.",
+    ),
+    setting(
         "outbound.proxy",
         Secret,
         "",
@@ -290,7 +308,7 @@ pub(super) const SERVER: &[Setting] = &[
         "csrf.mode",
         Choice(&["origin", "token"]),
         "origin",
-        "`origin`: changes must come from this site or a trusted origin (`Sec-Fetch-Site`, then `Origin`). `token`: they must also carry the session's token from `GET /auth/csrf`.",
+        "`origin`: changes must come from this site or a trusted origin (`Origin`, `Sec-Fetch-Site`, else `Referer`). `token`: they must also carry the session's token from `GET /auth/csrf`.",
     ),
     setting(
         "csrf.trusted_origins",
