@@ -7,7 +7,10 @@ use axum_core::{
 };
 use http::{StatusCode, request::Parts};
 
-use crate::{LoadError, Session, ValueError, express::ExpressSession, layer::unavailable};
+use crate::{
+    HoldError, LoadError, Session, StoreError, TakeError, ValueError, express::ExpressSession,
+    layer::unavailable,
+};
 
 impl<S: Sync> FromRequestParts<S> for Session {
     type Rejection = LoadError;
@@ -22,6 +25,48 @@ impl<S: Sync> FromRequestParts<S> for ExpressSession {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, LoadError> {
         Self::of(parts).await
+    }
+}
+
+/// The request's session, [held](Session::hold) until the response leaves: requests that extract this wait for each other.
+///
+/// ```
+/// # use hallpass_session::HeldSession;
+/// async fn transfer(HeldSession(session): HeldSession) {
+///     // no other request that holds the session changes it until the response leaves
+/// #   drop(session);
+/// }
+/// ```
+#[derive(Clone, Debug)]
+pub struct HeldSession(pub Session);
+
+impl<S: Sync> FromRequestParts<S> for HeldSession {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Response> {
+        let session = Session::of(parts).await.map_err(LoadError::into_response)?;
+        session.hold().await.map_err(HoldError::into_response)?;
+        Ok(Self(session))
+    }
+}
+
+/// 503 with `Retry-After`.
+impl IntoResponse for HoldError {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Store(error) => unavailable::<Body>(&error),
+            Self::Waited => unavailable::<Body>(&StoreError::new("hold a session", self)),
+        }
+    }
+}
+
+/// 503 when the store failed, 500 when the value is of another shape.
+impl IntoResponse for TakeError {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Store(error) => unavailable::<Body>(&error),
+            Self::Value(error) => error.into_response(),
+        }
     }
 }
 

@@ -140,6 +140,10 @@ where
             }
         };
         let Some(session) = session else { return Poll::Ready(Ok(response)) };
+        if response.status() == StatusCode::SERVICE_UNAVAILABLE && session.express().is_none() {
+            // Whoever is told to try again must find everything as it was.
+            session.discard();
+        }
         if session.express().is_none() && session.is_settled() {
             return Poll::Ready(Ok(announce(&session, response)));
         }
@@ -155,7 +159,7 @@ async fn write_then_answer<Out: From<&'static str>>(
     response: Response<Out>,
 ) -> Response<Out> {
     let written = match session.express() {
-        None => session.write().await.map(|_| announce(&session, response)),
+        None => session.write_last().await.map(|_| announce(&session, response)),
         Some(held) => held.finish().await.map(|cookie| append_cookies(&session, cookie, response)),
     };
     written.unwrap_or_else(|error| unavailable(&error))
@@ -168,7 +172,8 @@ fn announce<Out>(session: &Session, mut response: Response<Out>) -> Response<Out
         Entry::Occupied(place) if mention_cookie(place.iter()) => {}
         Entry::Occupied(mut place) => place.append(HeaderValue::from_static("Cookie")),
     }
-    append_cookies(session, session.set_cookie(), response)
+    let failed = response.status() == StatusCode::SERVICE_UNAVAILABLE;
+    append_cookies(session, session.set_cookie().filter(|_| !failed), response)
 }
 
 /// Adds `Set-Cookie` alone: the session's own, and what the application appended.

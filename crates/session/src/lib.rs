@@ -58,6 +58,8 @@ pub use cache::{
 };
 pub use cookie::{CookieOptions, Priority, SameSite, Secure, pairs as cookie_pairs};
 pub use document::{Document, ValueError};
+#[cfg(feature = "axum")]
+pub use extract::HeldSession;
 pub use id::{
     IdGenerator, IdHash, InvalidHandle, MAX_ID_LENGTH, RandomIds, SessionHandle, SessionId, hex, random,
     unhex,
@@ -69,7 +71,7 @@ pub use options::{OptionsError, SessionOptions, Unset};
 pub use place::LoadError;
 pub use proxy::{Client, PeerAddr, Scheme, TrustProxy, TrustProxyError, TrustProxyLayer, TrustProxyService};
 pub use secret::Secret;
-pub use session::{Session, Slot};
+pub use session::{HoldError, Session, Slot, TakeError};
 pub use store::{
     Created, Lifetime, Listed, Revision, SessionRecord, SessionStore, StoreError, Stored, Touch, Updated,
 };

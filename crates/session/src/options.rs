@@ -44,6 +44,10 @@ pub struct SessionOptions {
     /// A use within this time of the last noted one is not noted again, which saves a write. Default: 1 minute;
     /// zero notes every use.
     pub touch_after: Duration,
+    /// How long a request may [hold](crate::Session::hold) its session. After that another may have it. Default: 30 seconds.
+    pub hold_for: Duration,
+    /// How long a request waits for a session that another one holds. Default: 30 seconds.
+    pub hold_wait: Duration,
 }
 
 impl Default for SessionOptions {
@@ -60,6 +64,8 @@ impl Default for SessionOptions {
             absolute_timeout: Some(Duration::from_secs(30 * 24 * 3600)),
             fresh_for: Duration::from_secs(3600),
             touch_after: Duration::from_secs(60),
+            hold_for: Duration::from_secs(30),
+            hold_wait: Duration::from_secs(30),
         }
     }
 }

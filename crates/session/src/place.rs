@@ -1,11 +1,12 @@
 //! [`Place`]: where a request's session is while the request is served, and how it gets there.
 
-use std::{cell::RefCell, sync::Arc};
+use std::{cell::RefCell, collections::HashSet, sync::Arc};
 
 use http::{HeaderMap, request::Parts};
 
 use crate::{
-    Client, Scheme, Session, StoreError, Timestamp, cookie,
+    Client, Scheme, Session, SessionId, StoreError, Timestamp,
+    cookie::{self, MAX_CANDIDATES},
     express::{ExpressError, ExpressFailure, Profile},
     keys::Verified,
     session::Known,
@@ -45,10 +46,13 @@ impl Place {
         let looked = if let Some(profile) = &shared.express {
             Err(Waiting::Express(profile.clone(), shared.clone()))
         } else {
-            look(&shared, &parts.headers, 0, now).map_err(|ask| Waiting::Store(ask, shared.clone()))
+            look(&shared, &parts.headers, now)
+                .map_err(|candidates| Waiting::Store(candidates, shared.clone(), now))
         };
         match looked {
-            Ok(known) => Ok(self.put(Session::new(shared, is_https(parts), known, now))),
+            Ok(Looked { known, others }) => {
+                Ok(self.put(Session::new(shared, is_https(parts), known, others, now)))
+            }
             Err(waiting) => {
                 *place = Some(shared);
                 Err(waiting)
@@ -102,52 +106,60 @@ impl Session {
 
 /// What a request waits for before it has its session.
 enum Waiting {
-    Store(Ask, Arc<Shared>),
+    /// The cookies that may open a session, and when the request came.
+    Store(Vec<Verified>, Arc<Shared>, Timestamp),
     /// The Express profile decides for itself whom to ask.
     Express(Arc<Profile>, Arc<Shared>),
 }
 
-/// One of the request's cookies that may open a session.
-struct Ask {
-    candidate: Verified,
-    /// Which of the [candidates](cookie::candidates).
-    at: usize,
-    now: Timestamp,
-}
-
 impl Waiting {
     async fn load(self, parts: &Parts) -> Result<Session, LoadError> {
-        let (mut ask, shared) = match self {
-            Self::Store(ask, shared) => (ask, shared),
+        let (candidates, shared, now) = match self {
+            Self::Store(candidates, shared, now) => (candidates, shared, now),
             Self::Express(profile, shared) => {
                 let held = profile.load(&shared.keys, parts).await?;
                 return Ok(Session::new_express(shared, held));
             }
         };
-        loop {
-            let Ask { candidate, at, now } = ask;
-            let stored = shared.store.load(&candidate.id, now).await?;
-            let looked = match stored {
-                Some(stored) => Ok(Some(Known::new(candidate, stored))),
-                None => look(&shared, &parts.headers, at + 1, now),
-            };
-            match looked {
-                Ok(known) => return Ok(Session::new(shared, is_https(parts), known, now)),
-                Err(next) => ask = next,
+        let mut candidates = candidates.into_iter();
+        let mut known = None;
+        for candidate in candidates.by_ref() {
+            if let Some(stored) = shared.store.load(&candidate.id, now).await? {
+                known = Some(Known::new(candidate, stored));
+                break;
             }
         }
+        let others = candidates.map(|other| other.id).collect();
+        Ok(Session::new(shared, is_https(parts), known, others, now))
     }
 }
 
-/// The session that the request's cookie opens, if that can be told at once; else the cookie that the store must be asked about: the
-/// first of the candidates from `first` on. Forged cookies never reach the store.
-fn look(shared: &Shared, headers: &HeaderMap, first: usize, now: Timestamp) -> Result<Option<Known>, Ask> {
-    let candidates = cookie::candidates(headers, &shared.options.cookie.name, &shared.keys);
-    let Some((at, candidate)) = candidates.enumerate().nth(first) else { return Ok(None) };
-    match shared.store.cached(&candidate.id, now) {
-        Some(stored) => Ok(Some(Known::new(candidate, stored))),
-        None => Err(Ask { candidate, at, now }),
+/// What can be told of a request's session at once.
+struct Looked {
+    known: Option<Known>,
+    /// The other sessions that its cookies may open.
+    others: Vec<SessionId>,
+}
+
+/// The session that the request's cookies open, if that can be told at once; else the cookies that the store must be asked about, in
+/// order. Forged cookies never reach the store.
+fn look(shared: &Shared, headers: &HeaderMap, now: Timestamp) -> Result<Looked, Vec<Verified>> {
+    let mut candidates = cookie::candidates(headers, &shared.options.cookie.name, &shared.keys);
+    let Some(first) = candidates.next() else { return Ok(Looked { known: None, others: Vec::new() }) };
+    match shared.store.cached(&first.id, now) {
+        Some(stored) => {
+            let others = distinct(&first, candidates).map(|other| other.id).collect();
+            Ok(Looked { known: Some(Known::new(first, stored)), others })
+        }
+        None => Err([first.clone()].into_iter().chain(distinct(&first, candidates)).collect()),
     }
+}
+
+/// The cookies that are neither `first` nor one that came before, at most as many as a request may try.
+fn distinct(first: &Verified, rest: impl Iterator<Item = Verified>) -> impl Iterator<Item = Verified> {
+    let (first, mut seen) = (first.id.clone(), HashSet::new());
+    let rest = rest.filter(move |candidate| candidate.id != first && seen.insert(candidate.id.clone()));
+    rest.take(MAX_CANDIDATES - 1)
 }
 
 /// Whether the request came over https: what a trusted proxy says, else what the request line says.

@@ -122,3 +122,106 @@ async fn a_logout_does_not_fail_for_a_cookie_that_cannot_be_made() {
     assert_eq!(app.get(&cookie, |session| async move { session.destroy() }).await.status, 200);
     assert!(app.store.rows.lock().unwrap().is_empty());
 }
+
+/// Twenty requests at the same moment that have all loaded the session; the value of `n` afterwards, which begins with 1.
+async fn twenty<Fut>(
+    options: ExpressOptions,
+    handler: impl Fn(Session) -> Fut + Clone + Send + Sync + 'static,
+) -> Option<serde_json::Value>
+where
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    let app = app(options);
+    let cookie = app.get("", async |session: Session| session.insert("n", &1).unwrap()).await.cookie();
+    let gate = std::sync::Arc::new(tokio::sync::Barrier::new(20));
+    let mut requests = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        let (app, cookie, gate, handler) = (app.clone(), cookie.clone(), gate.clone(), handler.clone());
+        requests.spawn(async move {
+            let handler = move |session: Session| {
+                let (gate, handler) = (gate.clone(), handler.clone());
+                async move {
+                    gate.wait().await;
+                    handler(session).await;
+                }
+            };
+            assert_eq!(app.get(&cookie, handler).await.status, 200);
+        });
+    }
+    requests.join_all().await;
+    assert_eq!(app.read(&cookie, "hallpass.hold").await, None);
+    app.read(&cookie, "n").await
+}
+
+fn one_more(n: Option<u32>) -> u32 {
+    n.unwrap() + 1
+}
+
+#[tokio::test]
+async fn of_twenty_updates_at_once_each_counts_in_either_mode() {
+    for races in [Races::Settled, Races::AsExpress] {
+        let options = ExpressOptions { races, ..options() };
+        let n = twenty(options, async |session: Session| session.update("n", one_more).unwrap()).await;
+        assert_eq!(n, Some(json!(21)), "{races:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_update_is_applied_once_also_when_it_is_saved_and_loaded_between() {
+    let act = async |session: Session| {
+        session.update("n", one_more).unwrap();
+        let (one, two) = tokio::join!(session.save(), session.save());
+        assert!(one.unwrap() && two.unwrap() && session.reload().await.unwrap());
+        session.update("n", |n: Option<u32>| n.unwrap() + 100).unwrap();
+    };
+    assert_eq!(twenty(options(), act).await, Some(json!(1 + 20 + 2000)));
+}
+
+#[tokio::test]
+async fn of_twenty_that_take_a_value_one_gets_it() {
+    let act = async |session: Session| {
+        if session.take::<u32>("n").await.unwrap().is_some() {
+            session.update("n", |n: Option<u32>| n.unwrap_or(0) + 7).unwrap();
+        }
+    };
+    assert_eq!(twenty(options(), act).await, Some(json!(7)));
+}
+
+#[tokio::test]
+async fn twenty_that_hold_the_session_come_one_after_the_other() {
+    for races in [Races::Settled, Races::AsExpress] {
+        let act = async |session: Session| {
+            session.hold().await.unwrap();
+            let n = session.get("n").unwrap();
+            tokio::task::yield_now().await;
+            session.insert("n", &one_more(n)).unwrap();
+        };
+        assert_eq!(twenty(ExpressOptions { races, ..options() }, act).await, Some(json!(21)), "{races:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_held_session_is_free_again_whatever_its_request_did_with_it() {
+    let app = app(options());
+    for act in [
+        (|_| {}) as fn(&Session),
+        |session| session.clear(),
+        |session| session.unset(),
+        |session| session.renew(),
+        |session| session.destroy(),
+        |_| panic!("the handler is broken"),
+    ] {
+        let first = app.begin().await;
+        let holds = move |session: Session| async move {
+            session.hold().await.unwrap();
+            act(&session);
+        };
+        let (app_too, cookie) = (app.clone(), first.clone());
+        let answer = tokio::spawn(async move { app_too.get(&cookie, holds).await }).await;
+        let cookie = answer.ok().filter(|answer| !answer.set_cookie.is_empty()).map(|answer| answer.cookie());
+        let after = app.get(cookie.as_ref().unwrap_or(&first), |session: Session| async move {
+            tokio::time::timeout(hours(1), session.hold()).await.unwrap().unwrap();
+        });
+        assert_eq!(after.await.status, 200);
+    }
+}

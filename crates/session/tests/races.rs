@@ -196,3 +196,27 @@ async fn a_use_that_cannot_be_noted_does_not_fail_the_request() {
     let answer = app.request(Some(&cookie), nothing).await;
     assert_eq!((answer.status, answer.asked.as_slice()), (200, ["load", "touch"].as_slice()));
 }
+
+#[tokio::test]
+async fn a_503_of_the_handler_leaves_everything_as_it_was() {
+    let app = app(SessionOptions { rolling: true, ..SessionOptions::default() });
+    let cookie = app.begin().await;
+    for act in [
+        (|session| session.insert("n", &2).unwrap()) as fn(&Session),
+        |session| session.renew(),
+        |session| session.establish("ann"),
+        |session| session.destroy(),
+        |session| session.remember_for(hours(1)),
+    ] {
+        for cookie in [None, Some(cookie.as_str())] {
+            let fails = move |session: Session| async move {
+                act(&session);
+                StatusCode::SERVICE_UNAVAILABLE
+            };
+            let answer = app.request(cookie, fails).await;
+            assert_eq!((answer.status, answer.set_cookie), (503, None));
+            assert!(answer.asked.iter().all(|operation| *operation == "load"), "{:?}", answer.asked);
+        }
+    }
+    assert_eq!(app.read(&cookie, "n").await, Some(json!(1)));
+}

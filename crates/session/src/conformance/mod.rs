@@ -15,6 +15,7 @@
 
 mod basics;
 mod races;
+mod requests;
 mod users;
 
 use std::{pin::Pin, sync::Arc, time::Duration};
@@ -53,7 +54,10 @@ use promises;
 
 /// All promises, for a table of what a store keeps.
 pub fn contracts() -> Vec<Contract> {
-    [basics::contracts(), users::contracts(), races::contracts()].into_iter().flatten().collect()
+    [basics::contracts(), users::contracts(), races::contracts(), requests::contracts()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// The promise that stores make whose own work it is to remove what has expired. Redis keys expire by themselves.

@@ -1,9 +1,6 @@
 //! [`Held`]: a request's session between its handler, the store and the response.
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::HeaderValue;
 use serde_json::{Map, Value};
@@ -14,13 +11,13 @@ use super::{
     machine::{Ending, Kept, Machine, Why},
     meta,
 };
-use crate::{Keys, StoreError, Timestamp, session::Chain};
+use crate::{
+    Keys, StoreError, Timestamp,
+    session::{Chain, check_lease, contended, pause},
+};
 
-/// How often a write is tried again when other requests of the same session come first.
-const MAX_CONFLICTS: u64 = 64;
-
-/// From this conflict on the retries wait a little.
-const PATIENT_FROM: u64 = 4;
+/// How often a write is tried again when other requests of the same session come first. Each time another one got through.
+const MAX_CONFLICTS: u32 = 256;
 
 pub(crate) struct Held {
     pub(super) profile: Arc<Profile>,
@@ -29,6 +26,8 @@ pub(crate) struct Held {
     /// The request came over https.
     secure: bool,
     machine: Mutex<Machine>,
+    /// One write at a time, so that no update is written twice.
+    writing: tokio::sync::Mutex<()>,
 }
 
 impl Held {
@@ -39,7 +38,8 @@ impl Held {
         secure: bool,
         machine: Machine,
     ) -> Self {
-        Self { profile, keys, template, secure, machine: Mutex::new(machine) }
+        let (machine, writing) = (Mutex::new(machine), tokio::sync::Mutex::new(()));
+        Self { profile, keys, template, secure, machine, writing }
     }
 
     /// No step leaves the machine half changed, so one that a panicking handler held is still good.
@@ -112,10 +112,15 @@ impl Held {
 
     /// Does what is left to do before the response head leaves; the `Set-Cookie` it owes.
     pub(crate) async fn finish(&self) -> Result<Option<HeaderValue>, StoreError> {
+        self.end_lease().await;
+        if self.machine().discarded {
+            return Ok(None);
+        }
         self.end_former().await?;
         let later = self.machine().later;
         if !later {
             self.end().await?;
+            self.machine().lease = None;
         }
         let cookie = self.head()?;
         let machine = self.machine();
@@ -186,14 +191,19 @@ impl Held {
 
     /// Stores the session; `false` when it has ended elsewhere, and its changes are dropped.
     async fn set(&self) -> Result<bool, StoreError> {
+        let _alone = self.writing.lock().await;
         let (store, now) = (&self.profile.store, self.now());
         for conflicts in 0..MAX_CONFLICTS {
             let Some((id, mut whole, expires, kept)) = self.to_store() else { return Ok(false) };
             let given: Vec<String> = whole.iter().map(|(key, _)| key.to_owned()).collect();
             let over = kept.as_ref().map_or(Over::Anything, |kept| Over::Version(&kept.version));
-            match store.set(&id, &mut whole, expires, over, now).await? {
+            let counted = self.machine().updates.begin_write()?;
+            let answer = store.set(&id, &mut whole, expires, over, now).await?;
+            self.machine().updates.end_write();
+            match answer {
                 Set::Done(version) => {
                     let mut machine = self.machine();
+                    machine.updates.written(&counted);
                     if let Some(live) = &mut machine.live {
                         live.without(&given, &whole);
                     }
@@ -203,18 +213,17 @@ impl Held {
                 Set::Gone => return Ok(self.has_gone()),
                 Set::Conflict => {}
             }
-            if conflicts >= PATIENT_FROM {
-                tokio::time::sleep(Duration::from_millis(conflicts)).await;
-            }
+            pause(conflicts).await;
             let newer = store.get(&id, now).await?.filter(|newer| !meta::has_ended(&newer.session, now));
             let Some(newer) = newer else { return Ok(self.has_gone()) };
             let mut machine = self.machine();
-            if let (Some(live), Some(kept)) = (&mut machine.live, kept) {
-                live.rebase(&kept.document, &newer.session, now);
+            check_lease(machine.lease.as_deref(), &newer.session)?;
+            if let Some(kept) = kept {
+                machine.rebase(&kept.document, &newer.session, now)?;
             }
             machine.kept = Some(Kept { version: newer.version, document: newer.session });
         }
-        Err(StoreError::new("save a session", "too many requests changed it at the same time"))
+        Err(contended())
     }
 
     /// Notes that the session has ended elsewhere: nothing more is written. `false`, as `set` answers.
@@ -227,7 +236,9 @@ impl Held {
     fn to_store(&self) -> Option<(crate::SessionId, crate::Document, Option<Timestamp>, Option<Kept>)> {
         let machine = self.machine();
         let live = machine.live.as_ref()?;
-        let kept = machine.kept.clone().filter(|_| self.profile.options.races == Races::Settled);
+        let exact = !machine.updates.is_empty() || machine.lease.is_some();
+        let settled = self.profile.options.races == Races::Settled || exact;
+        let kept = machine.kept.clone().filter(|_| settled);
         let idle = || meta::idle(&machine.meta()).map(|idle| self.now() + idle);
         Some((machine.id.clone(), live.whole(), live.cookie.expires_at().or_else(idle), kept))
     }
@@ -262,16 +273,18 @@ impl Held {
             return Ok(());
         }
         let standing = machine.standing.clone().unwrap_or_default();
-        match (removed, kept, &mut machine.live) {
+        match (removed, kept, machine.live.is_some()) {
             // Others changed it since it was loaded, which must not be lost; or ended what it stood for.
-            (Some(removed), Some(kept), Some(live)) if removed.version != kept.version => {
-                live.rebase(&kept.document, &removed.session, now);
+            (Some(removed), Some(kept), true) if removed.version != kept.version => {
+                machine.rebase(&kept.document, &removed.session, now)?;
             }
             (Some(_), _, _) => {}
             // Somebody logged out while somebody logged in: nothing of the old session may come along.
-            (None, Some(kept), Some(live)) if why == Why::Login => live.let_stand(&kept.document, &standing),
+            (None, Some(kept), true) if why == Why::Login => machine.let_stand(&kept.document, &standing)?,
             (None, _, _) => machine.gone = true,
         }
+        // The session moves: its updates are what this request makes of them now.
+        machine.updates.clear();
         Ok(())
     }
 }

@@ -80,6 +80,7 @@ pub(super) enum Why {
 
 /// One request's session.
 #[derive(Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Machine {
     /// The id that a correctly signed cookie brought.
     pub(super) cookie_id: Option<SessionId>,
@@ -102,6 +103,12 @@ pub(super) struct Machine {
     pub(super) standing: Option<Vec<Box<str>>>,
     /// Makes the browser forget a session that this request ended.
     pub(super) cleared: Option<HeaderValue>,
+    /// Changes that are applied again to what another request wrote.
+    pub(super) updates: super::updates::Updates,
+    /// The lease that this request holds the session by.
+    pub(super) lease: Option<Box<str>>,
+    /// The changes of this request are dropped.
+    pub(super) discarded: bool,
 }
 
 impl Live {
@@ -232,6 +239,9 @@ impl Machine {
             gone: false,
             standing: None,
             cleared: None,
+            updates: super::updates::Updates::default(),
+            lease: None,
+            discarded: false,
         }
     }
 
@@ -258,6 +268,9 @@ impl Machine {
             gone: false,
             standing: None,
             cleared: None,
+            updates: super::updates::Updates::default(),
+            lease: None,
+            discarded: false,
         })
     }
 
@@ -267,12 +280,14 @@ impl Machine {
         self.live = Some(Live::new(cookie, false));
         self.kept = None;
         self.gone = false;
+        self.updates.clear();
     }
 
     /// `reload`, once the store has answered.
     pub(super) fn reloaded(&mut self, fetched: Fetched, now: Timestamp) -> Result<(), ExpressError> {
         let wrapped = self.live.as_ref().is_none_or(|live| live.wrapped);
         self.live = Some(Live::stored(&fetched.session, wrapped, now)?);
+        self.updates.clear();
         self.kept = Some(Kept { version: fetched.version, document: fetched.session });
         Ok(())
     }

@@ -24,6 +24,7 @@ mod mount;
 mod options;
 mod plain;
 mod store;
+mod updates;
 
 use crate::StoreError;
 

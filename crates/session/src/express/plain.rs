@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use serde_json::{Map, Value, value::RawValue};
 
 use super::{ExpressFailure, Held, js, machine::Why, meta};
-use crate::{Lifetime, SessionId, StoreError, Timestamp};
+use crate::{Lifetime, SessionId, StoreError, Timestamp, session::HOLD};
 
 /// How long a session lives whose cookie goes with the browser, as far as anybody but its store can tell.
 const UNKNOWN_IDLE: Duration = Duration::from_secs(24 * 3600);
@@ -20,6 +20,7 @@ impl Held {
         if let Some(standing) = &mut machine.standing {
             standing.push(key.into());
         }
+        machine.updates.forget(key);
         if let Some(live) = &mut machine.live {
             // What the handler made is JSON; what JavaScript could not read back would be too deep.
             live.set(key, Some(js::canonical(value.get()).as_deref().unwrap_or(value)));
@@ -28,6 +29,7 @@ impl Held {
 
     pub(crate) fn remove(&self, key: &str) -> bool {
         let mut machine = self.machine();
+        machine.updates.forget(key);
         let Some(live) = machine.live.as_mut().filter(|live| live.raw(key).is_some()) else { return false };
         live.set(key, None);
         true
@@ -37,6 +39,7 @@ impl Held {
     pub(crate) fn clear(&self) {
         let mut machine = self.machine();
         let meta = machine.meta();
+        machine.updates.clear();
         if let Some(live) = &mut machine.live {
             live.clear();
         }
@@ -47,7 +50,7 @@ impl Held {
 
     pub(crate) fn keys(&self) -> Vec<String> {
         let mut keys = self.machine().live.as_ref().map(super::machine::Live::keys).unwrap_or_default();
-        keys.retain(|key| key != meta::META);
+        keys.retain(|key| key != meta::META && key != HOLD);
         keys
     }
 

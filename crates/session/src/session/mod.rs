@@ -1,9 +1,11 @@
 //! [`Session`]: the handle that request handlers use.
 
 mod changes;
+mod hold;
 mod save;
 mod slot;
 mod state;
+mod update;
 
 use std::{
     fmt,
@@ -15,14 +17,19 @@ use http::HeaderValue;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-pub use self::slot::Slot;
 use self::{
     changes::Established,
     state::{State, initial_lifetime},
 };
-pub(crate) use self::{save::Chain, state::Known};
+pub(crate) use self::{
+    changes::{Function, fold},
+    hold::{HOLD, check as check_lease},
+    save::{Chain, contended, in_doubt, pause, unfit},
+    state::Known,
+};
+pub use self::{hold::HoldError, slot::Slot, update::TakeError};
 use crate::{
-    Lifetime, SessionHandle, SessionId, SessionStore, StoreError, Timestamp, ValueError,
+    Lifetime, SessionHandle, SessionId, SessionStore, Timestamp, ValueError,
     commit::{Act, Cookie},
     document::{decode, encode},
     express::Held,
@@ -54,20 +61,47 @@ struct Inner {
     state: Mutex<State>,
     /// Further cookies for the response.
     cookies: Mutex<Vec<HeaderValue>>,
+    /// Other sessions that the request's cookies open: they end with this one.
+    others: Vec<SessionId>,
+    /// One write at a time, so that no change is written twice.
+    writing: tokio::sync::Mutex<()>,
     /// In the Express profile all of the above does nothing, and this everything.
     express: Option<Held>,
 }
 
 impl Session {
-    pub(crate) fn new(shared: Arc<Shared>, secure: bool, known: Option<Known>, asked: Timestamp) -> Self {
-        let (state, cookies) = (Mutex::new(State::new(known)), Mutex::default());
-        Self(Arc::new(Inner { shared, secure, asked, state, cookies, express: None }))
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        secure: bool,
+        known: Option<Known>,
+        others: Vec<SessionId>,
+        asked: Timestamp,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            shared,
+            secure,
+            asked,
+            state: Mutex::new(State::new(known)),
+            cookies: Mutex::default(),
+            others,
+            writing: tokio::sync::Mutex::new(()),
+            express: None,
+        }))
     }
 
     pub(crate) fn new_express(shared: Arc<Shared>, held: Held) -> Self {
         let (state, asked) = (Mutex::new(State::new(None)), shared.options.clock.now());
-        let cookies = Mutex::default();
-        Self(Arc::new(Inner { shared, secure: false, asked, state, cookies, express: Some(held) }))
+        let express = Some(held);
+        Self(Arc::new(Inner {
+            shared,
+            secure: false,
+            asked,
+            state,
+            cookies: Mutex::default(),
+            others: Vec::new(),
+            writing: tokio::sync::Mutex::new(()),
+            express,
+        }))
     }
 
     pub(crate) fn express(&self) -> Option<&Held> {
@@ -148,8 +182,8 @@ impl Session {
         if let Some(held) = self.express() {
             return held.keys();
         }
-        let record = self.state().record(&self.0.shared.options, self.now());
-        record.document.iter().map(|(key, _)| key.to_owned()).collect()
+        let document = self.state().document(&self.0.shared.options, self.now());
+        document.iter().map(|(key, _)| key.to_owned()).filter(|key| key != HOLD).collect()
     }
 
     // --- identity ---
@@ -339,34 +373,6 @@ impl Session {
     /// Whether the layer does as express-session does: see [`SessionLayer::express`](crate::SessionLayer::express).
     pub fn is_express(&self) -> bool {
         self.express().is_some()
-    }
-
-    // --- the store ---
-
-    /// Drops this request's changes and loads the session again; `false` when it has ended meanwhile.
-    /// For long-lived connections, whose view grows old.
-    pub async fn reload(&self) -> Result<bool, StoreError> {
-        if let Some(held) = self.express() {
-            return held.reload_session().await;
-        }
-        let Some(id) = self.id() else { return Ok(false) };
-        let stored = self.0.shared.store.load(&id, self.now()).await?;
-        let mut state = self.state();
-        let current_key = state.known.as_ref().is_some_and(|known| known.current_key);
-        *state = State {
-            cookie: state.cookie,
-            ..State::new(stored.map(|stored| Known { id, stored, current_key }))
-        };
-        Ok(state.known.is_some())
-    }
-
-    /// Writes now what would be written before the response leaves; `false` when the session has ended meanwhile and the
-    /// changes were dropped. Needed only where work goes on after the response, or must not start before the session is safe.
-    pub async fn save(&self) -> Result<bool, StoreError> {
-        if let Some(held) = self.express() {
-            return held.save_session().await;
-        }
-        self.write().await
     }
 }
 

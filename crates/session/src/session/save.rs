@@ -10,27 +10,77 @@ use super::{
     state::{Known, State, fresh},
 };
 use crate::{
-    Created, Secure, SessionId, SessionRecord, StoreError, Stored, Timestamp, Touch, Updated,
-    commit::{Cookie, Write},
-    cookie,
+    Created, Secure, SessionId, SessionRecord, StoreError, Stored, Timestamp, Touch, Updated, ValueError,
+    commit::{Cookie, Outcome, Write},
+    cookie, random,
 };
 
-/// How often a write is tried again when other requests of the same session come first.
-const MAX_CONFLICTS: u32 = 64;
+/// How often a write is tried again when other requests of the same session come first. Each time another one got through.
+const MAX_CONFLICTS: u32 = 256;
 
-/// From this conflict on the retries wait a little, so that the others can finish.
-const PATIENT_FROM: u32 = 4;
+/// From this conflict on the retries wait, so that the others can finish.
+const PATIENT_FROM: u32 = 2;
+
+/// The longest of these pauses, in milliseconds.
+const LONGEST_PAUSE: u32 = 50;
 
 impl Session {
+    /// Drops what this request changed and has not [saved](Self::save): nothing of it is written, and no cookie is sent. What was
+    /// loaded counts again. The layer does so itself when the response is a 503, except in the Express profile.
+    pub fn discard(&self) {
+        self.take_cookies();
+        match self.express() {
+            Some(held) => held.discard(),
+            None => self.state().discard(),
+        }
+    }
+
+    /// Drops this request's changes and loads the session again; `false` when it has ended meanwhile.
+    /// For long-lived connections, whose view grows old.
+    pub async fn reload(&self) -> Result<bool, StoreError> {
+        if let Some(held) = self.express() {
+            return held.reload_session().await;
+        }
+        let Some(id) = self.id() else { return Ok(false) };
+        let stored = self.0.shared.store.load(&id, self.now()).await?;
+        let mut state = self.state();
+        let current_key = state.known.as_ref().is_some_and(|known| known.current_key);
+        *state = State {
+            cookie: state.cookie,
+            held: state.held.take(),
+            ..State::new(stored.map(|stored| Known { id, stored, current_key }))
+        };
+        Ok(state.known.is_some())
+    }
+
+    /// Writes now what would be written before the response leaves; `false` when the session has ended meanwhile and the
+    /// changes were dropped. Needed only where work goes on after the response, or must not start before the session is safe.
+    pub async fn save(&self) -> Result<bool, StoreError> {
+        if let Some(held) = self.express() {
+            return held.save_session().await;
+        }
+        self.write().await
+    }
+
     /// Writes what the request did; `false` when the session had ended meanwhile and the changes were dropped.
     pub(crate) async fn write(&self) -> Result<bool, StoreError> {
+        let _alone = self.0.writing.lock().await;
         let now = self.now();
         let before = self.state().clone();
+        if before.in_doubt {
+            return Err(in_doubt());
+        }
         let (write, cookie) = before.commit(&self.0.shared.options, now);
         let known = self.execute(write, &before, now).await?;
         let dropped = known.is_none() && (write == Write::Update || cookie == Cookie::Send);
         self.state().settle(&before, known, if dropped { Cookie::Leave } else { cookie });
         Ok(!dropped)
+    }
+
+    /// The last write of the request, with which its lease ends.
+    pub(crate) async fn write_last(&self) -> Result<bool, StoreError> {
+        self.release_with_next_write();
+        self.write().await
     }
 
     /// Does the write; the session as it is in the store afterwards.
@@ -40,12 +90,21 @@ impl Session {
         before: &State,
         now: Timestamp,
     ) -> Result<Option<Known>, StoreError> {
-        let store = self.store();
         let known = before.known.clone();
         match (write, known) {
             (Write::Nothing, known) => Ok(known),
             (Write::Touch, Some(known)) => self.note_use(known, now).await.map(Some),
-            (Write::Update, Some(known)) => self.update(known, &before.changes, now).await,
+            (Write::Update, Some(known)) => {
+                let only_used = before.outcome == Outcome::Untouched && !before.changes.release;
+                match self.amend(known.clone(), &before.changes, now).await {
+                    // `resave` alone changes nothing.
+                    Err(error) if only_used => {
+                        report_unnoted(&known.id, &error);
+                        Ok(Some(known))
+                    }
+                    updated => updated,
+                }
+            }
             (Write::Rotate, Some(known)) => self.rotate(known, &before.changes, now).await,
             (Write::RotateOrCreate, Some(known)) => match self.rotate(known, &before.changes, now).await? {
                 Some(known) => Ok(Some(known)),
@@ -53,42 +112,53 @@ impl Session {
                 None => self.create(&before.changes, now).await.map(Some),
             },
             (Write::Replace, Some(known)) => {
-                store.delete(&known.id, now).await?;
+                self.end(&known, now).await?;
                 self.create(&before.changes, now).await.map(Some)
             }
-            (Write::Delete, Some(known)) => {
-                store.delete(&known.id, now).await?;
-                Ok(None)
-            }
+            (Write::Delete, Some(known)) => self.end(&known, now).await.map(|()| None),
             (Write::Delete, None) => Ok(None),
             (Write::Create, _) | (_, None) => self.create(&before.changes, now).await.map(Some),
         }
     }
 
+    /// Ends the session, and the others that this browser holds under the same name: the one of the request last, so that signing out can
+    /// be repeated when the store fails.
+    async fn end(&self, known: &Known, now: Timestamp) -> Result<(), StoreError> {
+        for id in self.0.others.iter().chain([&known.id]) {
+            self.store().delete(id, now).await?;
+        }
+        Ok(())
+    }
+
     async fn create(&self, changes: &Changes, now: Timestamp) -> Result<Known, StoreError> {
         let options = &self.0.shared.options;
-        let record = changes.apply(&fresh(options, now), now);
+        let record = changes.apply(&fresh(options, now), now).map_err(unfit)?;
         // A generator that repeats itself is broken, but one repetition is not worth an error.
         for _ in 0..3 {
             let id = options.ids.generate();
+            self.doubt(changes, true);
             if let Created::Done(revision) = self.store().create(&id, &record, now).await? {
                 return Ok(Known::written(id, record, revision));
             }
+            self.doubt(changes, false);
         }
         Err(StoreError::new("create a session", "the id generator keeps making ids that are taken"))
     }
 
     /// Applies the changes to the newest version, however often somebody else comes first.
-    async fn update(
+    async fn amend(
         &self,
         mut known: Known,
         changes: &Changes,
         now: Timestamp,
     ) -> Result<Option<Known>, StoreError> {
         for conflicts in 0..MAX_CONFLICTS {
-            let record = changes.apply(&known.stored.record, now);
+            let record = changes.apply(&known.stored.record, now).map_err(unfit)?;
             let expected = known.stored.revision;
-            match self.store().update(&known.id, &record, expected, now).await? {
+            self.doubt(changes, true);
+            let updated = self.store().update(&known.id, &record, expected, now).await?;
+            self.doubt(changes, false);
+            match updated {
                 Updated::Done(revision) => return Ok(Some(Known::written(known.id, record, revision))),
                 Updated::Gone => return Ok(None),
                 Updated::Conflict => {}
@@ -108,9 +178,12 @@ impl Session {
     ) -> Result<Option<Known>, StoreError> {
         let new = self.0.shared.options.ids.generate();
         for conflicts in 0..MAX_CONFLICTS {
-            let record = changes.apply(&known.stored.record, now);
+            let record = changes.apply(&known.stored.record, now).map_err(unfit)?;
             let expected = known.stored.revision;
-            match self.store().rotate(&known.id, expected, &new, &record, now).await? {
+            self.doubt(changes, true);
+            let updated = self.store().rotate(&known.id, expected, &new, &record, now).await?;
+            self.doubt(changes, false);
+            match updated {
                 Updated::Done(revision) => return Ok(Some(Known::written(new, record, revision))),
                 Updated::Gone => return Ok(None),
                 Updated::Conflict => {}
@@ -121,12 +194,20 @@ impl Session {
         Err(contended())
     }
 
+    /// While the store has not answered, it is not known whether these changes are stored.
+    fn doubt(&self, changes: &Changes, doubt: bool) {
+        if changes.has_updates() {
+            self.state().in_doubt = doubt;
+        }
+    }
+
     /// The version that came first, after a pause that grows with the number of conflicts.
     async fn newer(&self, known: Known, conflicts: u32, now: Timestamp) -> Result<Option<Known>, StoreError> {
-        if conflicts >= PATIENT_FROM {
-            tokio::time::sleep(Duration::from_millis(u64::from(conflicts))).await;
-        }
+        pause(conflicts).await;
         let stored = self.store().load(&known.id, now).await?;
+        if let Some(stored) = &stored {
+            self.check_lease(&stored.record.document)?;
+        }
         Ok(stored.map(|stored| Known { stored, ..known }))
     }
 
@@ -135,7 +216,7 @@ impl Session {
         let expires = known.stored.record.expires_if_seen(now);
         let touch = Touch { id: known.id.clone(), seen: now, expires };
         if let Err(error) = self.store().touch(&[touch], now).await {
-            tracing::warn!(event = "session_touch_failed", session = %known.id.handle(), error = %Chain(&error));
+            report_unnoted(&known.id, &error);
         }
         Ok(known)
     }
@@ -144,6 +225,9 @@ impl Session {
     /// request came, which saves another look at the clock.
     pub(crate) fn is_settled(&self) -> bool {
         let mut state = self.state();
+        if state.held.is_some() {
+            return false;
+        }
         let (write, cookie) = state.commit(&self.0.shared.options, self.0.asked);
         if write == Write::Nothing && cookie != Cookie::Leave {
             state.cookie = cookie;
@@ -183,9 +267,16 @@ impl State {
         if cookie != Cookie::Leave {
             self.cookie = cookie;
         }
+        self.in_doubt = false;
         if self.acts == before.acts {
             self.changes = Changes::default();
-            self.outcome = crate::commit::Outcome::Untouched;
+            self.outcome = Outcome::Untouched;
+        } else {
+            self.changes.forget(&before.changes, self.known.as_ref().map(|known| &*known.stored.record));
+        }
+        if before.changes.release {
+            self.changes.release = false;
+            self.held = None;
         }
     }
 }
@@ -205,7 +296,29 @@ fn cookie_max_age(record: &SessionRecord, max_age: Option<Duration>, now: Timest
     record.lifetime.persistent.then(|| until(record.expires()).max(max_age.unwrap_or_default()).min(limit))
 }
 
-fn contended() -> StoreError {
+/// Waits for a random time that grows with the number of conflicts, so that requests of one session do not stay in step.
+pub(crate) async fn pause(conflicts: u32) {
+    if conflicts >= PATIENT_FROM {
+        let most = (2 * conflicts).min(LONGEST_PAUSE);
+        let millis = u32::from_le_bytes(random()) % (most + 1);
+        tokio::time::sleep(Duration::from_millis(millis.into())).await;
+    }
+}
+
+fn report_unnoted(id: &SessionId, error: &StoreError) {
+    tracing::warn!(event = "session_touch_failed", session = %id.handle(), error = %Chain(error));
+}
+
+/// An update that fits what was loaded does not fit what another request has written since.
+pub(crate) fn unfit(error: ValueError) -> StoreError {
+    StoreError::new("apply an update to what another request wrote", error)
+}
+
+pub(crate) fn in_doubt() -> StoreError {
+    StoreError::new("save a session", "it is not known whether an earlier save stored its updates")
+}
+
+pub(crate) fn contended() -> StoreError {
     StoreError::new("save a session", "too many requests changed it at the same time")
 }
 

@@ -39,6 +39,10 @@ pub(super) struct State {
     pub(super) cookie: Cookie,
     /// Counts the acts, so that a save notices those which happened while it ran.
     pub(super) acts: u32,
+    /// The lease that this request holds the session by.
+    pub(super) held: Option<Box<str>>,
+    /// A write of updates has begun whose result is not known: to write them again could apply them twice.
+    pub(super) in_doubt: bool,
 }
 
 impl State {
@@ -50,6 +54,8 @@ impl State {
             touch: false,
             cookie: Cookie::Leave,
             acts: 0,
+            held: None,
+            in_doubt: false,
         }
     }
 
@@ -69,8 +75,17 @@ impl State {
         self.changes.clear();
     }
 
+    /// Drops what is not written yet; the response owes the browser nothing.
+    pub(super) fn discard(&mut self) {
+        self.changes = Changes::default();
+        self.outcome = Outcome::Untouched;
+        self.touch = false;
+        self.cookie = Cookie::Leave;
+        self.in_doubt = false;
+    }
+
     /// What was loaded, while it still counts.
-    fn base(&self) -> Option<&SessionRecord> {
+    pub(super) fn base(&self) -> Option<&SessionRecord> {
         let ended = matches!(self.outcome, Outcome::Destroyed | Outcome::Replaced | Outcome::Unset);
         self.known.as_ref().filter(|_| !ended).map(|known| &*known.stored.record)
     }
@@ -102,12 +117,14 @@ impl State {
         self.changes.lifetime.or_else(loaded).unwrap_or_else(|| initial_lifetime(options, now))
     }
 
-    /// The session as it would be stored now.
-    pub(super) fn record(&self, options: &SessionOptions, now: Timestamp) -> SessionRecord {
-        match self.base() {
-            Some(base) => self.changes.apply(base, now),
-            None => self.changes.apply(&fresh(options, now), now),
-        }
+    /// The document as it would be stored now.
+    pub(super) fn document(&self, options: &SessionOptions, now: Timestamp) -> Document {
+        let fresh = self.base().is_none().then(|| fresh(options, now));
+        let base = self.base().or(fresh.as_ref());
+        // Updates were computed from this very version, so they fit.
+        base.and_then(|base| self.changes.apply(base, now).ok())
+            .map(|record| record.document)
+            .unwrap_or_default()
     }
 
     /// What is to be written, and what the browser is to be told.
@@ -126,7 +143,9 @@ impl State {
             old_signature: self.known.as_ref().is_some_and(|known| !known.current_key),
             touch_due: self.touch || self.known.as_ref().is_some_and(noted_long_ago),
         };
-        commit::commit(arrived, self.outcome, policy)
+        let (write, cookie) = commit::commit(arrived, self.outcome, policy);
+        let releases = self.changes.release && matches!(write, Write::Nothing | Write::Touch);
+        if releases && self.known.is_some() { (Write::Update, cookie) } else { (write, cookie) }
     }
 }
 

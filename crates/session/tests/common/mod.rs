@@ -25,6 +25,10 @@ pub struct Spy {
     pub inner: MemoryStore,
     pub asked: Mutex<Vec<&'static str>>,
     pub broken: Mutex<HashSet<&'static str>>,
+    /// Those that are done, and fail all the same: the answer was lost.
+    pub lost: Mutex<HashSet<&'static str>>,
+    /// Every update meets another one.
+    pub contended: std::sync::atomic::AtomicBool,
 }
 
 impl Spy {
@@ -60,7 +64,16 @@ impl SessionStore for Spy {
         now: Timestamp,
     ) -> Result<Updated, StoreError> {
         self.note("update")?;
-        self.inner.update(id, record, expected, now).await
+        if self.contended.load(std::sync::atomic::Ordering::SeqCst) {
+            return Ok(Updated::Conflict);
+        }
+        // As over a network, others get a turn before the answer is there.
+        let updated = self.inner.update(id, record, expected, now).await;
+        tokio::task::yield_now().await;
+        if self.lost.lock().unwrap().contains("update") {
+            return Err(StoreError::new("reach the store", "connection reset"));
+        }
+        updated
     }
     async fn rotate(
         &self,
@@ -268,4 +281,32 @@ pub fn log_in(user: &'static str) -> impl Fn(Session) -> std::future::Ready<()> 
         session.insert("userId", user).unwrap();
         std::future::ready(())
     }
+}
+
+/// Requests of one session at the same moment: each has loaded it before the first goes on.
+pub async fn at_once<Fut>(
+    app: &App,
+    cookie: &str,
+    count: usize,
+    handler: impl Fn(Session, usize) -> Fut + Clone + Send + Sync + 'static,
+) -> Vec<Answer>
+where
+    Fut: Future<Output = u16> + Send + 'static,
+{
+    let gate = Arc::new(tokio::sync::Barrier::new(count));
+    let mut requests = tokio::task::JoinSet::new();
+    for number in 0..count {
+        let (app, cookie, gate, handler) = (app.clone(), cookie.to_owned(), gate.clone(), handler.clone());
+        requests.spawn(async move {
+            let handler = move |session: Session| {
+                let (gate, handler) = (gate.clone(), handler.clone());
+                async move {
+                    gate.wait().await;
+                    http::StatusCode::from_u16(handler(session, number).await).unwrap()
+                }
+            };
+            app.request(Some(&cookie), handler).await
+        });
+    }
+    requests.join_all().await
 }
