@@ -89,12 +89,20 @@ export async function startMongo() {
   const engine = new Engine(find(["mongod"], [path.join(cache, "hallpass")]));
   engine.port = await freePort();
   engine.url = `mongodb://127.0.0.1:${engine.port}/?directConnection=true`;
+  // A replica set of one, because change streams need one.
+  const config = { _id: "rs", members: [{ _id: 0, host: `127.0.0.1:${engine.port}` }] };
   const ready = async () => {
     const client = await MongoClient.connect(engine.url, { serverSelectionTimeoutMS: 500 });
-    await client.close();
+    try {
+      const admin = client.db("admin");
+      await admin.command({ replSetInitiate: config }).catch(() => {});
+      if (!(await admin.command({ hello: 1 })).isWritablePrimary) throw new Error("there is no primary yet");
+    } finally {
+      await client.close();
+    }
   };
   return engine.start(
-    ["--dbpath", engine.data, "--port", `${engine.port}`, "--bind_ip", "127.0.0.1", "--nounixsocket"],
+    ["--dbpath", engine.data, "--port", `${engine.port}`, "--bind_ip", "127.0.0.1", "--nounixsocket", "--replSet", "rs"],
     ready,
   );
 }

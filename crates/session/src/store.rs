@@ -165,6 +165,12 @@ pub trait SessionStore: Send + Sync + 'static {
     /// Ends a session; `true` when there was a live one.
     async fn delete(&self, id: &SessionId, now: Timestamp) -> Result<bool, StoreError>;
 
+    /// Gives a session up because another store holds it now; `true` when there was a live one. Like [`delete`](Self::delete), except that
+    /// [`create`](Self::create) may bring it back: a store that remembers what ended must not refuse a session that only went elsewhere.
+    async fn release(&self, id: &SessionId, now: Timestamp) -> Result<bool, StoreError> {
+        self.delete(id, now).await
+    }
+
     /// The live sessions of a user, the most recently used first.
     async fn of_user(&self, user: &str, now: Timestamp) -> Result<Vec<Listed>, StoreError>;
 

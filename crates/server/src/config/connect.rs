@@ -148,8 +148,8 @@ pub(super) const CONNECT: &[Setting] = &[
     setting(
         "connect.pg.triggers",
         Flag,
-        "false",
-        "Whether triggers may be put on Express's table, which tell what Express does to sessions; without them every session check asks the database.",
+        "true",
+        "Whether triggers may be put on Express's table. One refuses sessions that ended here when Express saves them again; the others tell what Express does to sessions, without which every session check asks the database.",
     ),
 ];
 

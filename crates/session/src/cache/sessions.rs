@@ -231,6 +231,13 @@ impl SessionStore for CachedSessions {
         self.inner.store.delete(id, now).await
     }
 
+    async fn release(&self, id: &SessionId, now: Timestamp) -> Result<bool, StoreError> {
+        let handle = id.handle();
+        self.inner.settle(handle).await;
+        let _voids = self.inner.voids(std::slice::from_ref(&handle));
+        self.inner.store.release(id, now).await
+    }
+
     async fn of_user(&self, user: &str, now: Timestamp) -> Result<Vec<Listed>, StoreError> {
         self.inner.settle_all().await;
         self.inner.store.of_user(user, now).await

@@ -124,7 +124,7 @@ async fn export(store: Store) {
         let at = handles.iter().position(|handle| *handle == id.handle()).expect("a session is on no page");
         let (exported, found) = &pages[at];
         assert_eq!(*found.record, record);
-        assert!(store.delete(id, NOW).await.expect("delete"));
+        assert!(store.release(id, NOW).await.expect("release"));
         assert!(matches!(
             store.create(exported, &found.record, NOW).await.expect("create"),
             Created::Done(_)

@@ -9,7 +9,7 @@ use hallpass_session::{
 };
 
 use super::{
-    rows::{Change, Row, Rows},
+    rows::{Change, End, Row, Rows},
     sessions::Connect,
 };
 
@@ -82,8 +82,8 @@ impl<R: Rows> ExpressStore for Connect<R> {
         let bytes = encoded.map_err(|error| StoreError::new(doing, error))?;
         let expires = self.end(expires, now);
         let Some(old) = old else {
-            self.rows.put(doing, &key, &bytes, expires, now).await?;
-            return Ok(Set::Done(Version(bytes.into())));
+            let is_stored = self.rows.put(doing, &key, &bytes, expires, now).await?;
+            return Ok(if is_stored { Set::Done(Version(bytes.into())) } else { Set::Gone });
         };
         let change = Change { old, new: &bytes, expires, keep_later: false };
         if self.rows.replace_exact(&key, change, now).await? {
@@ -112,8 +112,8 @@ impl<R: Rows> ExpressStore for Connect<R> {
     }
 
     async fn destroy(&self, id: &SessionId, now: Timestamp) -> Result<Option<Fetched>, StoreError> {
-        let doing = "end a session";
-        let Some(row) = self.rows.remove(doing, &self.key(doing, id)?, now).await? else { return Ok(None) };
+        let (doing, key) = ("end a session", self.key("end a session", id)?);
+        let Some((row, _)) = self.remove(doing, &key, End::Ended, now).await? else { return Ok(None) };
         // It is gone; that it cannot be read is no reason to say otherwise.
         let session = self.whole(doing, &row).await.ok().flatten();
         Ok(session.map(|session| Fetched { session, version: Version(row.bytes) }))

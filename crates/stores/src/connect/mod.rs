@@ -8,6 +8,7 @@
 
 #[cfg(any(fuzzing, test))]
 pub mod arbitrary;
+mod ended;
 mod exact;
 #[cfg(feature = "mongodb")]
 pub(crate) mod mongo;
@@ -18,7 +19,6 @@ mod postgres;
 mod redis;
 mod rows;
 mod sessions;
-#[cfg(any(feature = "mongodb", feature = "postgres"))]
 mod sweep;
 mod text;
 
@@ -49,6 +49,9 @@ pub struct ConnectOptions {
     /// Where the data of a session names its user, such as `userId` or `passport.user`. Then sessions that Express opened are listed
     /// and ended with the others, and Express finds the user of those that began here. `None`: Express's sessions are nobody's.
     pub user_path: Option<String>,
+    /// Whether this process listens for what Express saves over ended sessions, and removes it within milliseconds. Programs that run for
+    /// a moment need not. Default: yes.
+    pub guard: bool,
 }
 
 impl Default for ConnectOptions {
@@ -66,6 +69,7 @@ impl ConnectOptions {
             ttl: Duration::from_secs(days * 24 * 60 * 60),
             cookie: CookieOptions::default(),
             user_path: None,
+            guard: true,
         }
     }
 }

@@ -37,12 +37,42 @@ pub struct Change<'a> {
     pub keep_later: bool,
 }
 
+/// Why a session stops existing under its ID here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It has ended: no save of Express brings it back, and no [`insert`](Rows::insert) either.
+    Ended,
+    /// Another store holds it now. Saves of Express are refused in the same way, but `insert` may bring it back.
+    Moved,
+}
+
+/// A session that gets a new ID.
+pub struct Move<'a> {
+    /// What it is stored under.
+    pub old: &'a str,
+    /// What must be stored there now.
+    pub old_bytes: &'a [u8],
+    /// How long a stale copy of the old one could make it live.
+    pub old_idle: Duration,
+    /// What it is stored under from now on.
+    pub new: &'a str,
+    /// What is stored there.
+    pub bytes: &'a [u8],
+    /// The end from now on.
+    pub expires: Timestamp,
+    /// Whose it is from now on.
+    pub user: Option<&'a str>,
+}
+
 /// Stored bytes make no sense; says why.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Unreadable(pub &'static str);
 
-/// Rows of sessions in a database. A row has ended from the millisecond of its end on, there or not.
+/// Rows of sessions in a database. A row has expired from the millisecond of its end on, there or not.
+///
+/// A key that was [removed](Rows::remove) is remembered: a row that an Express process with a stale copy writes there again is no
+/// row to any method here.
 #[async_trait]
 pub trait Rows: Send + Sync + 'static {
     /// What a session is stored under; `None` where only its id's hash is known, and that is not enough.
@@ -92,7 +122,8 @@ pub trait Rows: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<bool, StoreError>;
 
-    /// Makes a row, or replaces what is there, as Express's packages do. One that has ended already is removed where they do so.
+    /// Makes a row, or replaces what is there, as Express's packages do; whether it did: an ended key stays ended. A row that has
+    /// expired already is removed where they do so.
     async fn put(
         &self,
         doing: &'static str,
@@ -100,7 +131,7 @@ pub trait Rows: Send + Sync + 'static {
         bytes: &[u8],
         expires: Timestamp,
         now: Timestamp,
-    ) -> Result<(), StoreError>;
+    ) -> Result<bool, StoreError>;
 
     /// Moves the end of a row, to and fro; whether there is one. `noted`: when to say that was.
     async fn prolong(
@@ -120,21 +151,40 @@ pub trait Rows: Send + Sync + 'static {
     /// Changes a live row; whether it did.
     async fn replace(&self, key: &str, change: Change<'_>, now: Timestamp) -> Result<bool, StoreError>;
 
-    /// Removes a live row if it holds these bytes; whether it did.
-    async fn take(
+    /// Ends a live row that holds these bytes and stores its session under a new key; whether it did. The old key is remembered as
+    /// ended in the same step, and no moment exists at which neither [`naming`](Self::naming) nor [`announced`](Self::announced)
+    /// finds the session.
+    async fn rotate(
         &self,
         doing: &'static str,
-        key: &str,
-        bytes: &[u8],
+        rotation: Move<'_>,
         now: Timestamp,
     ) -> Result<bool, StoreError>;
+
+    /// The keys that sessions of this user are being moved to at this moment, if a rotation here takes several steps.
+    async fn announced(&self, doing: &'static str, user: &str) -> Result<Vec<String>, StoreError> {
+        let _ = (doing, user);
+        Ok(Vec::new())
+    }
 
     /// Lengthens live rows.
     async fn touch(&self, uses: &[Use], now: Timestamp) -> Result<(), StoreError>;
 
-    /// Removes a row; the row, if it lived.
-    async fn remove(&self, doing: &'static str, key: &str, now: Timestamp)
-    -> Result<Option<Row>, StoreError>;
+    /// Removes a row and remembers its key as ended, in one step or before it, also when there is no row. Returns the row, if it
+    /// lived and had not ended before.
+    async fn remove(
+        &self,
+        doing: &'static str,
+        key: &str,
+        end: End,
+        now: Timestamp,
+    ) -> Result<Option<Row>, StoreError>;
+
+    /// Remembers an ended key for at least this long, if [`remove`](Self::remove) could not tell how long that must be.
+    async fn remember(&self, doing: &'static str, key: &str, until: Timestamp) -> Result<(), StoreError> {
+        let _ = (doing, key, until);
+        Ok(())
+    }
 
     /// All live rows that may name this user, and perhaps others.
     async fn naming(&self, doing: &'static str, user: &str, now: Timestamp) -> Result<Vec<Row>, StoreError>;

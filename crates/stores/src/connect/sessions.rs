@@ -11,7 +11,7 @@ use hallpass_session::{
 use super::{
     ConnectOptions,
     pages::{Keys, Pages},
-    rows::{Change, Row, Rows, Use},
+    rows::{Change, End, Move, Row, Rows, Use},
     text::{Text, revision},
 };
 
@@ -23,7 +23,7 @@ const PAGE: usize = 500;
 /// What operators and "sign out everywhere" ask for reads all rows, because Express keeps no index; see docs/stores.md for what that costs.
 pub struct Connect<R> {
     pub(super) rows: R,
-    text: Text,
+    pub(super) text: Text,
     pages: Pages,
 }
 
@@ -84,7 +84,7 @@ impl<R: Rows> Connect<R> {
         found
     }
 
-    async fn named(
+    pub(super) async fn named(
         &self,
         doing: &'static str,
         user: &str,
@@ -263,12 +263,17 @@ impl<R: Rows> SessionStore for Connect<R> {
         };
         let key = self.key(doing, new)?;
         let bytes = self.encode(doing, record, Some(&old)).await?;
-        if !self.rows.take(doing, &old.key, &old.bytes, now).await? {
+        let rotation = Move {
+            old: &old.key,
+            old_bytes: &old.bytes,
+            old_idle: self.text.idle(&old.text).unwrap_or_default(),
+            new: &key,
+            bytes: &bytes,
+            expires: record.expires(),
+            user: record.user.as_deref(),
+        };
+        if !self.rows.rotate(doing, rotation, now).await? {
             return self.answer_for(doing, &old.key, now).await;
-        }
-        // A crash here ends the session.
-        if !self.rows.insert(doing, &key, &bytes, record.expires(), now).await? {
-            return Err(StoreError::new(doing, "the new id is taken"));
         }
         Ok(Updated::Done(revision(&bytes)))
     }
@@ -281,10 +286,12 @@ impl<R: Rows> SessionStore for Connect<R> {
 
     async fn delete(&self, id: &SessionId, now: Timestamp) -> Result<bool, StoreError> {
         let doing = "end a session";
-        let row = self.rows.remove(doing, &self.key(doing, id)?, now).await?;
-        let Some(row) = row else { return Ok(false) };
-        // It is gone; that it cannot be read is no reason to say otherwise.
-        Ok(self.stored(doing, &row, now).await.is_ok_and(|stored| stored.is_some()))
+        self.end_session(doing, &self.key(doing, id)?, End::Ended, now).await
+    }
+
+    async fn release(&self, id: &SessionId, now: Timestamp) -> Result<bool, StoreError> {
+        let doing = "hand a session over";
+        self.end_session(doing, &self.key(doing, id)?, End::Moved, now).await
     }
 
     async fn of_user(&self, user: &str, now: Timestamp) -> Result<Vec<Listed>, StoreError> {
@@ -300,13 +307,8 @@ impl<R: Rows> SessionStore for Connect<R> {
         except: Option<&SessionId>,
         now: Timestamp,
     ) -> Result<u64, StoreError> {
-        let mut ended = 0;
-        for (id, _) in self.named("end a user's sessions", user, now).await? {
-            if except.is_none_or(|except| except.hash() != id.hash()) {
-                ended += u64::from(self.delete(&id, now).await?);
-            }
-        }
-        Ok(ended)
+        let except = except.map(|except| self.key("end a user's sessions", except)).transpose()?;
+        self.end_sessions_of(user, except.as_deref(), now).await
     }
 
     async fn delete_handle(

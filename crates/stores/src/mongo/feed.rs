@@ -203,7 +203,7 @@ impl<K: CacheKey> Hears<'_, K> {
 }
 
 /// A single server has no change streams, and who may not read them will not do so later.
-fn refused(error: &Error) -> Ended {
+pub(crate) fn refused(error: &Error) -> Ended {
     const UNAUTHORIZED: i32 = 13;
     const ONLY_ON_REPLICA_SETS: i32 = 40573;
     match &*error.kind {
@@ -218,7 +218,7 @@ fn refused(error: &Error) -> Ended {
 }
 
 /// The server's own words, without the documents around them.
-fn said(error: &Error) -> String {
+pub(crate) fn said(error: &Error) -> String {
     match &*error.kind {
         ErrorKind::Command(refused) => refused.message.clone(),
         _ => reason(error),

@@ -1,7 +1,7 @@
 //! [`Mongo`]: sessions, users and records in MongoDB, in collections of our own (`hallpass_sessions`, …).
 //!
 //! Every operation that changes something is a change of one document, so it needs no transaction and no replica set; with one, it
-//! is answered when a majority has it. Only moving a session to a new id takes two: the old one is deleted first, so that
+//! is answered when a majority has it. Only moving a session to a new id takes two: the old one is made useless first, so that
 //! a crash between the two signs somebody out, never in.
 
 mod feed;
@@ -24,7 +24,7 @@ use mongodb::{
 };
 use tokio::time::timeout;
 
-pub(crate) use self::feed::Told;
+pub(crate) use self::feed::{Told, refused, said};
 use crate::{ConnectError, ServerOptions};
 
 pub(crate) const KIND: &str = "MongoDB";
@@ -96,6 +96,9 @@ impl Mongo {
                 IndexModel::builder().keys(keys).options(IndexOptions::builder().unique(unique).build());
             self.collection(collection).create_index(index.build()).await.map_err(failed)?;
         }
+        let hour = IndexOptions::builder().expire_after(Duration::from_secs(3600)).build();
+        let moved = IndexModel::builder().keys(doc! { sessions::MOVED_AT: 1 }).options(hour).build();
+        self.collection("sessions").create_index(moved).await.map_err(failed)?;
         if found < SCHEMA {
             let version = doc! { "$max": { "version": SCHEMA.cast_signed() } };
             let noted = notes.update_one(doc! { "_id": "schema" }, version).upsert(true).await;

@@ -29,7 +29,7 @@ impl MovingSessions {
             self.new.delete(id, now).await?;
             return Ok(false);
         }
-        self.old.delete(id, now).await?;
+        self.old.release(id, now).await?;
         Ok(true)
     }
 
@@ -112,6 +112,11 @@ impl SessionStore for MovingSessions {
         self.ended.note(&note(id.handle()), now).await?;
         let old = self.old.delete(id, now).await?;
         Ok(self.new.delete(id, now).await? || old)
+    }
+
+    async fn release(&self, id: &SessionId, now: Timestamp) -> Result<bool, StoreError> {
+        let old = self.old.release(id, now).await?;
+        Ok(self.new.release(id, now).await? || old)
     }
 
     async fn of_user(&self, user: &str, now: Timestamp) -> Result<Vec<Listed>, StoreError> {

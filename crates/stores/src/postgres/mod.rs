@@ -112,6 +112,20 @@ impl Postgres {
         row.ok_or_else(|| StoreError::new(doing, "the database gave no answer"))
     }
 
+    /// Runs several statements without values as one transaction.
+    pub(crate) async fn batch(&self, doing: &'static str, sql: &str) -> Result<(), StoreError> {
+        let failed = |failure: Failure| StoreError::new(doing, failure);
+        let deadline = Instant::now() + self.timeout;
+        let late = |_| failed(Failure::Timeout(self.timeout));
+        let client = timeout_at(deadline, self.pool.get()).await.map_err(late)?;
+        let client = client.map_err(|error| failed(error.into()))?;
+        let Ok(done) = timeout_at(deadline, client.batch_execute(sql)).await else {
+            drop(Object::take(client));
+            return Err(failed(Failure::Timeout(self.timeout)));
+        };
+        done.map_err(|error| failed(error.into()))
+    }
+
     async fn try_query(&self, sql: &str, values: Values<'_>) -> Result<Vec<Row>, Failure> {
         let deadline = Instant::now() + self.timeout;
         let late = |_| Failure::Timeout(self.timeout);

@@ -18,14 +18,55 @@ use crate::feed::{Ended, Pauses};
 /// The session that a key belongs to, if it is one.
 pub(crate) type HandleOf = Arc<dyn Fn(&str) -> Option<SessionHandle> + Send + Sync>;
 
+/// Who is told what happens to keys.
+pub(crate) trait Hears: Clone + Send + Sync + 'static {
+    /// This key was changed or removed.
+    fn changed(&self, key: &str);
+    /// All keys may have been: the connection is new, or somebody removed all.
+    fn everything(&self);
+    /// To be called when what has been acknowledged until now has been told.
+    fn proof(&self) -> Box<dyn FnOnce() + Send>;
+    /// How often to ask whether that is so.
+    fn pace(&self) -> Duration;
+}
+
+/// A cache's listener.
+#[derive(Clone)]
+struct Cache {
+    listener: Listener<SessionHandle>,
+    handle_of: HandleOf,
+}
+
+impl Hears for Cache {
+    fn changed(&self, key: &str) {
+        if let Some(handle) = (self.handle_of)(key) {
+            self.listener.changed(&handle);
+        }
+    }
+
+    fn everything(&self) {
+        self.listener.everything();
+    }
+
+    fn proof(&self) -> Box<dyn FnOnce() + Send> {
+        let (listener, asked) = (self.listener.clone(), self.listener.now());
+        Box::new(move || listener.alive(asked))
+    }
+
+    fn pace(&self) -> Duration {
+        self.listener.pace()
+    }
+}
+
 impl Redis {
     /// Tells the changes of keys that begin with `prefix`.
     pub(crate) fn feed(&self, prefix: String, handle_of: HandleOf) -> ChangeFeed<SessionHandle> {
         let redis = self.clone();
         ChangeFeed::new(move |listener| async move {
+            let (prefixes, cache) = ([prefix], Cache { listener, handle_of });
             let mut pauses = Pauses::default();
             loop {
-                let ended = redis.listen(&prefix, &handle_of, &listener).await;
+                let ended = redis.listen(&prefixes, &cache).await;
                 if let Some(never) = pauses.after(ended).await {
                     return never;
                 }
@@ -33,13 +74,14 @@ impl Redis {
         })
     }
 
-    async fn listen(&self, prefix: &str, handle_of: &HandleOf, listener: &Listener<SessionHandle>) -> Ended {
-        let (told, handle_of) = (listener.clone(), handle_of.clone());
+    /// Tells the changes of keys that begin with one of these prefixes, which must not overlap, until the connection breaks.
+    pub(crate) async fn listen(&self, prefixes: &[String], listener: &impl Hears) -> Ended {
+        let told = listener.clone();
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.link.timeout()))
             .set_response_timeout(Some(self.link.timeout()))
             .set_push_sender(move |push: PushInfo| {
-                hear(&push, &handle_of, &told);
+                hear(&push, &told);
                 Ok::<(), redis::aio::SendError>(())
             });
         let (mut servers, identity) = match self.link.listeners(&config).await {
@@ -48,7 +90,7 @@ impl Redis {
         };
         let mut tracking = redis::cmd("CLIENT");
         tracking.arg("TRACKING").arg("ON").arg("BCAST");
-        if !prefix.is_empty() {
+        for prefix in prefixes.iter().filter(|prefix| !prefix.is_empty()) {
             tracking.arg("PREFIX").arg(prefix);
         }
         if let Err(failure) = ask_all(&mut servers, &tracking, self.link.timeout()).await {
@@ -57,13 +99,13 @@ impl Redis {
         listener.everything();
         let (ping, pace) = (redis::cmd("PING"), listener.pace());
         loop {
-            let asked = listener.now();
+            let proof = listener.proof();
             if let Err(failure) = ask_all(&mut servers, &ping, self.link.timeout()).await {
                 return Ended::late(failure);
             }
             // Reads may have moved on to another server, after a failover, say.
             match self.link.identity().await {
-                Ok(now) if now == identity => listener.alive(asked),
+                Ok(now) if now == identity => proof(),
                 Ok(_) => return Ended::late("sessions are on other servers now"),
                 Err(failure) => return Ended::late(failure),
             }
@@ -84,7 +126,7 @@ async fn ask_all(
     Ok(())
 }
 
-fn hear(push: &PushInfo, handle_of: &HandleOf, listener: &Listener<SessionHandle>) {
+fn hear(push: &PushInfo, listener: &impl Hears) {
     if push.kind != PushKind::Invalidate {
         return;
     }
@@ -95,7 +137,7 @@ fn hear(push: &PushInfo, handle_of: &HandleOf, listener: &Listener<SessionHandle
                 Value::SimpleString(key) => Some(key.as_str()),
                 _ => None,
             });
-            keys.filter_map(|key| handle_of(key)).for_each(|handle| listener.changed(&handle));
+            keys.for_each(|key| listener.changed(key));
         }
         // FLUSHALL
         _ => listener.everything(),

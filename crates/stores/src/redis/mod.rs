@@ -15,6 +15,7 @@ mod url;
 use hallpass_session::{StoreError, StoreTime, Timestamp};
 use redis::{Cmd, FromRedisValue, Value};
 
+pub(crate) use self::feed::Hears;
 use self::link::Link;
 pub(crate) use self::scripts::{Call, Script};
 use crate::{ConnectError, ServerOptions};
@@ -146,6 +147,10 @@ impl Redis {
         answers.map_err(|failure| StoreError::new(doing, failure))
     }
 
+    pub(crate) fn is_cluster(&self) -> bool {
+        self.link.is_cluster()
+    }
+
     /// How many keys a script may have: those of a cluster must be in one slot.
     pub(crate) fn most_keys(&self, wanted: usize) -> usize {
         if self.link.is_cluster() { 1 } else { wanted }
@@ -157,6 +162,9 @@ impl Redis {
         doing: &'static str,
         calls: &[Call],
     ) -> Result<Vec<Value>, StoreError> {
+        if calls.is_empty() {
+            return Ok(Vec::new());
+        }
         let by_hash = self.link.send_any(Call::by_hash(calls)).await;
         let answers = match by_hash {
             Err(failure) if failure.is_unknown_script() => {

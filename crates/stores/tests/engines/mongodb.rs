@@ -16,6 +16,14 @@ pub async fn start() -> Option<Engine> {
     start_set(1).await?.pop()
 }
 
+/// A fresh server without a replica set, which has no change streams.
+pub fn start_alone() -> Option<Engine> {
+    let Some(server) = find("mongod", &[cache()]) else { return missing("MongoDB") };
+    let mut engine = Engine::new(&server, &ARGUMENTS[..6], None);
+    engine.start();
+    Some(engine)
+}
+
 /// A fresh replica set of so many.
 pub async fn start_set(members: usize) -> Option<Vec<Engine>> {
     start_set_with(members, 1000).await

@@ -1,16 +1,21 @@
 //! The collection of connect-mongo: `{_id, session, expires}`, where `session` is a text, an object, or an encrypted text.
 //!
-//! Only these fields are set, never a whole document: what others keep beside them stays.
+//! Only these fields are set, never a whole document: what others keep beside them stays. While a session gets a new ID, its document has
+//! a field `hallpass_moved` too. IDs that ended are remembered in a collection of our own, `hallpass_ended_sessions`.
 
 #[cfg(any(fuzzing, test))]
 pub mod arbitrary;
 mod bson;
 mod crypto;
+mod ended;
+mod guard;
 mod kruptein;
+mod places;
 mod rows;
 
 use std::{sync::Arc, time::Duration};
 
+use hallpass_session::{IdHash, SessionId, unhex};
 use mongodb::{
     IndexModel,
     bson::{Document, doc},
@@ -18,7 +23,7 @@ use mongodb::{
 };
 
 pub use self::crypto::{Cipher, Crypto, Encoding, WebCrypto};
-use self::{crypto::Sealer, rows::Collection};
+use self::{crypto::Sealer, ended::Ended, rows::Collection};
 use super::{ConnectOptions, sessions::Connect, sweep::Turn};
 use crate::{
     ConnectError,
@@ -89,6 +94,17 @@ pub enum TransformId {
     Sha256,
 }
 
+impl TransformId {
+    /// The session of a key.
+    pub(super) fn id(&self, key: &str) -> Option<SessionId> {
+        match self {
+            Self::None => SessionId::new(key),
+            Self::Prefix(prefix) => SessionId::new(key.strip_prefix(prefix)?),
+            Self::Sha256 => unhex(key).map(IdHash).map(SessionId::from_hash),
+        }
+    }
+}
+
 impl ConnectMongo {
     /// Connects and makes the index, if MongoDB is to remove expired sessions. URLs as in [`Mongo::connect`](crate::Mongo::connect).
     pub async fn connect(url: &str, options: &ConnectMongoOptions) -> Result<Self, ConnectError> {
@@ -100,6 +116,9 @@ impl ConnectMongo {
         };
         let failed =
             |source: Box<dyn std::error::Error + Send + Sync>| ConnectError::Prepare { kind: KIND, source };
+        let ended = Ended::prepare(&mongo, &collection, connect.guard)
+            .await
+            .map_err(|error| failed(reason(&error).into()))?;
         let rows = Collection {
             sessions: mongo.database().collection::<Document>(&collection),
             mongo,
@@ -110,7 +129,9 @@ impl ConnectMongo {
             transform_id: options.transform_id.clone(),
             sealer: sealer.transpose().map_err(|error| failed(error.into()))?.map(Arc::new),
             user_path: connect.user_path.clone(),
+            ttl: connect.ttl,
             turn: Turn::default(),
+            ended,
         };
         if options.auto_remove == AutoRemove::Native {
             let ttl = IndexOptions::builder().expire_after(Duration::ZERO).build();

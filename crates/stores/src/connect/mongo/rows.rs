@@ -3,21 +3,25 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use hallpass_session::{
-    ChangeFeed, IdHash, SessionHandle, SessionId, StoreError, StoreTime, Timestamp, hex, unhex,
-};
+use hallpass_session::{ChangeFeed, SessionHandle, SessionId, StoreError, StoreTime, Timestamp, hex};
 use mongodb::{
     Cursor,
-    bson::{Bson, Document, doc, oid::ObjectId, serialize_to_vec},
+    bson::{Bson, Document, doc, serialize_to_vec},
 };
 use serde_json::Value;
+use tokio::try_join;
 
-use super::{AutoRemove, TransformId, bson, crypto::Sealer};
+use super::{
+    AutoRemove, TransformId, bson,
+    crypto::Sealer,
+    ended::{Ended, MOVED},
+    places::places,
+};
 use crate::{
     connect::{
-        rows::{Change, Row, Rows, Unreadable, Use},
+        ended,
+        rows::{Change, End, Move, Row, Rows, Unreadable, Use},
         sweep::Turn,
-        text::needle,
     },
     mongo::{Mongo, Told, date, time},
 };
@@ -41,7 +45,9 @@ pub struct Collection {
     pub(super) transform_id: TransformId,
     pub(super) sealer: Option<Arc<Sealer>>,
     pub(super) user_path: Option<String>,
+    pub(super) ttl: std::time::Duration,
     pub(super) turn: Turn,
+    pub(super) ended: Ended,
 }
 
 impl Collection {
@@ -61,9 +67,20 @@ impl Collection {
         set
     }
 
+    /// What makes a document, as connect-mongo does.
+    pub(super) fn made(&self, bytes: &[u8], expires: Timestamp, now: Timestamp) -> Document {
+        let mut set = self.set(bytes, now);
+        set.insert("expires", date(expires));
+        let mut change = self.stamps(doc! { "$set": set });
+        if self.timestamps {
+            change.insert("$setOnInsert", doc! { "createdAt": date(now) });
+        }
+        change
+    }
+
     async fn rows(&self, doing: &'static str, filter: Document) -> Result<Vec<Row>, StoreError> {
-        let found = self.sessions.find(filter).projection(shown());
-        let mut found: Cursor<Document> = self.mongo.run(doing, found).await?;
+        let mut found: Cursor<Document> =
+            self.mongo.run(doing, self.sessions.aggregate(self.ended.living(filter))).await?;
         let mut rows = Vec::new();
         while self.mongo.run(doing, found.advance()).await? {
             let document = found.deserialize_current().map_err(|error| StoreError::new(doing, error))?;
@@ -87,22 +104,12 @@ impl Collection {
 }
 
 /// What is read of a document.
-fn shown() -> Document {
-    doc! { "session": 1, "expires": 1, "lastModified": 1 }
+pub(super) fn shown() -> Document {
+    doc! { "session": 1, "expires": 1, "lastModified": 1, MOVED: 1 }
 }
 
-impl TransformId {
-    /// The session of a key.
-    fn id(&self, key: &str) -> Option<SessionId> {
-        match self {
-            Self::None => SessionId::new(key),
-            Self::Prefix(prefix) => SessionId::new(key.strip_prefix(prefix)?),
-            Self::Sha256 => unhex(key).map(IdHash).map(SessionId::from_hash),
-        }
-    }
-}
-
-fn live(mut filter: Document, now: Timestamp) -> Document {
+pub(super) fn live(mut filter: Document, now: Timestamp) -> Document {
+    filter.insert(MOVED, doc! { "$exists": false });
     filter.insert(
         "$or",
         vec![doc! { "expires": { "$exists": false } }, doc! { "expires": { "$gt": date(now) } }],
@@ -110,8 +117,11 @@ fn live(mut filter: Document, now: Timestamp) -> Document {
     filter
 }
 
-/// `None` for documents of another make.
-fn row(document: &Document) -> Option<Row> {
+/// `None` for documents of another make, and for those whose sessions have a new ID.
+pub(super) fn row(document: &Document) -> Option<Row> {
+    if document.contains_key(MOVED) {
+        return None;
+    }
     let key = document.get_str("_id").ok()?.to_owned();
     let bytes = bytes(document.get("session")?)?;
     let moment = |name: &str| document.get_datetime(name).ok().copied().map(time);
@@ -128,7 +138,7 @@ fn bytes(session: &Bson) -> Option<Vec<u8>> {
 }
 
 /// What [`bytes`] was made of.
-fn value(bytes: &[u8]) -> Bson {
+pub(super) fn value(bytes: &[u8]) -> Bson {
     match bytes.split_first() {
         Some((&TEXT, text)) => String::from_utf8_lossy(text).into_owned().into(),
         Some((_, object)) => Document::from_reader(object).map_or(Bson::Null, Bson::Document),
@@ -198,15 +208,15 @@ impl Rows for Collection {
         bytes: &[u8],
         expires: Timestamp,
         now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let mut set = self.set(bytes, now);
-        set.insert("expires", date(expires));
-        let mut change = self.stamps(doc! { "$set": set });
-        if self.timestamps {
-            change.insert("$setOnInsert", doc! { "createdAt": date(now) });
+    ) -> Result<bool, StoreError> {
+        let written =
+            self.sessions.update_one(doc! { "_id": key }, self.made(bytes, expires, now)).upsert(true);
+        let (_, has_ended) =
+            try_join!(self.mongo.run(doing, written), self.ended.has(&self.mongo, doing, key))?;
+        if has_ended {
+            self.mongo.run(doing, self.sessions.delete_one(doc! { "_id": key })).await?;
         }
-        let written = self.sessions.update_one(doc! { "_id": key }, change).upsert(true);
-        self.mongo.run(doing, written).await.map(drop)
+        Ok(!has_ended)
     }
 
     async fn prolong(
@@ -226,13 +236,9 @@ impl Rows for Collection {
     }
 
     async fn get(&self, doing: &'static str, key: &str, now: Timestamp) -> Result<Option<Row>, StoreError> {
-        let found = self.sessions.find_one(live(doc! { "_id": key }, now));
-        let found = self.mongo.run(doing, found.projection(shown())).await?;
+        let row = self.rows(doing, live(doc! { "_id": key }, now)).await?.pop();
         let touch_after = self.touch_after;
-        Ok(found
-            .as_ref()
-            .and_then(row)
-            .map(|row| Row { last_modified: row.last_modified.filter(|_| !touch_after.is_zero()), ..row }))
+        Ok(row.map(|row| Row { last_modified: row.last_modified.filter(|_| !touch_after.is_zero()), ..row }))
     }
 
     async fn insert(
@@ -243,16 +249,20 @@ impl Rows for Collection {
         expires: Timestamp,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let mut set = self.set(bytes, now);
-        set.insert("expires", date(expires));
-        let mut change = self.stamps(doc! { "$set": set });
-        if self.timestamps {
-            change.insert("$setOnInsert", doc! { "createdAt": date(now) });
-        }
         // Replaces an expired session; a live one does not match, and its id refuses the second document.
         let filter = doc! { "_id": key, "expires": { "$lte": date(now) } };
-        let written = self.sessions.update_one(filter, change).upsert(true);
-        self.mongo.unless_taken(doing, written).await
+        let write = || {
+            let change = self.made(bytes, expires, now);
+            self.mongo.unless_taken(doing, self.sessions.update_one(filter.clone(), change).upsert(true))
+        };
+        let (made, has_ended) = try_join!(write(), self.ended.has(&self.mongo, doing, key))?;
+        if !has_ended {
+            return Ok(made);
+        }
+        // What is there now is ours, or Express wrote it from a stale copy.
+        let is_lifted = self.ended.lift(&self.mongo, doing, key).await?;
+        self.mongo.run(doing, self.sessions.delete_one(doc! { "_id": key })).await?;
+        Ok(is_lifted && write().await?)
     }
 
     async fn replace(&self, key: &str, change: Change<'_>, now: Timestamp) -> Result<bool, StoreError> {
@@ -265,18 +275,23 @@ impl Rows for Collection {
             doc! { "$set": set }
         };
         let written = self.sessions.update_one(filter, self.stamps(update));
-        Ok(self.mongo.run("save a session", written).await?.matched_count == 1)
+        let doing = "save a session";
+        let (written, has_ended) =
+            try_join!(self.mongo.run(doing, written), self.ended.has(&self.mongo, doing, key))?;
+        Ok(written.matched_count == 1 && !has_ended)
     }
 
-    async fn take(
+    async fn rotate(
         &self,
         doing: &'static str,
-        key: &str,
-        bytes: &[u8],
+        rotation: Move<'_>,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let filter = live(doc! { "_id": key, "session": value(bytes) }, now);
-        Ok(self.mongo.run(doing, self.sessions.delete_one(filter)).await?.deleted_count == 1)
+        self.rotate_in_steps(doing, rotation, now).await
+    }
+
+    async fn announced(&self, doing: &'static str, user: &str) -> Result<Vec<String>, StoreError> {
+        self.moving_to(doing, user).await
     }
 
     /// A document without `lastModified` is touched every time and never gains one, as with connect-mongo.
@@ -307,11 +322,19 @@ impl Rows for Collection {
         &self,
         doing: &'static str,
         key: &str,
+        end: End,
         now: Timestamp,
     ) -> Result<Option<Row>, StoreError> {
+        let until = ended::until(Some(now), self.ttl, now);
+        let is_first = self.ended.note(&self.mongo, doing, key, end, until).await?;
         let removed = self.sessions.find_one_and_delete(doc! { "_id": key });
         let removed = self.mongo.run(doing, removed.projection(shown())).await?;
-        Ok(removed.as_ref().and_then(row).filter(|row| row.expires.is_none_or(|expires| expires > now)))
+        let row = removed.as_ref().and_then(row).filter(|_| is_first);
+        Ok(row.filter(|row| row.expires.is_none_or(|expires| expires > now)))
+    }
+
+    async fn remember(&self, doing: &'static str, key: &str, until: Timestamp) -> Result<(), StoreError> {
+        self.ended.remember(&self.mongo, doing, key, until).await
     }
 
     /// Encrypted texts do not tell: all of them may.
@@ -319,14 +342,7 @@ impl Rows for Collection {
         if self.sealer.is_some() {
             return self.rows(doing, live(doc! {}, now)).await;
         }
-        let mut named: Vec<Bson> = vec![user.into()];
-        named.extend(ObjectId::parse_str(user).ok().map(Bson::ObjectId));
-        named.extend(user.parse().ok().map(Bson::Double));
-        let in_text = doc! { "session": { "$regex": escaped(&needle(user)) } };
-        let mut places = vec![in_text, doc! { "session._hallpass.user": user }];
-        if let Some(path) = &self.user_path {
-            places.push(doc! { format!("session.{path}"): { "$in": named } });
-        }
+        let places = places(user, self.user_path.as_deref());
         self.rows(doing, doc! { "$and": [{ "$or": places }, live(doc! {}, now)] }).await
     }
 
@@ -351,6 +367,7 @@ impl Rows for Collection {
     }
 
     async fn sweep(&self, limit: usize, now: Timestamp) -> Result<usize, StoreError> {
+        self.ended.sweep(&self.mongo, now).await?;
         let AutoRemove::Interval(interval) = self.auto_remove else { return Ok(0) };
         if !self.turn.has_come(interval, now) {
             return Ok(0);
@@ -375,10 +392,4 @@ impl Rows for Collection {
     async fn time(&self) -> Result<StoreTime, StoreError> {
         self.mongo.clock().await
     }
-}
-
-/// Text as a regular expression that matches only itself.
-fn escaped(text: &str) -> String {
-    let special = |letter: char| letter.is_ascii_punctuation();
-    text.chars().flat_map(|letter| special(letter).then_some('\\').into_iter().chain([letter])).collect()
 }

@@ -2,24 +2,37 @@
 //!
 //! Beside each key that we wrote stands a note of the exact end, `hallpass:{sess:<id>}`, in the same slot of a cluster. Redis knows the end
 //! only by its own clock, and cannot tell who moved it: while the key's deadline is the one that was noted, the note counts; after Express
-//! moved it, the key's deadline does.
+//! moved it, the key's deadline does. A session that was ended leaves `hallpass:ended:{sess:<id>}`, also in its slot.
 
-use std::sync::Arc;
+mod guard;
+mod scripts;
+
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use hallpass_session::{ChangeFeed, SessionHandle, SessionId, StoreError, StoreTime, Timestamp};
 use redis::Value;
 
+use self::{
+    guard::Guard,
+    scripts::{ANNOUNCED, FIND, GET, INSERT, PROLONG, PUT, REMOVE, REPLACE, ROTATE, TAKE, TOUCH},
+};
 use super::{
     ConnectOptions,
-    rows::{Change, Row, Rows, Use, seconds_until},
+    rows::{Change, End, Move, Row, Rows, Use, seconds_until},
     sessions::Connect,
     text::needle,
 };
 use crate::{
-    ConnectError,
+    ConnectError, native,
     redis::{Call, Redis, RedisOptions, Script, parsed},
 };
+
+/// What the notes of ended sessions begin with.
+const ENDED: &str = "hallpass:ended:";
+
+/// What the announcements of new IDs begin with.
+const MOVING: &str = "hallpass:moving:";
 
 /// How many keys are asked for at once.
 const PAGE: usize = 500;
@@ -58,127 +71,43 @@ impl ConnectRedis {
         let redis =
             Redis::reach(url, &RedisOptions { server: connect.server.clone(), prefix: prefix.clone() })
                 .await?;
-        Ok(Self::new(Keys { redis, prefix, disable_touch, disable_ttl }, &connect))
+        let names = Names { prefix, lasting: disable_ttl, ttl: connect.ttl };
+        let guard = Guard::new(&redis, &names, connect.guard);
+        Ok(Self::new(Keys { redis, names, disable_touch, disable_ttl, guard }, &connect))
     }
 }
 
 /// Keys of connect-redis.
 pub struct Keys {
     redis: Redis,
-    prefix: String,
+    names: Names,
     disable_touch: bool,
     disable_ttl: bool,
+    guard: Guard,
 }
 
-/// A script that knows the session (`KEYS[1]`), the note of its end (`KEYS[2]`) and the time (`ARGV[1]`).
-///
-/// `row()` is the live session's text and end, `''` for one that never ends. `keep` stores one, for ever if `ARGV[2]` says so.
-macro_rules! script {
-    ($body:literal) => {
-        Script(concat!(
-            "local now, lasting = tonumber(ARGV[1]), ARGV[2] == '1'
-            local time = redis.call('TIME')
-            local clock = time[1] * 1000 + math.floor(time[2] / 1000)
-            local function digits(number) return string.format('%.0f', number) end
-            local function row()
-                local text = redis.pcall('GET', KEYS[1])
-                if type(text) ~= 'string' then return nil end
-                local left = redis.call('PTTL', KEYS[1])
-                if left < 0 then return text, '' end
-                local note = redis.call('HMGET', KEYS[2], 'expires', 'deadline')
-                local ends = now + left
-                if note[2] and math.abs(clock + left - tonumber(note[2])) <= 5 then ends = tonumber(note[1]) end
-                if ends <= now then return nil end
-                return text, digits(ends)
-            end
-            local function ends_at(ends)
-                local left = math.max(ends - now, 1)
-                redis.call('PEXPIRE', KEYS[1], digits(left))
-                redis.call('HSET', KEYS[2], 'expires', digits(ends), 'deadline', digits(clock + left))
-                redis.call('PEXPIRE', KEYS[2], digits(left))
-            end
-            local function keep(text, ends)
-                redis.call('SET', KEYS[1], text)
-                if lasting then redis.call('DEL', KEYS[2]) else ends_at(ends) end
-            end ",
-            $body
-        ))
-    };
+/// Which keys belong to a session.
+#[derive(Clone)]
+struct Names {
+    prefix: String,
+    lasting: bool,
+    ttl: Duration,
 }
 
-const GET: Script = script!(
-    "local text, ends = row()
-    return text and { text, ends }"
-);
+impl Names {
+    fn call(&self, script: Script, key: &str, now: Timestamp) -> Call {
+        let keys = [key, &beside("hallpass:", key), &beside(ENDED, key)];
+        script.on(&keys).with(now.as_millis()).with(i32::from(self.lasting))
+    }
 
-/// Those of the keys whose text contains `ARGV[1]`.
-const FIND: Script = Script(
-    "local found = {}
-    for _, key in ipairs(KEYS) do
-        local text = redis.pcall('GET', key)
-        if type(text) == 'string' and string.find(text, ARGV[1], 1, true) then found[#found + 1] = key end
-    end
-    return found",
-);
-
-/// `ARGV`: …, text, end.
-const INSERT: Script = script!(
-    "if row() then return 0 end
-    if tonumber(ARGV[4]) <= now then lasting = false end
-    keep(ARGV[3], tonumber(ARGV[4]))
-    return 1"
-);
-
-/// `ARGV`: …, old text, new text, end, whether a later end stays.
-const REPLACE: Script = script!(
-    "local text, old = row()
-    if text ~= ARGV[3] then return 0 end
-    local ends = tonumber(ARGV[5])
-    if ARGV[6] == '1' and old ~= '' then ends = math.max(ends, tonumber(old)) end
-    keep(ARGV[4], ends)
-    return 1"
-);
-
-/// As connect-redis does, which notes nothing beside the key. `ARGV`: …, text, whole seconds left, what must be stored now if anything.
-const PUT: Script = script!(
-    "if ARGV[5] and row() ~= ARGV[5] then return 0 end
-    redis.call('DEL', KEYS[2])
-    if tonumber(ARGV[4]) <= 0 then redis.call('DEL', KEYS[1])
-    elseif lasting then redis.call('SET', KEYS[1], ARGV[3])
-    else redis.call('SET', KEYS[1], ARGV[3], 'EX', ARGV[4]) end
-    return 1"
-);
-
-/// The same for the end alone. `ARGV`: …, whole seconds left.
-const PROLONG: Script = script!(
-    "redis.call('DEL', KEYS[2])
-    return redis.call('EXPIRE', KEYS[1], ARGV[3])"
-);
-
-/// `ARGV`: …, text.
-const TAKE: Script = script!(
-    "if row() ~= ARGV[3] then return 0 end
-    redis.call('DEL', KEYS[1], KEYS[2])
-    return 1"
-);
-
-/// `ARGV`: …, end.
-const TOUCH: Script = script!(
-    "local text, ends = row()
-    if text and ends ~= '' and tonumber(ARGV[3]) > tonumber(ends) then ends_at(tonumber(ARGV[3])) end
-    return 1"
-);
-
-const REMOVE: Script = script!(
-    "local text, ends = row()
-    redis.call('DEL', KEYS[1], KEYS[2])
-    return text and { text, ends }"
-);
+    fn ttl(&self) -> i64 {
+        native::idle_millis(self.ttl)
+    }
+}
 
 impl Keys {
     fn call(&self, script: Script, key: &str, now: Timestamp) -> Call {
-        let lasting = i32::from(self.disable_ttl);
-        script.on(&[key, &note(key)]).with(now.as_millis()).with(lasting)
+        self.names.call(script, key, now)
     }
 
     async fn rows(
@@ -204,9 +133,9 @@ impl Keys {
     }
 }
 
-/// Where the exact end is noted: in the slot of the key, whose name may choose one by a part in braces.
-fn note(key: &str) -> String {
-    if key.contains('{') { format!("hallpass:{key}") } else { format!("hallpass:{{{key}}}") }
+/// A key of ours in the slot of a session's key, whose name may choose one by a part in braces.
+fn beside(ours: &str, key: &str) -> String {
+    if key.contains('{') { format!("{ours}{key}") } else { format!("{ours}{{{key}}}") }
 }
 
 fn row(doing: &'static str, key: &str, answer: Value) -> Result<Option<Row>, StoreError> {
@@ -220,11 +149,11 @@ fn row(doing: &'static str, key: &str, answer: Value) -> Result<Option<Row>, Sto
 #[async_trait]
 impl Rows for Keys {
     fn key(&self, id: &SessionId) -> Option<String> {
-        (!id.is_hash()).then(|| format!("{}{}", self.prefix, id.expose()))
+        (!id.is_hash()).then(|| format!("{}{}", self.names.prefix, id.expose()))
     }
 
     fn id(&self, key: &str) -> Option<SessionId> {
-        SessionId::new(key.strip_prefix(&self.prefix)?)
+        SessionId::new(key.strip_prefix(&self.names.prefix)?)
     }
 
     async fn get(&self, doing: &'static str, key: &str, now: Timestamp) -> Result<Option<Row>, StoreError> {
@@ -250,9 +179,9 @@ impl Rows for Keys {
         bytes: &[u8],
         expires: Timestamp,
         now: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let put = self.call(PUT, key, now).with(bytes).with(seconds_until(expires, now));
-        self.redis.number(doing, put).await.map(drop)
+        Ok(self.redis.number(doing, put).await? == 1)
     }
 
     async fn prolong(
@@ -283,14 +212,44 @@ impl Rows for Keys {
         Ok(self.redis.number("save a session", replace).await? == 1)
     }
 
-    async fn take(
+    async fn rotate(
         &self,
         doing: &'static str,
-        key: &str,
-        bytes: &[u8],
+        rotation: Move<'_>,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        Ok(self.redis.number(doing, self.call(TAKE, key, now).with(bytes)).await? == 1)
+        let Move { old, old_bytes, new, bytes, expires, user, .. } = rotation;
+        let [note, ended, moving] = ["hallpass:", ENDED, MOVING].map(|ours| beside(ours, old));
+        let (new_note, ttl) = (beside("hallpass:", new), self.names.ttl());
+        let (lasting, user) = (i32::from(self.disable_ttl), user.unwrap_or_default());
+        let mut keys = vec![old, &note, &ended, &moving];
+        if !self.redis.is_cluster() {
+            keys.extend([new, &new_note]);
+            let rotate = ROTATE.on(&keys).with(now.as_millis()).with(lasting).with(old_bytes).with(ttl);
+            let rotate = rotate.with(new).with(user).with(bytes).with(expires.as_millis());
+            return Ok(self.redis.number(doing, rotate).await? == 1);
+        }
+        // On two servers: a crash between the two ends the session.
+        let take = TAKE.on(&keys).with(now.as_millis()).with(lasting).with(old_bytes).with(ttl);
+        if self.redis.number(doing, take.with(new).with(user)).await? == 0 {
+            return Ok(false);
+        }
+        // Whoever ended the user's sessions meanwhile has noted that the new one is ended too.
+        self.insert(doing, new, bytes, expires, now).await
+    }
+
+    async fn announced(&self, doing: &'static str, user: &str) -> Result<Vec<String>, StoreError> {
+        let moving = self.redis.scan(doing, MOVING).await?;
+        let ask = |keys: &[String]| {
+            let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+            ANNOUNCED.on(&keys).with(user)
+        };
+        let calls: Vec<Call> = moving.chunks(self.redis.most_keys(PAGE)).map(ask).collect();
+        let mut found = Vec::new();
+        for answer in self.redis.call_any(doing, &calls).await? {
+            found.extend(parsed::<Vec<String>>(doing, answer)?);
+        }
+        Ok(found)
     }
 
     async fn touch(&self, uses: &[Use], now: Timestamp) -> Result<(), StoreError> {
@@ -306,9 +265,12 @@ impl Rows for Keys {
         &self,
         doing: &'static str,
         key: &str,
+        end: End,
         now: Timestamp,
     ) -> Result<Option<Row>, StoreError> {
-        self.one_row(doing, key, self.call(REMOVE, key, now)).await
+        let word = if end == End::Ended { "ended" } else { "moved" };
+        let remove = self.call(REMOVE, key, now).with(self.names.ttl()).with(word);
+        self.one_row(doing, key, remove).await
     }
 
     async fn naming(&self, doing: &'static str, user: &str, now: Timestamp) -> Result<Vec<Row>, StoreError> {
@@ -328,7 +290,7 @@ impl Rows for Keys {
     }
 
     async fn keys(&self, doing: &'static str) -> Result<Vec<String>, StoreError> {
-        let mut keys = self.redis.scan(doing, &self.prefix).await?;
+        let mut keys = self.redis.scan(doing, &self.names.prefix).await?;
         // Without a prefix the notes are among them.
         keys.retain(|key| !key.starts_with("hallpass:"));
         Ok(keys)
@@ -343,8 +305,9 @@ impl Rows for Keys {
         self.rows(doing, keys, now).await
     }
 
-    /// Nothing: Redis removes what has expired by itself.
-    async fn sweep(&self, _: usize, _: Timestamp) -> Result<usize, StoreError> {
+    /// Nothing that has expired: Redis removes it by itself. What was written over ended sessions is removed as far as the guard missed it.
+    async fn sweep(&self, _: usize, now: Timestamp) -> Result<usize, StoreError> {
+        self.guard.sweep(&self.redis, &self.names, now).await?;
         Ok(0)
     }
 
@@ -353,8 +316,8 @@ impl Rows for Keys {
     }
 
     fn changes(&self) -> Option<ChangeFeed<SessionHandle>> {
-        let prefix = self.prefix.clone();
+        let prefix = self.names.prefix.clone();
         let handle_of = move |key: &str| Some(SessionId::new(key.strip_prefix(&prefix)?)?.handle());
-        Some(self.redis.feed(self.prefix.clone(), Arc::new(handle_of)))
+        Some(self.redis.feed(self.names.prefix.clone(), Arc::new(handle_of)))
     }
 }

@@ -1,20 +1,27 @@
 //! The table of connect-pg-simple: `sid`, `sess` (`json`, which keeps texts as they were written), `expire` (without a time zone).
 
+mod ended;
+mod statements;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
 use hallpass_session::{ChangeFeed, SessionHandle, SessionId, StoreError, StoreTime, Timestamp};
 use tokio_postgres::Row as Found;
 
+use self::{
+    ended::{Ended, FORGOTTEN_AT_ONCE},
+    statements::{Statements, quoted, table},
+};
 use super::{
     ConnectOptions,
-    rows::{Change, Row, Rows, Use, seconds_until},
+    rows::{Change, End, Move, Row, Rows, Use, seconds_until},
     sessions::Connect,
     sweep::Turn,
 };
 use crate::{
     ConnectError,
-    postgres::{KIND, Postgres, Told, column},
+    postgres::{KIND, Postgres, Told, Values, column},
 };
 
 /// Sessions in a table of connect-pg-simple 10.
@@ -37,8 +44,9 @@ pub struct ConnectPgOptions {
     pub disable_touch: bool,
     /// `pruneSessionInterval`: how often expired sessions are removed; `None`: that is left to Express. Default: 15 minutes.
     pub prune_interval: Option<Duration>,
-    /// Whether triggers may be put on the table, which tell what Express does to sessions: without them every session check asks the
-    /// database. Default: no, because it is Express's table.
+    /// Whether triggers may be put on the table. One lets no session in again that was ended here: without it, what Express saves over an
+    /// ended session stays in the table for up to a minute, where Express honours it. The others tell what Express does to sessions: without
+    /// them every session check asks the database. Default: yes.
     pub triggers: bool,
     /// The time zone that Express's connections set, if they set one: the table's times have none of their own.
     /// Default: none, the server's own, as with Express.
@@ -55,7 +63,7 @@ impl Default for ConnectPgOptions {
             create_table: false,
             disable_touch: false,
             prune_interval: Some(Duration::from_secs(15 * 60)),
-            triggers: false,
+            triggers: true,
             time_zone: None,
         }
     }
@@ -67,21 +75,24 @@ impl ConnectPg {
         let zone =
             options.time_zone.as_deref().map(|zone| format!("-c TimeZone={}", zone.replace(' ', "\\ ")));
         let postgres = Postgres::reach(url, &options.connect.server, zone.as_deref())?;
-        let sql = Statements::new(options);
         let failed = |source: StoreError| {
             let cause = std::error::Error::source(&source).map(|cause| Box::from(chain(cause)));
             ConnectError::Prepare { kind: KIND, source: cause.unwrap_or_else(|| source.into()) }
         };
         drop(postgres.client().await?);
         if options.create_table {
-            for statement in &sql.create {
-                postgres.query("create the table of sessions", statement, &[]).await.map_err(failed)?;
+            for statement in statements::create(options) {
+                postgres.query("create the table of sessions", &statement, &[]).await.map_err(failed)?;
             }
         }
-        postgres.query("look at the table of sessions", &sql.look, &[]).await.map_err(failed)?;
+        let look = statements::look(options);
+        postgres.query("look at the table of sessions", &look, &[]).await.map_err(failed)?;
+        let ended = Ended::prepare(&postgres, options).await.map_err(failed)?;
+        let sql = Statements::new(options, &ended);
         let (disable_touch, prune_interval) = (options.disable_touch, options.prune_interval);
         let told = options.triggers.then(|| options.clone());
-        let rows = Table { postgres, sql, disable_touch, prune_interval, turn: Turn::default(), told };
+        let ttl = options.connect.ttl.as_secs_f64();
+        let rows = Table { postgres, sql, ttl, disable_touch, prune_interval, turn: Turn::default(), told };
         Ok(Self::new(rows, &options.connect))
     }
 }
@@ -99,38 +110,13 @@ fn chain(mut error: &dyn std::error::Error) -> String {
 pub struct Table {
     postgres: Postgres,
     sql: Statements,
+    /// In seconds.
+    ttl: f64,
     disable_touch: bool,
     prune_interval: Option<Duration>,
     turn: Turn,
     /// Whether and how its changes are told.
     told: Option<ConnectPgOptions>,
-}
-
-/// The statements, with the names that are configured. No JSON operator anywhere: PostgreSQL's fail on what JavaScript writes (`\ud83d`).
-struct Statements {
-    create: [String; 2],
-    look: String,
-    get: String,
-    insert: String,
-    put: String,
-    prolong: String,
-    replace: String,
-    take: String,
-    touch: String,
-    remove: String,
-    naming: String,
-    keys: String,
-    get_all: String,
-    sweep: String,
-}
-
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-fn table(options: &ConnectPgOptions) -> String {
-    let name = quoted(&options.table);
-    options.schema.as_deref().map_or_else(|| name.clone(), |schema| format!("{}.{name}", quoted(schema)))
 }
 
 fn told(options: &ConnectPgOptions) -> Told<SessionHandle> {
@@ -143,58 +129,6 @@ fn told(options: &ConnectPgOptions) -> Told<SessionHandle> {
             "next.{expire} < was.{expire} or next.{sess}::text is distinct from was.{sess}::text"
         ),
         key: sid,
-    }
-}
-
-impl Statements {
-    fn new(options: &ConnectPgOptions) -> Self {
-        let t = table(options);
-        let [sid, sess, expire] = [0, 1, 2].map(|at| quoted(&options.columns[at]));
-        let index = quoted(&format!("IDX_{}_expire", options.table));
-        let row = format!(
-            "{sid} as sid, {sess}::text as sess, round(extract(epoch from {expire}::timestamptz) * 1000)::bigint as expire"
-        );
-        Self {
-            create: [
-                format!("create table if not exists {t} ({sid} varchar primary key, {sess} json not null, {expire} timestamp(6) not null)"),
-                format!("create index if not exists {index} on {t} ({expire})"),
-            ],
-            look: format!("select {row} from {t} limit 0"),
-            get: format!("select {row} from {t} where {sid} = $1 and {expire} > to_timestamp($2)"),
-            insert: format!(
-                "insert into {t} as old ({sid}, {sess}, {expire}) values ($1, $2::text::json, to_timestamp($3))
-                on conflict ({sid}) do update set {sess} = excluded.{sess}, {expire} = excluded.{expire}
-                where old.{expire} <= to_timestamp($4) returning 1"
-            ),
-            put: format!(
-                "insert into {t} ({sid}, {sess}, {expire}) values ($1, $2::text::json, to_timestamp($3))
-                on conflict ({sid}) do update set {sess} = excluded.{sess}, {expire} = excluded.{expire}"
-            ),
-            prolong: format!("update {t} set {expire} = to_timestamp($2) where {sid} = $1 returning 1"),
-            replace: format!(
-                "update {t} set {sess} = $3::text::json, {expire} = case when $5
-                    then greatest({expire}, to_timestamp($4)::timestamp) else to_timestamp($4)::timestamp end
-                where {sid} = $1 and {sess}::text = $2 and {expire} > to_timestamp($6) returning 1"
-            ),
-            take: format!("delete from {t} where {sid} = $1 and {sess}::text = $2 and {expire} > to_timestamp($3) returning 1"),
-            touch: format!(
-                "with used as (
-                    select session.{sid} as sid, batch.expire from {t} session
-                    join unnest($1::text[], $2::float8[]) batch (sid, expire) on session.{sid} = batch.sid
-                    where session.{expire} > to_timestamp($3) order by session.{sid} for update of session)
-                update {t} session set {expire} = greatest(session.{expire}, to_timestamp(used.expire)::timestamp)
-                from used where session.{sid} = used.sid"
-            ),
-            remove: format!("delete from {t} where {sid} = $1 returning {row}, {expire} > to_timestamp($2) as live"),
-            naming: format!("select {row} from {t} where position($1 in {sess}::text) > 0 and {expire} > to_timestamp($2)"),
-            keys: format!("select {sid} as sid from {t}"),
-            get_all: format!("select {row} from {t} where {sid} = any($1) and {expire} > to_timestamp($2)"),
-            sweep: format!(
-                "delete from {t} where {sid} in (
-                    select {sid} from {t} where {expire} <= to_timestamp($1) order by {expire} limit $2 for update skip locked)
-                returning 1"
-            ),
-        }
     }
 }
 
@@ -216,6 +150,24 @@ fn row(doing: &'static str, found: &Found) -> Result<Row, StoreError> {
         expires: Some(Timestamp::from_millis(column(found, doing, "expire")?)),
         last_modified: None,
     })
+}
+
+impl Table {
+    /// Removes what was written over ended sessions, and forgets those whose stale copies have expired.
+    async fn sweep_ended(&self, now: Timestamp) -> Result<(), StoreError> {
+        let (Some(remove_again), Some(forget)) = (&self.sql.remove_again, &self.sql.forget) else {
+            return Ok(());
+        };
+        let (doing, now) = ("remove what was written over ended sessions", seconds(now));
+        self.postgres.query(doing, remove_again, &[]).await?;
+        let limit = crate::native::limit_of(FORGOTTEN_AT_ONCE);
+        loop {
+            let forgotten = self.postgres.query("forget ended sessions", forget, &[&now, &limit]).await?;
+            if forgotten.len() < FORGOTTEN_AT_ONCE {
+                return Ok(());
+            }
+        }
+    }
 }
 
 #[async_trait]
@@ -242,9 +194,15 @@ impl Rows for Table {
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let sess = text(doing, bytes)?;
-        let values: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
-            [&key, &sess, &seconds(expires), &seconds(now)];
-        Ok(!self.postgres.query(doing, &self.sql.insert, &values).await?.is_empty())
+        let (expires, now) = (seconds(expires), seconds(now));
+        let values: Values<'_> = &[&key, &sess, &expires, &now];
+        if !self.postgres.query(doing, &self.sql.insert, values).await?.is_empty() {
+            return Ok(true);
+        }
+        // It lives, has ended, or another store held it meanwhile.
+        let Some(lift) = &self.sql.lift else { return Ok(false) };
+        let lifted = !self.postgres.query(doing, lift, &[&key]).await?.is_empty();
+        Ok(lifted && !self.postgres.query(doing, &self.sql.insert, values).await?.is_empty())
     }
 
     /// connect-pg-simple stores whole seconds.
@@ -259,9 +217,9 @@ impl Rows for Table {
         bytes: &[u8],
         expires: Timestamp,
         _: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let sess = text(doing, bytes)?;
-        self.postgres.query(doing, &self.sql.put, &[&key, &sess, &seconds(expires)]).await.map(drop)
+        Ok(!self.postgres.query(doing, &self.sql.put, &[&key, &sess, &seconds(expires)]).await?.is_empty())
     }
 
     async fn prolong(
@@ -287,15 +245,17 @@ impl Rows for Table {
         Ok(!self.postgres.query(doing, &self.sql.replace, &values).await?.is_empty())
     }
 
-    async fn take(
+    async fn rotate(
         &self,
         doing: &'static str,
-        key: &str,
-        bytes: &[u8],
+        rotation: Move<'_>,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let sess = text(doing, bytes)?;
-        Ok(!self.postgres.query(doing, &self.sql.take, &[&key, &sess, &seconds(now)]).await?.is_empty())
+        let Move { old, old_bytes, new, bytes, expires, .. } = rotation;
+        let (old_sess, sess) = (text(doing, old_bytes)?, text(doing, bytes)?);
+        let (now, expires) = (seconds(now), seconds(expires));
+        let values: Values<'_> = &[&old, &old_sess, &now, &self.ttl, &false, &new, &sess, &expires];
+        Ok(!self.postgres.query(doing, &self.sql.rotate, values).await?.is_empty())
     }
 
     async fn touch(&self, uses: &[Use], now: Timestamp) -> Result<(), StoreError> {
@@ -312,9 +272,12 @@ impl Rows for Table {
         &self,
         doing: &'static str,
         key: &str,
+        end: End,
         now: Timestamp,
     ) -> Result<Option<Row>, StoreError> {
-        let removed = self.postgres.query(doing, &self.sql.remove, &[&key, &seconds(now)]).await?;
+        let (any, moved, now) = (None::<&str>, end == End::Moved, seconds(now));
+        let values: Values<'_> = &[&key, &any, &now, &self.ttl, &moved];
+        let removed = self.postgres.query(doing, &self.sql.remove, values).await?;
         let Some(removed) = removed.first() else { return Ok(None) };
         if column(removed, doing, "live")? { row(doing, removed).map(Some) } else { Ok(None) }
     }
@@ -341,6 +304,7 @@ impl Rows for Table {
     }
 
     async fn sweep(&self, limit: usize, now: Timestamp) -> Result<usize, StoreError> {
+        self.sweep_ended(now).await?;
         if !self.prune_interval.is_some_and(|interval| self.turn.has_come(interval, now)) {
             return Ok(0);
         }
