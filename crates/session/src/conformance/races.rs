@@ -1,6 +1,6 @@
 //! One session, many callers.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::Barrier, task::JoinSet};
 
@@ -16,6 +16,7 @@ pub(super) fn contracts() -> Vec<Contract> {
         "no update that was acknowledged is lost" => updates,
         "of many rotations, one wins" => rotations,
         "a delete among updates, touches and rotations is final" => delete_among_writes,
+        "ending a user's sessions misses none that is getting a new id" => delete_among_rotations,
     }
 }
 
@@ -107,4 +108,44 @@ async fn delete_among_writes(store: Store) {
     .await;
     assert!(load(&store, &id, NOW).await.is_none(), "the session came back");
     assert!(store.of_user(&user, NOW).await.expect("of_user").is_empty(), "the session is listed again");
+}
+
+/// How often the race is run: which of the two comes first is chance.
+const ROUNDS: u64 = 12;
+
+async fn delete_among_rotations(store: Store) {
+    for round in 0..ROUNDS {
+        let user = format!("user {}", fresh_id().handle());
+        let record = SessionRecord { user: Some(user.as_str().into()), ..record("{}") };
+        let mut sessions = Vec::new();
+        for _ in 1..CALLERS {
+            sessions.push(stored(&store, &record).await);
+        }
+        let (kept, _) = stored(&store, &record).await;
+        let ids = at_once(|number| {
+            let (store, record, user, kept) = (store.clone(), record.clone(), user.clone(), kept.clone());
+            let session = sessions.get(number).cloned();
+            async move {
+                let Some((mut id, mut revision)) = session else {
+                    tokio::time::sleep(Duration::from_millis(round)).await;
+                    store.delete_of_user(&user, Some(&kept), NOW).await.expect("delete_of_user");
+                    return None;
+                };
+                for _ in 0..4 {
+                    let new = fresh_id();
+                    match store.rotate(&id, revision, &new, &record, NOW).await.expect("rotate") {
+                        Updated::Done(next) => (id, revision) = (new, next),
+                        Updated::Conflict | Updated::Gone => return Some(new),
+                    }
+                }
+                Some(id)
+            }
+        })
+        .await;
+        for id in ids.iter().flatten() {
+            assert!(load(&store, id, NOW).await.is_none(), "a session lives on under its new id");
+        }
+        let left = store.of_user(&user, NOW).await.expect("of_user");
+        assert_eq!(left.iter().map(|one| one.handle).collect::<Vec<_>>(), [kept.handle()]);
+    }
 }

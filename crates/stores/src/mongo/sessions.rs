@@ -1,6 +1,6 @@
 //! Sessions, layout `native`: the fields are the record, `_id` is the id's hash.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use hallpass_session::{
@@ -15,6 +15,13 @@ use serde::Deserialize;
 
 use super::{Mongo, Told, date, time};
 use crate::native;
+
+/// The id that the session of this document has now. Such documents, and those that keep an id from being stored, have no `expires`, so
+/// they are no sessions.
+const MOVED_TO: &str = "moved_to";
+
+/// When that was. The database removes them an hour later.
+pub(super) const MOVED_AT: &str = "moved_at";
 
 /// A session as it is stored.
 #[derive(Deserialize)]
@@ -53,6 +60,40 @@ impl Mongo {
             );
         }
         Ok(listed)
+    }
+
+    /// Ends the sessions of a user that are getting new ids at this moment: deletes them, or keeps their new ids from being stored.
+    async fn end_moving(
+        &self,
+        user: &str,
+        except: Option<&SessionId>,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let (doing, sessions) = ("end a user's sessions", self.sessions());
+        let mut seen: HashSet<Vec<u8>> = except.map(|id| id.hash().0.to_vec()).into_iter().collect();
+        let mut ended = 0;
+        loop {
+            let moving = sessions.find(doc! { "user": user, MOVED_TO: { "$exists": true } });
+            let mut moving = self.run(doing, moving.projection(doc! { MOVED_TO: 1 })).await?;
+            let mut ids = Vec::new();
+            while self.run(doing, moving.advance()).await? {
+                let row = moving.deserialize_current().map_err(|error| StoreError::new(doing, error))?;
+                let id = row.get(MOVED_TO).cloned();
+                let is_new = |id: &Bson| matches!(id, Bson::Binary(id) if seen.insert(id.bytes.clone()));
+                ids.extend(id.filter(is_new));
+            }
+            if ids.is_empty() {
+                return Ok(ended);
+            }
+            for id in ids {
+                let blocked = doc! { "_id": &id, MOVED_AT: { "$exists": true } };
+                let block = doc! { "$currentDate": { MOVED_AT: true } };
+                if !self.unless_taken(doing, sessions.update_one(blocked, block).upsert(true)).await? {
+                    let live = doc! { "_id": id, "user": user, "expires": { "$gt": date(now) } };
+                    ended += self.run(doing, sessions.delete_one(live)).await?.deleted_count;
+                }
+            }
+        }
     }
 
     /// Whether the session lives; asked when a change found nothing to change.
@@ -132,13 +173,21 @@ impl SessionStore for Mongo {
         let filter = doc! {
             "_id": binary(old.hash().0), "revision": expected.0.cast_signed(), "expires": { "$gt": date(now) },
         };
+        // What is left of the old session opens nothing, and says where it goes to whoever ends the user's sessions at this moment.
+        let new = binary(new.hash().0);
+        let moved = doc! {
+            "$set": { "user": record.user.as_deref(), MOVED_TO: new.clone() },
+            "$unset": { "expires": "", "document": "" },
+            "$currentDate": { MOVED_AT: true },
+        };
         let sessions = self.sessions();
-        if self.run(doing, sessions.delete_one(filter)).await?.deleted_count == 0 {
+        if self.run(doing, sessions.update_one(filter, moved)).await?.matched_count == 0 {
             return self.answer_for(old, now).await;
         }
         let revision = Revision(expected.0 + 1);
-        self.run(doing, sessions.insert_one(row(binary(new.hash().0), record, revision))).await?;
-        Ok(Updated::Done(revision))
+        // A taken id is one that was kept from being stored.
+        let stored = self.unless_taken(doing, sessions.insert_one(row(new, record, revision))).await?;
+        Ok(if stored { Updated::Done(revision) } else { Updated::Gone })
     }
 
     async fn touch(&self, batch: &[Touch], now: Timestamp) -> Result<(), StoreError> {
@@ -158,7 +207,7 @@ impl SessionStore for Mongo {
     async fn delete(&self, id: &SessionId, now: Timestamp) -> Result<bool, StoreError> {
         let sessions = self.sessions();
         let deleted = sessions
-            .find_one_and_delete(doc! { "_id": binary(id.hash().0) })
+            .find_one_and_delete(doc! { "_id": binary(id.hash().0), MOVED_AT: { "$exists": false } })
             .projection(doc! { "expires": 1 });
         let deleted = self.run("end a session", deleted).await?;
         Ok(deleted
@@ -181,7 +230,8 @@ impl SessionStore for Mongo {
         if let Some(except) = except {
             filter.insert("_id", doc! { "$ne": binary(except.hash().0) });
         }
-        Ok(self.run("end a user's sessions", self.sessions().delete_many(filter)).await?.deleted_count)
+        let deleted = self.run("end a user's sessions", self.sessions().delete_many(filter)).await?;
+        Ok(deleted.deleted_count + self.end_moving(user, except, now).await?)
     }
 
     async fn delete_handle(

@@ -66,7 +66,8 @@ impl Redis {
 }
 
 impl Entry {
-    fn is_old(&self, now: Timestamp) -> bool {
+    /// Whether the session it names is no longer about to be stored.
+    pub(super) fn is_old(&self, now: Timestamp) -> bool {
         let written = self.text.split(':').nth(1).and_then(|written| written.parse::<i64>().ok());
         written.is_none_or(|written| written + HEALABLE_AFTER_MILLIS <= now.as_millis())
     }

@@ -8,9 +8,9 @@ use redis::{Cmd, ToRedisArgs};
 /// Without need it begins with no `DEL`: a Redis that is full lets a script go on that has written already.
 pub(super) const CREATE: Script = Script(
     "local now, expires = tonumber(ARGV[1]), tonumber(ARGV[2])
-    local old = redis.call('HGET', KEYS[1], 'expires')
-    if old and tonumber(old) > now then return 0 end
-    if old then redis.call('DEL', KEYS[1]) end
+    local old = redis.call('HMGET', KEYS[1], 'expires', 'blocked')
+    if old[2] or (old[1] and tonumber(old[1]) > now) then return 0 end
+    if old[1] then redis.call('DEL', KEYS[1]) end
     redis.call('HSET', KEYS[1], 'expires', ARGV[2], unpack(ARGV, 3))
     redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.max(expires - now, 1)))
     return 1",
@@ -49,7 +49,9 @@ pub(super) const ROTATE: Script = Script(
     local now, expires = tonumber(ARGV[1]), tonumber(ARGV[3])
     if not old[1] or tonumber(old[1]) <= now then return -1 end
     if old[2] ~= ARGV[2] then return 0 end
-    redis.call('DEL', KEYS[1], KEYS[2])
+    redis.call('DEL', KEYS[1])
+    if redis.call('HEXISTS', KEYS[2], 'blocked') == 1 then return -1 end
+    redis.call('DEL', KEYS[2])
     redis.call('HSET', KEYS[2], 'expires', ARGV[3], unpack(ARGV, 4))
     redis.call('PEXPIRE', KEYS[2], string.format('%.0f', math.max(expires - now, 1)))
     return 1",
@@ -77,6 +79,21 @@ pub(super) const CLOCK: Script = Script(
 pub(super) const DELETE: Script = Script(
     "local old = redis.call('HMGET', KEYS[1], 'expires', 'user')
     if not old[1] or (ARGV[2] and old[2] ~= ARGV[2]) then return 0 end
+    redis.call('DEL', KEYS[1])
+    if tonumber(old[1]) > tonumber(ARGV[1]) then return 1 end
+    return 0",
+);
+
+/// `DELETE` for a session that may be about to be stored by a rotation: if it is not there, it cannot be for ten minutes. `KEYS`: session.
+/// `ARGV`: now, user.
+pub(super) const DELETE_OR_BLOCK: Script = Script(
+    "local old = redis.call('HMGET', KEYS[1], 'expires', 'user')
+    if not old[1] then
+        redis.call('HSET', KEYS[1], 'blocked', '1')
+        redis.call('PEXPIRE', KEYS[1], 600000)
+        return 0
+    end
+    if old[2] ~= ARGV[2] then return 0 end
     redis.call('DEL', KEYS[1])
     if tonumber(old[1]) > tonumber(ARGV[1]) then return 1 end
     return 0",

@@ -1,6 +1,6 @@
 //! Sessions, layout `native`: a hash per session under its handle, which is the first half of its id's SHA-256.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use async_trait::async_trait;
 use hallpass_session::{
@@ -14,7 +14,7 @@ use super::{
     index::Entry,
     parsed,
     row::{FIELDS, Fields, LISTED, Row, fields},
-    scripts::{CREATE, Call, DELETE, ROTATE, TAKE, TOUCH, UPDATE},
+    scripts::{CREATE, Call, DELETE, DELETE_OR_BLOCK, ROTATE, TAKE, TOUCH, UPDATE},
 };
 use crate::native;
 
@@ -170,12 +170,18 @@ impl SessionStore for Redis {
             let rotate = fields(rotate, new, record, next);
             return Ok(updated(self.store(doing, new.handle(), record, rotate, now).await?, next));
         }
-        // On two servers: a crash between the two ends the session.
+        // On two servers: a crash between the two ends the session. The index comes first, so that whoever ends the user's sessions at this
+        // moment finds the new id, and keeps it from being stored.
+        if let Some(enter) = self.enter(new.handle(), record, now) {
+            self.number(doing, enter).await?;
+        }
         let take = TAKE.on(&[&old_key]).with(now.as_millis()).with(expected.0);
         let taken = self.number(doing, take).await?;
         if taken == 1 {
             let create = CREATE.on(&[&new_key]).with(now.as_millis()).with(expires);
-            self.store(doing, new.handle(), record, fields(create, new, record, next), now).await?;
+            if self.number(doing, fields(create, new, record, next)).await? == 0 {
+                return Ok(Updated::Gone);
+            }
         }
         Ok(updated(taken, next))
     }
@@ -212,19 +218,20 @@ impl SessionStore for Redis {
     ) -> Result<u64, StoreError> {
         let doing = "end a user's sessions";
         let except = except.map(SessionId::handle);
-        let (mut ended, mut tried) = (0, Vec::new());
-        // A session that moves to a new id beside this enters that id first: whoever comes new is ended too.
+        let (mut ended, mut tried) = (0, HashSet::new());
+        // A session that gets a new id beside this enters that id first: it is ended too, or kept from being stored.
         loop {
             let entries = self.entries(doing, user).await?;
-            let handles = entries.into_iter().map(|entry| entry.handle);
-            let new: Vec<_> =
-                handles.filter(|handle| Some(*handle) != except && !tried.contains(handle)).collect();
+            let is_new = |entry: &Entry| Some(entry.handle) != except && !tried.contains(&entry.handle);
+            let new: Vec<Entry> = entries.into_iter().filter(is_new).collect();
             if new.is_empty() {
                 return Ok(ended);
             }
-            for handle in new {
-                ended += u64::from(self.delete_handle(handle, Some(user), now).await?);
-                tried.push(handle);
+            for entry in new {
+                let script = if entry.is_old(now) { DELETE } else { DELETE_OR_BLOCK };
+                let delete = script.on(&[&self.key(entry.handle)]).with(now.as_millis()).with(user);
+                ended += u64::from(self.number(doing, delete).await? == 1);
+                tried.insert(entry.handle);
             }
         }
     }

@@ -6,7 +6,8 @@ use crate::redis::Script;
 /// (`ARGV[1]`).
 ///
 /// `row()` is the live session's text and expiry, `''` for one that never expires. `keep` stores one, for ever if `ARGV[2]` says so. `finish`
-/// notes that the session was ended, for as long as a stale copy of it could live: as long as its key, the store's `ttl`, or its cookie.
+/// notes that the session was ended, for as long as a stale copy of it could live: as long as its key, the store's `ttl`, or its cookie. It
+/// deletes first, because a Redis that is full lets a script go on that has freed something already.
 macro_rules! script {
     ($body:literal) => {
         Script(concat!(
@@ -46,8 +47,8 @@ macro_rules! script {
                 end
                 lives = math.max(math.min(lives, 400 * day) + day, before)
                 if redis.call('GET', KEYS[3]) == 'ended' then word = 'ended' end
-                redis.call('SET', KEYS[3], word, 'PX', digits(lives))
                 redis.call('DEL', KEYS[1], KEYS[2])
+                redis.call('SET', KEYS[3], word, 'PX', digits(lives))
             end ",
             $body
         ))
