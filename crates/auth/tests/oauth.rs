@@ -169,6 +169,27 @@ async fn an_attempt_ends_after_a_while_and_its_record_holds_no_state() {
     );
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_put_right_holds_nobody_up_and_prolongs_nothing() {
+    let app = app();
+    let (day, right) = (Duration::from_secs(24 * 3600), app.clock.now());
+    app.clock.set(right + day);
+    let times = json!({ "iat": NOW + 86_400, "exp": NOW + 86_400 + 600 });
+    let ann = app.with_claims(times).await;
+    let (location, cookie) = app.begin().await;
+    let code = app.provider.agree(&location);
+    app.clock.set(right);
+    // Made a day ahead, it would be good for a day and twenty minutes.
+    app.provider.change(|provider| provider.claims = json!({}));
+    let back = app.back(&format!("state={}&code={code}", state(&location)), &cookie).await;
+    assert_eq!(back, "failed unexpected");
+    // Keys that were fetched tomorrow are fetched again, and nobody waits until then.
+    app.provider.rotate();
+    let begun = tokio::time::Instant::now();
+    assert_eq!(app.sign_in().await, ann);
+    assert!(begun.elapsed() < Duration::from_secs(10), "it took {:?}", begun.elapsed());
+}
+
 #[tokio::test]
 async fn a_provider_ends_the_sessions_it_opened_and_only_with_a_proper_token() {
     let app = app();

@@ -103,7 +103,7 @@ impl Providers {
     /// The owner of a link, waiting a moment when both are being made right now. The link is read again each time: when the database gives
     /// ids, it moves to another owner. `record` is what was read last.
     pub(super) async fn owner(&self, record: &mut Record, now: Timestamp) -> Result<Option<User>, Stop> {
-        let young = now.since(link::read(record).linked) < IN_THE_MAKING;
+        let young = link::read(record).linked.is_younger(IN_THE_MAKING, now);
         let mut looks = if young { 20 } else { 1 };
         while let Some(id) = &record.owner {
             if let Some(user) = self.users().find(id).await? {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use super::id_token::SKEW;
 use crate::{Inserted, Record, RecordKey, RecordStore, records::kinds::OAUTH_ATTEMPT};
 
 /// How long somebody may stay at the provider: long enough to find a password, or to make an account there.
@@ -105,12 +106,19 @@ impl Attempt {
             (same && attempt.provider == provider).then_some(attempt)
         };
         let key = key(state);
-        if records.get(&key, now).await?.and_then(expected).is_none() {
+        let found = records.get(&key, now).await?.filter(|found| ends_within(found, ATTEMPT_TTL, now));
+        if found.and_then(expected).is_none() {
             return Ok(None);
         }
         // Of many callbacks at once, one gets it.
         Ok(records.take(&key, now).await?.and_then(expected))
     }
+}
+
+/// Whether a record ends when one that is made now ends, or earlier. One that ends later was made by a clock
+/// that was ahead, and would be good for too long.
+pub(super) fn ends_within(record: &Record, lives: Duration, now: Timestamp) -> bool {
+    record.expires.is_some_and(|expires| expires <= now + lives + SKEW)
 }
 
 fn key(state: &str) -> RecordKey {

@@ -13,7 +13,7 @@ use url::Url;
 
 use super::{
     Entry, Providers,
-    attempt::{hash, secret},
+    attempt::{ends_within, hash, secret},
 };
 use crate::{
     Error, Inserted, Record, RecordKey,
@@ -106,7 +106,8 @@ impl Providers {
         };
         let key = key(ticket);
         // A wrong browser ends nothing; of many requests at once, one goes.
-        if self.records().get(&key, now).await?.and_then(of_here).is_none() {
+        let found = self.records().get(&key, now).await?;
+        if found.filter(|found| ends_within(found, DEPARTURE_TTL, now)).and_then(of_here).is_none() {
             return Ok(None);
         }
         let Some(via) = self.records().take(&key, now).await?.and_then(of_here) else { return Ok(None) };

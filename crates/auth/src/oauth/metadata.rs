@@ -166,7 +166,7 @@ impl Known {
         now: Timestamp,
     ) -> Result<Metadata, Problem> {
         let mut kept = self.metadata.lock().await;
-        if let Some(kept) = kept.as_ref().filter(|kept| now < kept.fetched + FRESH_FOR) {
+        if let Some(kept) = kept.as_ref().filter(|kept| kept.fetched.is_younger(FRESH_FOR, now)) {
             return Ok(kept.thing.clone());
         }
         let found = match self.is_down(now) {
@@ -187,7 +187,10 @@ impl Known {
 
     /// Why not to ask now: it failed a moment ago.
     fn is_down(&self, now: Timestamp) -> Option<Problem> {
-        self.down().as_ref().filter(|(at, _)| now < *at + DOWN_FOR).map(|(_, problem)| problem.clone())
+        self.down()
+            .as_ref()
+            .filter(|(at, _)| at.is_younger(DOWN_FOR, now))
+            .map(|(_, problem)| problem.clone())
     }
 
     fn note_down(&self, problem: &Problem, now: Timestamp) {
@@ -205,7 +208,7 @@ impl Known {
     }
 
     fn fresh_keys(&self, now: Timestamp) -> Option<Kept<KeySet>> {
-        self.kept_keys().filter(|kept| now < kept.fetched + FRESH_FOR)
+        self.kept_keys().filter(|kept| kept.fetched.is_younger(FRESH_FOR, now))
     }
 
     /// The token's claims, if a key of the provider signed it.
@@ -268,7 +271,8 @@ impl Known {
         if let Some(newer) = self.kept_keys().filter(|kept| kept.fetched > seen.fetched) {
             return Ok(Some(newer.thing));
         }
-        let wait = tried.map_or(Duration::ZERO, |last| (last + FLOOR).since(now));
+        // Never longer than that, also when the clock was set back since.
+        let wait = tried.map_or(Duration::ZERO, |last| (last + FLOOR).since(now).min(FLOOR));
         if !wait.is_zero() {
             if patience == Patience::Refuse {
                 return Ok(None);
@@ -308,7 +312,9 @@ impl Known {
 
 /// What is known still, when the provider does not answer.
 fn stale<T: Clone>(kept: Option<&Kept<T>>, problem: Problem, now: Timestamp) -> Result<T, Problem> {
-    match kept.filter(|kept| problem.failure == Failure::Unreachable && now < kept.fetched + STALE_FOR) {
+    match kept
+        .filter(|kept| problem.failure == Failure::Unreachable && kept.fetched.is_younger(STALE_FOR, now))
+    {
         Some(kept) => {
             tracing::warn!(event = "provider_stale", detail = problem.detail, "going on with what was known");
             Ok(kept.thing.clone())
