@@ -24,7 +24,8 @@ pub struct SessionOptions {
     pub cookie: CookieOptions,
     /// Makes new ids. Default: 256 random bits.
     pub ids: Arc<dyn IdGenerator>,
-    /// What time it is.
+    /// What time it is. Default: the operating system's clock. Servers whose clocks differ disagree when a session ends: give them that of
+    /// the store, a [`StoreClock`](crate::StoreClock).
     pub clock: Arc<dyn Clock>,
     /// Stores a session for every visitor whose request asks for one, changed or not. Default: off.
     pub save_uninitialized: bool,
@@ -71,6 +72,11 @@ impl Default for SessionOptions {
 }
 
 impl SessionOptions {
+    /// The defaults, by this clock: usually that of the stores, so that all servers agree when a session ends.
+    pub fn with_clock(clock: impl Clock) -> Self {
+        Self { clock: Arc::new(clock), ..Self::default() }
+    }
+
     /// How long a session lives without being used.
     pub fn idle(&self) -> Duration {
         self.idle_timeout.or(self.cookie.max_age).unwrap_or(DEFAULT_IDLE)

@@ -14,7 +14,7 @@ use std::{
 use tokio::time::sleep;
 
 use crate::{
-    Clock, StoreError, SystemClock, Timer, Timestamp,
+    Clock, SessionStore, StoreError, SystemClock, Timer, Timestamp,
     clock_line::{MachineLine, Reading, StoreLine},
     session::Chain,
 };
@@ -160,6 +160,15 @@ impl StoreClock {
         clock.synchronise().await;
         tokio::spawn(keep(Arc::downgrade(&clock.0)));
         clock
+    }
+
+    /// The clock of a store of sessions; see [`start`](Self::start).
+    pub async fn of(store: Arc<dyn SessionStore>) -> Self {
+        let read = move || {
+            let store = store.clone();
+            async move { store.time().await }
+        };
+        Self::start(read, ClockOptions::default()).await
     }
 
     /// The clock of this machine, for stores that have none. Nothing runs in the background.
@@ -340,6 +349,11 @@ impl Inner {
         };
         let elapsed = self.elapsed();
         let (last, at) = lines.logged.unwrap_or((Trouble::None, elapsed));
+        // A clock that goes to and fro across the bound is not told of each time.
+        let near = status.deviation.unsigned_abs() > millis(self.options.max_deviation) / 10 * 9;
+        if trouble == Trouble::None && last == Trouble::Deviates && near {
+            return;
+        }
         let again = trouble != Trouble::None && elapsed.saturating_sub(at) >= nanos(REPEAT);
         if trouble != last || again {
             lines.logged = Some((trouble, elapsed));

@@ -15,8 +15,8 @@ use hallpass_auth::{
     Attempt, Auth, AuthOptions, CurrentUser, LoginKey, LoginOutcome, Origin, PasswordChanged, PasswordPolicy,
 };
 use hallpass_session::{
-    Client, CookieOptions, Keys, Secret, Secure, Session, SessionLayer, SessionOptions, TrustProxy,
-    TrustProxyLayer,
+    Client, CookieOptions, Keys, Secret, Secure, Session, SessionLayer, SessionOptions, StoreClock,
+    TrustProxy, TrustProxyLayer,
 };
 use hallpass_stores::{
     ConnectMongo, ConnectMongoOptions, ConnectOptions, Mongo, MongoUsers, ServerOptions, UserMap,
@@ -58,11 +58,12 @@ async fn sessions(url: &str, keys: Keys, secure: Secure) -> Result<SessionLayer,
         ..ConnectOptions::default()
     };
     let options = ConnectMongoOptions { connect, ..ConnectMongoOptions::default() };
-    let store = ConnectMongo::connect(url, &options).await?;
+    let store = Arc::new(ConnectMongo::connect(url, &options).await?);
+    let clock = StoreClock::of(store.clone()).await;
     // Express knows no end but the idle one.
     let options =
-        SessionOptions { cookie, rolling: true, absolute_timeout: None, ..SessionOptions::default() };
-    Ok(SessionLayer::new(Arc::new(store), keys, options)?)
+        SessionOptions { cookie, rolling: true, absolute_timeout: None, ..SessionOptions::with_clock(clock) };
+    Ok(SessionLayer::new(store, keys, options)?)
 }
 
 /// `mongoose.model("User")`: collection `users`, `email`, `password` as bcryptjs writes it, `name`.

@@ -19,7 +19,7 @@ use hallpass_auth::{
     },
 };
 use hallpass_session::{
-    Clock, CookieOptions, Keys, Secret, Secure, Session, SessionLayer, SessionOptions, SystemClock,
+    Clock, CookieOptions, Keys, Secret, Secure, Session, SessionLayer, SessionOptions, StoreClock,
 };
 use hallpass_stores::Stores;
 use http::{HeaderMap, HeaderValue, header::SET_COOKIE};
@@ -29,6 +29,8 @@ use http::{HeaderMap, HeaderValue, header::SET_COOKIE};
 struct App {
     auth: Auth,
     providers: Providers,
+    /// The time of the stores, by which an attempt ends.
+    clock: StoreClock,
 }
 
 /// `CurrentUser` asks for it.
@@ -67,7 +69,7 @@ fn app(stores: Stores, secret: &str, providers: Vec<Provider>) -> Result<Router,
     };
     let providers = Providers::new(auth.clone(), Arc::new(HttpClient::new()?), providers, options)?;
     let cookie = CookieOptions { secure: Secure::Off, ..CookieOptions::default() }; // On, behind https
-    let options = SessionOptions { cookie, ..SessionOptions::default() };
+    let options = SessionOptions { cookie, ..SessionOptions::with_clock(stores.clock.clone()) };
     let sessions = SessionLayer::new(stores.sessions, Keys::from_secret(secret)?, options)?;
     Ok(Router::new()
         .route("/", get(home))
@@ -75,7 +77,7 @@ fn app(stores: Stores, secret: &str, providers: Vec<Provider>) -> Result<Router,
         .route("/auth/oauth/{name}/callback", get(callback))
         .route("/logout", post(log_out))
         .layer(sessions)
-        .with_state(App { auth, providers }))
+        .with_state(App { auth, providers, clock: stores.clock }))
 }
 
 async fn home(State(app): State<App>, user: Option<CurrentUser>) -> Result<Html<String>, AuthError> {
@@ -86,7 +88,7 @@ async fn home(State(app): State<App>, user: Option<CurrentUser>) -> Result<Html<
         return Ok(Html(app.providers.iter().map(link).collect()));
     };
     // A token of the person for GitHub's API, refreshed if need be: it never reaches the browser.
-    let token = app.providers.access_token(&user, "github", SystemClock.now()).await?;
+    let token = app.providers.access_token(&user, "github", app.clock.now()).await?;
     let api = if token.is_some() { "GitHub's API can be asked." } else { "No token for GitHub." };
     let form = "<form method=\"post\" action=\"/logout\"><button>Sign out</button></form>";
     Ok(Html(format!("<p>Hello {}. {api}</p>{form}", user.email.as_str().replace(['<', '&'], ""))))
@@ -98,7 +100,7 @@ async fn begin(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
 ) -> Result<Response, AuthError> {
-    let (origin, now) = (Origin { addr: peer.ip(), user_agent: None }, SystemClock.now());
+    let (origin, now) = (Origin { addr: peer.ip(), user_agent: None }, app.clock.now());
     if let Err(failure) = app.providers.admit(&origin, now).await? {
         return Ok(Html(failure.sentence(&name)).into_response());
     }

@@ -40,7 +40,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         max_age: Some(Duration::from_secs(7 * 24 * 3600)),
         ..CookieOptions::default() // HttpOnly, SameSite=Lax
     };
-    let options = SessionOptions { cookie, rolling: true, ..SessionOptions::default() };
+    let options = SessionOptions { cookie, rolling: true, ..SessionOptions::with_clock(stores.clock) };
     let sessions =
         SessionLayer::new(stores.sessions, Keys::from_secret(&setting("SESSION_SECRET", ""))?, options)?;
     let front_end = setting("FRONT_END", "http://localhost:5173");

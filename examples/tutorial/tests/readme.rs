@@ -18,7 +18,7 @@ async fn app() -> Result<Router, Box<dyn Error>> {
 let stores = Stores::open("sqlite:app.db").await?;
 let auth = Auth::new(stores.users, stores.records, AuthOptions::default())?;
 let keys = Keys::from_secret(&std::env::var("SESSION_SECRET")?)?;
-let sessions = SessionLayer::new(stores.sessions, keys, SessionOptions::default())?;
+let sessions = SessionLayer::new(stores.sessions, keys, SessionOptions::with_clock(stores.clock))?;
 let app = Router::new()
     .route("/hello", get(async |user: CurrentUser| format!("Hello {}", user.email)))   // 401 for visitors
     .route("/login", post(log_in))                                                     // calls auth.log_in(&session, …)
