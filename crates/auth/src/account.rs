@@ -7,7 +7,10 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     Auth, Change, Error, Origin, PasswordHash, PasswordProblem, Refusal, Requester, User, UserChanged,
-    Verdict, register::clean_name, stamp::STAMP, throttle::Charge,
+    Verdict,
+    register::clean_name,
+    stamp::STAMP,
+    throttle::{Charge, account_key},
 };
 
 /// The answer to a change of password.
@@ -19,6 +22,8 @@ pub enum PasswordChanged {
     WrongPassword,
     /// The new password is not accepted.
     Refused(PasswordProblem),
+    /// Too many wrong current passwords in a row: the user must sign in again first.
+    NotFresh,
     /// Too many attempts.
     Throttled {
         /// When the next one is allowed.
@@ -61,18 +66,24 @@ impl Auth {
     ) -> Result<PasswordChanged, Error> {
         let (inner, now) = (self.inner(), session.now());
         let requester = signed_in(user, origin);
-        let limit = &self.options().throttle.account;
-        let counted =
-            match inner.throttle.charge_account(user.email.as_str(), origin.addr, limit, now).await? {
-                Charge::Allowed(counted) => counted,
-                Charge::Throttled { retry_after } => return Ok(PasswordChanged::Throttled { retry_after }),
-            };
-        if self.verify(user.email.as_str(), Some(user), &current, requester).await?.verdict == Verdict::Wrong
-        {
+        let account = account_key(user.email.as_str());
+        let counted = match inner.throttle.charge_signed_in(&account, &self.options().throttle, now).await? {
+            Charge::Allowed(counted) => counted,
+            Charge::Throttled { retry_after } => return Ok(PasswordChanged::Throttled { retry_after }),
+            Charge::Locked => return Ok(PasswordChanged::NotFresh),
+        };
+        let verified = match self.verify(user.email.as_str(), Some(user), &current, requester).await {
+            Ok(verified) => verified,
+            Err(error) => {
+                inner.throttle.take_back_signed_in(counted, now).await?;
+                return Err(error);
+            }
+        };
+        if verified.verdict == Verdict::Wrong {
             tracing::warn!(event = "password_change_refused", user = %user.id, client = %origin.addr);
             return Ok(PasswordChanged::WrongPassword);
         }
-        inner.throttle.forget(counted, now).await?;
+        inner.throttle.forget_signed_in(counted, now).await?;
         if let Err(problem) = self.check_password(&new, &user.email, user.name.as_deref()) {
             return Ok(PasswordChanged::Refused(problem));
         }
@@ -195,8 +206,9 @@ impl Auth {
         Ok(ended)
     }
 
-    /// Ends the user's other sessions; how many.
+    /// Ends the user's other sessions; how many. No other browser stays [known](crate::DeviceCookies).
     pub async fn end_other_sessions(&self, session: &Session, user: &User) -> Result<u64, Error> {
+        self.forget_other_browsers(session, user).await?;
         let ended =
             session.store().delete_of_user(user.id.as_str(), session.id().as_ref(), session.now()).await?;
         tracing::info!(event = "other_sessions_ended", user = %user.id, ended);

@@ -5,8 +5,9 @@ use std::{sync::Arc, time::Duration};
 use hallpass_session::{Secret, random};
 
 use crate::{
-    Argon2Params, Argon2ParamsError, Conventions, HashPool, HashPoolOptions, LoginKey, PasswordPolicy,
-    RecordStore, ThrottleOptions, UserStore, password::CostMix, throttle::Throttle,
+    Argon2Params, Argon2ParamsError, Conventions, DeviceCookies, HashPool, HashPoolOptions, LoginKey,
+    PasswordPolicy, RecordStore, ThrottleOptions, UserStore, device::LogKey, password::CostMix,
+    throttle::Throttle,
 };
 
 /// How authentication behaves. Write `AuthOptions { sign_in_path: .., ..Default::default() }`.
@@ -22,10 +23,13 @@ pub struct AuthOptions {
     pub hashing: HashPoolOptions,
     /// How often somebody may try.
     pub throttle: ThrottleOptions,
+    /// Signs the cookies of browsers that have signed in to an account, so that guesses from elsewhere do not lock its owner out.
+    /// `None`, the default: browsers are known by their address alone.
+    pub device_cookies: Option<DeviceCookies>,
     /// How long "remember me" keeps an unused session. Default: 30 days.
     pub remember_for: Duration,
     /// Keys what must look random to clients and be the same on every server and after a restart: which dummy hash stands for a login
-    /// without a password. Default: random for this process.
+    /// without a password, and the hashes of logins in the log. Default: random for this process.
     pub secret: Secret<Vec<u8>>,
     /// Where guards send page loads of visitors, with `?next=` and the way back. `None`: 401 for everybody.
     pub sign_in_path: Option<String>,
@@ -39,6 +43,7 @@ impl Default for AuthOptions {
             argon2: Argon2Params::default(),
             hashing: HashPoolOptions::default(),
             throttle: ThrottleOptions::default(),
+            device_cookies: None,
             remember_for: Duration::from_secs(30 * 24 * 3600),
             secret: Secret::new(random::<32>().to_vec()),
             sign_in_path: None,
@@ -56,6 +61,7 @@ pub(crate) struct Inner {
     pub(crate) hashing: HashPool,
     pub(crate) costs: CostMix,
     pub(crate) throttle: Throttle,
+    pub(crate) log_key: LogKey,
     pub(crate) conventions: Conventions,
     pub(crate) options: AuthOptions,
 }
@@ -73,8 +79,9 @@ impl Auth {
         let conventions = users.conventions();
         let hashing = HashPool::with_format(options.argon2, conventions.passwords, options.hashing);
         let costs = CostMix::new(&options.secret, hashing.cost());
-        let throttle = Throttle::new(records.clone());
-        Ok(Self(Arc::new(Inner { users, records, hashing, costs, throttle, conventions, options })))
+        let (throttle, log_key) = (Throttle::new(records.clone()), LogKey::new(options.secret.expose()));
+        let inner = Inner { users, records, hashing, costs, throttle, log_key, conventions, options };
+        Ok(Self(Arc::new(inner)))
     }
 
     pub(crate) fn inner(&self) -> &Inner {

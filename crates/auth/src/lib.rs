@@ -27,13 +27,16 @@ mod cached_users;
 pub mod conformance;
 mod conventions;
 mod csrf;
+mod device;
 mod email;
 mod error;
+mod known_browser;
 mod login;
 mod login_key;
 mod memory;
 #[cfg(feature = "oauth")]
 pub mod oauth;
+mod origin;
 mod password;
 pub mod records;
 mod redirect;
@@ -52,11 +55,13 @@ pub use auth::{Auth, AuthOptions};
 pub use cached_users::CachedUsers;
 pub use conventions::{Case, Conventions, LoginKind, Logins, Reuse};
 pub use csrf::{CSRF_FIELD, CSRF_HEADER, csrf_token, verify_csrf};
+pub use device::DeviceCookies;
 pub use email::{Email, InvalidEmail};
 pub use error::Error;
-pub use login::{Attempt, LoginOutcome, Origin};
+pub use login::{Attempt, LoginOutcome};
 pub use login_key::LoginKey;
 pub use memory::{MemoryRecords, MemoryUsers};
+pub use origin::Origin;
 pub use password::{
     Argon2Kind, Argon2Params, Argon2ParamsError, HashCost, HashPool, HashPoolOptions, Hasher,
     MAX_ARGON2_WORK, MAX_BCRYPT_COST, PasswordFormat, PasswordPolicy, PasswordProblem, Requester,

@@ -1,25 +1,17 @@
 //! Signing in and out.
 
-use std::{net::IpAddr, time::Duration};
+use std::time::Duration;
 
 use hallpass_session::{Secret, Session, Timestamp};
 
 use crate::{
-    Auth, Change, Error, Requester, User, UserChanged, Verdict,
+    Auth, Change, Error, Origin, Requester, User, UserChanged, UserId, Verdict,
     csrf::renew_csrf,
+    known_browser::requester,
     stamp::{STAMP, Stamp, Via},
-    throttle::{Asked, Charge, SignIn},
+    throttle::{Asked, Attempted, Charge, SignIn, account_key},
     verify::Verified,
 };
-
-/// Where an attempt comes from; shown in the list of sessions.
-#[derive(Clone, Debug)]
-pub struct Origin {
-    /// The client's address, after trusted proxies.
-    pub addr: IpAddr,
-    /// What the browser says it is.
-    pub user_agent: Option<String>,
-}
 
 /// An attempt to sign in with a password.
 #[derive(Clone, Debug)]
@@ -46,38 +38,65 @@ pub enum LoginOutcome {
         /// When the next one is allowed.
         retry_after: Duration,
     },
+    /// Too many attempts in a row have failed, over days: a password alone no longer opens the account, right or wrong, whether there is
+    /// such an account or not. Signing in from a [known browser](crate::DeviceCookies) or with a provider still does, and so does
+    /// [`Auth::unlock`].
+    Locked,
 }
 
 impl Auth {
     /// Signs in with a password. What the visitor put into the session before stays, unless somebody else was signed in.
     pub async fn log_in(&self, session: &Session, attempt: Attempt) -> Result<LoginOutcome, Error> {
         let Attempt { email, password, remember, origin } = attempt;
-        let (throttle, now) = (&self.inner().throttle, session.now());
-        // The account is looked up meanwhile: whoever is slowed down costs no more by it, and everybody else waits once less.
-        let ask = async { Ok(throttle.ask_sign_in(&email, origin.addr, now).await?) };
-        let (asked, user) = tokio::try_join!(ask, self.user_by_email(&email))?;
-        let requester = Requester::address(origin.addr);
+        let (account, now) = (account_key(&email), session.now());
+        let (asked, user) = self.ask_sign_in(&email, &account, &origin, now).await?;
+        let requester = requester(asked.device(), &origin);
         let verify = self.verify(&email, user.as_ref(), &password, requester);
         let (charge, verified) = self.charge_and_verify(asked, verify, now).await?;
+        let id = user.as_ref().map(|user| user.id.clone());
         let counted = match charge {
             Charge::Allowed(counted) => counted,
             Charge::Throttled { retry_after } => {
                 tracing::warn!(event = "login_throttled", client = %origin.addr);
                 return Ok(LoginOutcome::Throttled { retry_after });
             }
+            Charge::Locked => {
+                let (user, login) = (id.as_ref().map(UserId::as_str), self.login_hash(&account));
+                tracing::warn!(event = "login_locked", user, login, client = %origin.addr);
+                return Ok(LoginOutcome::Locked);
+            }
         };
         let Some(user) = self.accepted(user, verified.verdict, password, requester).await? else {
             verified.refusal().await;
             tracing::warn!(event = "login_refused", client = %origin.addr);
+            self.log_limit(&counted, &account, id.as_ref(), &origin);
             return Ok(LoginOutcome::Refused);
         };
         self.establish(session, &user, &origin)?;
         if remember {
             session.remember_for(self.options().remember_for);
         }
-        self.keep(session, counted, now).await?;
+        self.keep(session, &user, counted, now).await?;
         tracing::info!(event = "login_succeeded", user = %user.id, client = %origin.addr);
         Ok(LoginOutcome::LoggedIn(user))
+    }
+
+    /// What a sign-in is counted on, and the account, which is looked up meanwhile: whoever is slowed down costs no more by it, and everybody
+    /// else waits once less.
+    async fn ask_sign_in(
+        &self,
+        email: &str,
+        account: &str,
+        origin: &Origin,
+        now: Timestamp,
+    ) -> Result<(Asked, Option<User>), Error> {
+        let (throttle, limits) = (&self.inner().throttle, &self.options().throttle);
+        let device = self.device(account, origin, now);
+        let attempted = Attempted { account, addr: origin.addr, device };
+        let ask = async { Ok(throttle.ask_sign_in(attempted, now).await?) };
+        let (mut asked, user) = tokio::try_join!(ask, self.user_by_email(email))?;
+        asked.check_device(|device| self.is_current(device, account, user.as_ref()), limits, now);
+        Ok((asked, user))
     }
 
     /// Counts the attempt while the password is hashed: nobody waits for it, and nobody learns what came out before it is counted. Where many
@@ -89,22 +108,51 @@ impl Auth {
         now: Timestamp,
     ) -> Result<(Charge<SignIn>, Verified), Error> {
         let (throttle, limits) = (&self.inner().throttle, &self.options().throttle);
-        let quiet = asked.is_quiet(limits);
-        let charge = async { Ok(throttle.charge_sign_in(asked, limits, now).await?) };
-        if quiet {
-            return tokio::try_join!(charge, verify);
+        let quiet = asked.is_quiet(limits, now);
+        let charge = throttle.charge_sign_in(asked, limits, now);
+        let (charge, verified) = if quiet {
+            let (charge, verified) = tokio::join!(charge, verify);
+            (charge?, verified)
+        } else {
+            let charge = charge.await?;
+            let allowed = matches!(charge, Charge::Allowed(_));
+            (charge, if allowed { verify.await } else { Ok(Verified::nothing()) })
+        };
+        match (charge, verified) {
+            (Charge::Allowed(counted), Err(error)) => {
+                // Nobody learnt anything: where too many hash at once, the owner's attempts must not be used up.
+                throttle.take_back(counted, now).await?;
+                Err(error)
+            }
+            (charge, verified) => Ok((charge, verified.unwrap_or_else(|_| Verified::nothing()))),
         }
-        match charge.await? {
-            allowed @ Charge::Allowed(_) => Ok((allowed, verify.await?)),
-            throttled @ Charge::Throttled { .. } => Ok((throttled, Verified::nothing())),
+    }
+
+    /// Says when the attempt that has failed was the last one before the limit of failures in a row.
+    fn log_limit(&self, counted: &SignIn, account: &str, user: Option<&UserId>, origin: &Origin) {
+        if !counted.is_last {
+            return;
+        }
+        let (user, login, client) = (user.map(UserId::as_str), self.login_hash(account), origin.addr);
+        let failures = self.options().throttle.max_failures;
+        if counted.is_known_browser() {
+            tracing::warn!(event = "known_browser_distrusted", user, login, failures, %client);
+        } else {
+            tracing::warn!(event = "account_locked", user, login, failures, %client, "only known browsers, providers and hallpass user unlock open it");
         }
     }
 
     /// Stores the session, and gives back what a success does not cost: beside each other, because neither needs the other.
-    async fn keep(&self, session: &Session, counted: SignIn, now: Timestamp) -> Result<(), Error> {
+    async fn keep(
+        &self,
+        session: &Session,
+        user: &User,
+        counted: SignIn,
+        now: Timestamp,
+    ) -> Result<(), Error> {
         // As express-session has it, the session is written at the end whatever was saved before.
         let save = async { if session.is_express() { Ok(true) } else { session.save().await } };
-        let (settled, saved) = tokio::join!(self.inner().throttle.settle(counted, now), save);
+        let (settled, saved) = tokio::join!(self.inner().throttle.settle(counted, &user.id, now), save);
         if let Err(error) = settled {
             tracing::warn!(event = "attempt_stays_counted", %error);
         }
@@ -143,7 +191,11 @@ impl Auth {
         requester: Requester,
     ) -> Result<(), Error> {
         let Some(from) = user.password.clone() else { return Ok(()) };
-        let to = self.inner().hashing.hash(password, requester).await?;
+        let to = match self.inner().hashing.hash(password, requester).await {
+            // The password was right: a better hash can wait until fewer sign in.
+            Err(Error::Busy { .. }) => return Ok(()),
+            hashed => hashed?,
+        };
         let change = Change::Rehash { from, to: to.clone() };
         if self.inner().users.change(&user.id, &change).await? == UserChanged::Done {
             tracing::info!(event = "password_rehashed", user = %user.id);
@@ -195,6 +247,7 @@ impl Auth {
         STAMP.insert(session, &Stamp { epoch: user.session_epoch, via })?;
         renew_csrf(session)?;
         session.set_label(&label.to_string());
+        self.remember_browser(session, user, &origin.devices);
         Ok(())
     }
 
@@ -225,12 +278,15 @@ impl Auth {
         session.destroy();
     }
 
-    /// Ends this session and all others of its user; how many others ended.
+    /// Ends this session and all others of its user; how many others ended. No other browser stays [known](crate::DeviceCookies).
     pub async fn log_out_everywhere(&self, session: &Session) -> Result<u64, Error> {
         let Some(user) = self.options().login_key.user(session)? else {
             session.destroy();
             return Ok(0);
         };
+        if let Some(user) = self.inner().users.find(&user).await? {
+            self.forget_other_browsers(session, &user).await?;
+        }
         let ended =
             session.store().delete_of_user(user.as_str(), session.id().as_ref(), session.now()).await?;
         self.log_out(session);

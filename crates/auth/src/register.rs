@@ -6,7 +6,7 @@ use hallpass_session::{Secret, Session, Timestamp};
 
 use crate::{
     Auth, Case, Email, Error, LoginKind, Origin, PasswordProblem, Requester, Reuse, User, UserCreated,
-    throttle::{Charge, address_key},
+    throttle::Charge,
 };
 
 /// The longest name, in code points.
@@ -82,9 +82,8 @@ impl Auth {
         registration: Registration,
         origin: &Origin,
     ) -> Result<RegisterOutcome, Error> {
-        let key = address_key("register", origin.addr);
-        let charge =
-            self.inner().throttle.charge(&key, &self.options().throttle.register, session.now()).await?;
+        let (throttle, limit) = (&self.inner().throttle, &self.options().throttle.register);
+        let charge = throttle.charge_networks("register", origin.addr, limit, session.now()).await?;
         if let Charge::Throttled { retry_after } = charge {
             tracing::warn!(event = "register_throttled", client = %origin.addr);
             return Ok(RegisterOutcome::Throttled { retry_after });
@@ -94,6 +93,7 @@ impl Auth {
         match &outcome {
             RegisterOutcome::Registered(user) => {
                 self.establish(session, user, origin)?;
+                self.note_sign_in(user, origin, session.now()).await;
                 tracing::info!(event = "registered", user = %user.id, client = %origin.addr);
             }
             RegisterOutcome::Closed(reason) => tracing::error!(event = "register_closed", reason),

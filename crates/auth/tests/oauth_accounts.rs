@@ -91,7 +91,7 @@ async fn a_password_that_comes_after_a_takeover_does_not_last() {
 #[tokio::test]
 async fn whoever_begins_for_ever_is_stopped_and_nobody_else() {
     let app = app();
-    let origin = |last| Origin { addr: [192, 0, 2, last].into(), user_agent: None };
+    let origin = |last| Origin::new([192, 0, 2, last].into());
     let admitted = async |last| app.providers.admit(&origin(last), app.clock.now()).await.unwrap();
     for _ in 0..1000 {
         assert_eq!(admitted(1).await, Ok(()));

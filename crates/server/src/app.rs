@@ -7,10 +7,10 @@ use std::sync::{
 
 use axum::extract::FromRef;
 use hallpass_auth::{
-    Argon2ParamsError, Auth,
+    Argon2ParamsError, Auth, DeviceCookies,
     oauth::{HttpClient, ProviderError, Providers, ProvidersOptions, SealKeys},
 };
-use hallpass_session::{Clock, SameSite, Secret, StoreClock, Timestamp};
+use hallpass_session::{Clock, KeysError, SameSite, Secret, StoreClock, Timestamp};
 use hallpass_stores::Stores;
 
 use crate::{
@@ -40,6 +40,9 @@ pub enum AppError {
     /// Hashes would be too weak.
     #[error(transparent)]
     Argon2(#[from] Argon2ParamsError),
+    /// The secrets cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
     /// A provider cannot be used.
     #[error(transparent)]
     Provider(#[from] ProviderError),
@@ -65,6 +68,7 @@ impl App {
         if let Some(secret) = secrets.first() {
             options.secret = Secret::new(secret.expose().as_bytes().to_vec());
         }
+        options.device_cookies = Some(device_cookies(&config, secrets, public_url)?);
         let auth = Auth::new(stores.users.clone(), stores.records.clone(), options)?;
         let providers = providers(&config, &auth, secrets, public_url)?;
         let pages = Pages::new(&config)?;
@@ -120,6 +124,18 @@ impl App {
     pub(crate) fn is_draining(&self) -> bool {
         self.0.draining.load(Ordering::Relaxed)
     }
+}
+
+/// As `Secure` as the session's cookie, and `SameSite=None` where that has it.
+fn device_cookies(
+    config: &Config,
+    secrets: &[Secret<String>],
+    public_url: &str,
+) -> Result<DeviceCookies, KeysError> {
+    let cookies = DeviceCookies::new(secrets.iter().map(Secret::expose))?;
+    let cookies = if public_url.starts_with("https://") { cookies } else { cookies.insecure() };
+    let cross_site = config.session.cookie.same_site == SameSite::None;
+    Ok(if cross_site { cookies.cross_site() } else { cookies })
 }
 
 /// The configured providers. Certificates are read only when there are any.

@@ -41,6 +41,12 @@ impl ApiError {
         Self { retry_after: Some(retry_after), ..error }
     }
 
+    /// 403: a password alone is not enough, whether it is right or not.
+    pub(crate) fn locked() -> Self {
+        let message = "Too many attempts have failed. Sign in from a browser that you have used here before, or with a connected provider, or ask the operator of this service.";
+        Self::new(StatusCode::FORBIDDEN, "account_locked", message)
+    }
+
     /// What is said when nobody said more than the status.
     pub(crate) fn of_status(status: StatusCode) -> Self {
         let (code, message) = match status {

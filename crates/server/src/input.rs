@@ -8,10 +8,10 @@ use axum::{
 };
 use bytes::BytesMut;
 use hallpass_auth::Origin;
-use hallpass_session::{Client, Secret};
+use hallpass_session::Secret;
 use http::{
     HeaderMap, Method, StatusCode,
-    header::{ACCEPT, CONTENT_TYPE, USER_AGENT},
+    header::{ACCEPT, CONTENT_TYPE},
     request::Parts,
 };
 use http_body::Body as _;
@@ -36,9 +36,6 @@ const MAX_SMALL_BODY: usize = 16 * 1024;
 
 /// How much of a larger one is read and thrown away, in bytes.
 const MAX_DISCARDED: usize = 1024 * 1024;
-
-/// How much of a browser's name for itself is kept.
-const MAX_USER_AGENT: usize = 256;
 
 /// The fields of a request's body. It has no `Debug`: fields hold passwords.
 pub(crate) struct Fields(Map<String, Value>);
@@ -204,10 +201,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Asker {
     type Rejection = (StatusCode, &'static str);
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
-        let client = Client::from_request_parts(parts, state).await?;
-        let agent = parts.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
-        let user_agent = agent.map(|agent| agent.chars().take(MAX_USER_AGENT).collect());
-        Ok(Self { origin: Origin { addr: client.addr, user_agent }, page: wants_page(&parts.headers) })
+        let origin = Origin::from_request_parts(parts, state).await?;
+        Ok(Self { origin, page: wants_page(&parts.headers) })
     }
 }
 

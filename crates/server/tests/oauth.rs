@@ -43,6 +43,10 @@ fn there_and_back_makes_an_account_and_the_next_time_finds_it() {
     assert_eq!(back.headers["cache-control"], "no-store");
     assert_eq!(browser.who().as_deref(), Some("ann@example.com"));
     assert!(browser.jar.keys().all(|(_, name)| !name.contains("oauth")), "the attempt's cookie is gone");
+    assert!(
+        browser.jar.keys().any(|(_, name)| name.contains("hallpass-device-")),
+        "the browser is known now"
+    );
     let account = browser.get("/account").body;
     assert!(account.contains("Ann Example") && account.contains("Provider idp"));
 

@@ -49,7 +49,7 @@ fn secret(text: &str) -> Secret<String> {
 }
 
 fn origin() -> Origin {
-    Origin { addr: Ipv4Addr::LOCALHOST.into(), user_agent: None }
+    Origin::new(Ipv4Addr::LOCALHOST.into())
 }
 
 async fn log_in(State(auth): State<Auth>, session: Session, password: String) -> Result<Response, Error> {

@@ -12,11 +12,12 @@ use axum::{
     routing::{get, post},
 };
 use hallpass_auth::{
-    Attempt, Auth, AuthOptions, CurrentUser, LoginKey, LoginOutcome, Origin, PasswordChanged, PasswordPolicy,
+    Attempt, Auth, AuthOptions, CurrentUser, DeviceCookies, LoginKey, LoginOutcome, Origin, PasswordChanged,
+    PasswordPolicy,
 };
 use hallpass_session::{
-    Client, CookieOptions, Keys, Secret, Secure, Session, SessionLayer, SessionOptions, StoreClock,
-    TrustProxy, TrustProxyLayer,
+    CookieOptions, Keys, Secret, Secure, Session, SessionLayer, SessionOptions, StoreClock, TrustProxy,
+    TrustProxyLayer,
 };
 use hallpass_stores::{
     ConnectMongo, ConnectMongoOptions, ConnectOptions, Mongo, MongoUsers, ServerOptions, UserMap,
@@ -36,8 +37,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let setting = |name, default: &str| env::var(name).unwrap_or_else(|_| default.to_owned());
     let url = setting("MONGO_URL", "mongodb://127.0.0.1/shop");
     let secure = if setting("NODE_ENV", "") == "production" { Secure::On } else { Secure::Off };
-    let keys = Keys::from_secret(&setting("SESSION_SECRET", ""))?;
-    let app = router(sessions(&url, keys, secure).await?, people(&url).await?);
+    let secret = setting("SESSION_SECRET", "");
+    // Guesses from elsewhere do not lock out a browser that has signed in here before.
+    let devices = DeviceCookies::new([&secret])?;
+    let devices = if secure == Secure::On { devices } else { devices.insecure() };
+    let sessions = sessions(&url, Keys::from_secret(&secret)?, secure).await?;
+    let app = router(sessions, people(&url, devices).await?);
     let listener = tokio::net::TcpListener::bind(setting("LISTEN", "127.0.0.1:3001")).await?;
     println!("hallpass listens on {}", listener.local_addr()?);
     Ok(axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await?)
@@ -67,12 +72,13 @@ async fn sessions(url: &str, keys: Keys, secure: Secure) -> Result<SessionLayer,
 }
 
 /// `mongoose.model("User")`: collection `users`, `email`, `password` as bcryptjs writes it, `name`.
-async fn people(url: &str) -> Result<Auth, Box<dyn Error>> {
+async fn people(url: &str, devices: DeviceCookies) -> Result<Auth, Box<dyn Error>> {
     let users = MongoUsers::connect(url, &UserMap::default(), &ServerOptions::default()).await?;
     // What Express has no place for, such as counts of failed sign-ins, is in collections of its own.
     let records = Mongo::connect(url, &ServerOptions::default()).await?;
     let options = AuthOptions {
         login_key: LoginKey::plain("userId"),
+        device_cookies: Some(devices),
         password: PasswordPolicy { min_length: 8, ..PasswordPolicy::default() }, // as long as Express has its own say
         ..AuthOptions::default()
     };
@@ -117,14 +123,14 @@ struct Credentials {
 async fn log_in(
     State(auth): State<Auth>,
     session: Session,
-    client: Client,
+    origin: Origin,
     Json(Credentials { email, password }): Json<Credentials>,
 ) -> Answer {
-    let origin = Origin { addr: client.addr, user_agent: None };
     Ok(match auth.log_in(&session, Attempt { email, password, remember: false, origin }).await? {
         LoginOutcome::LoggedIn(_) => says(StatusCode::OK, "Logged in successfully"),
         LoginOutcome::Refused => says(StatusCode::BAD_REQUEST, "Invalid credentials"),
         LoginOutcome::Throttled { .. } => says(StatusCode::TOO_MANY_REQUESTS, "Too many attempts"),
+        LoginOutcome::Locked => says(StatusCode::FORBIDDEN, "Sign in from a browser you have used before"),
     })
 }
 
@@ -158,14 +164,14 @@ async fn change_password(
     State(auth): State<Auth>,
     CurrentUser(user): CurrentUser,
     session: Session,
-    client: Client,
+    origin: Origin,
     Json(NewPassword { current, new }): Json<NewPassword>,
 ) -> Answer {
-    let origin = Origin { addr: client.addr, user_agent: None };
     Ok(match auth.change_password(&session, &user, current, new, &origin).await? {
         PasswordChanged::Done => says(StatusCode::OK, "Password changed"),
         PasswordChanged::WrongPassword => says(StatusCode::BAD_REQUEST, "Invalid credentials"),
         PasswordChanged::Refused(problem) => says(StatusCode::UNPROCESSABLE_ENTITY, &problem.to_string()),
+        PasswordChanged::NotFresh => says(StatusCode::FORBIDDEN, "Sign in again to do this"),
         PasswordChanged::Throttled { .. } => says(StatusCode::TOO_MANY_REQUESTS, "Too many attempts"),
     })
 }

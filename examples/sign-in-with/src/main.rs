@@ -100,7 +100,7 @@ async fn begin(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
 ) -> Result<Response, AuthError> {
-    let (origin, now) = (Origin { addr: peer.ip(), user_agent: None }, app.clock.now());
+    let (origin, now) = (Origin::new(peer.ip()), app.clock.now());
     if let Err(failure) = app.providers.admit(&origin, now).await? {
         return Ok(Html(failure.sentence(&name)).into_response());
     }
@@ -122,7 +122,7 @@ async fn callback(
     let Some(callback) = Callback::parse(&query.unwrap_or_default()) else {
         return Ok(Redirect::to("/").into_response());
     };
-    let origin = Origin { addr: peer.ip(), user_agent: None };
+    let origin = Origin::new(peer.ip()).with_headers(&headers);
     let finished = app.providers.finish(&name, &session, &headers, &callback, &origin).await?;
     Ok(match finished.outcome {
         Outcome::Failed(failure) => with(Html(failure.sentence(&name)), finished.cookies),

@@ -11,10 +11,9 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
-use hallpass_auth::{Attempt, Auth, AuthOptions, CurrentUser, LoginOutcome, Origin};
+use hallpass_auth::{Attempt, Auth, AuthOptions, CurrentUser, DeviceCookies, LoginOutcome, Origin};
 use hallpass_session::{
-    Client, CookieOptions, Keys, Secret, Secure, Session, SessionLayer, SessionOptions, TrustProxy,
-    TrustProxyLayer,
+    CookieOptions, Keys, Secret, Secure, Session, SessionLayer, SessionOptions, TrustProxy, TrustProxyLayer,
 };
 use hallpass_stores::Stores;
 use http::{HeaderValue, Method, StatusCode, header::CONTENT_TYPE};
@@ -34,15 +33,19 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let setting = |name, default: &str| env::var(name).unwrap_or_else(|_| default.to_owned());
     let production = setting("APP_ENV", "development") == "production";
     let stores = Stores::open(&setting("DATABASE", "sqlite:tutorial.db")).await?;
-    let auth = Auth::new(stores.users, stores.records, AuthOptions::default())?;
+    let secret = setting("SESSION_SECRET", "");
+    // Guesses from elsewhere do not lock out a browser that has signed in before.
+    let devices = DeviceCookies::new([&secret])?;
+    let devices = if production { devices } else { devices.insecure() };
+    let options = AuthOptions { device_cookies: Some(devices), ..AuthOptions::default() };
+    let auth = Auth::new(stores.users, stores.records, options)?;
     let cookie = CookieOptions {
         secure: if production { Secure::On } else { Secure::Off },
         max_age: Some(Duration::from_secs(7 * 24 * 3600)),
         ..CookieOptions::default() // HttpOnly, SameSite=Lax
     };
     let options = SessionOptions { cookie, rolling: true, ..SessionOptions::with_clock(stores.clock) };
-    let sessions =
-        SessionLayer::new(stores.sessions, Keys::from_secret(&setting("SESSION_SECRET", ""))?, options)?;
+    let sessions = SessionLayer::new(stores.sessions, Keys::from_secret(&secret)?, options)?;
     let front_end = setting("FRONT_END", "http://localhost:5173");
     let cors = CorsLayer::new()
         .allow_origin(front_end.parse::<HeaderValue>()?)
@@ -73,14 +76,14 @@ fn says(status: StatusCode, message: &str) -> Response {
 async fn log_in(
     State(auth): State<Auth>,
     session: Session,
-    client: Client,
+    origin: Origin,
     Json(Credentials { email, password }): Json<Credentials>,
 ) -> Result<Response, hallpass_auth::Error> {
-    let origin = Origin { addr: client.addr, user_agent: None };
     Ok(match auth.log_in(&session, Attempt { email, password, remember: false, origin }).await? {
         LoginOutcome::LoggedIn(_) => says(StatusCode::OK, "Logged in successfully"),
         LoginOutcome::Refused => says(StatusCode::BAD_REQUEST, "Invalid credentials"),
         LoginOutcome::Throttled { .. } => says(StatusCode::TOO_MANY_REQUESTS, "Too many attempts"),
+        LoginOutcome::Locked => says(StatusCode::FORBIDDEN, "Sign in from a browser you have used before"),
     })
 }
 

@@ -34,7 +34,7 @@ async fn log_in(
     session: Session,
     Form((email, password)): Form<(String, String)>,
 ) -> Result<String, hallpass_auth::Error> {
-    let origin = Origin { addr: IpAddr::from([127, 0, 0, 1]), user_agent: None };
+    let origin = Origin::new(IpAddr::from([127, 0, 0, 1]));
     let attempt = Attempt { email, password: Secret::new(password), remember: false, origin };
     Ok(match auth.log_in(&session, attempt).await? {
         LoginOutcome::LoggedIn(user) => user.email.as_str().to_owned(),

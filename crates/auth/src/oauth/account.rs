@@ -14,9 +14,8 @@ use super::{
     link,
 };
 use crate::{
-    Change, Email, LoginKind, Record, Replaced, Reuse, User, UserChanged, UserCreated, UserId,
-    stamp::Via,
-    throttle::{Charge, address_key},
+    Change, Email, LoginKind, Record, Replaced, Reuse, User, UserChanged, UserCreated, UserId, stamp::Via,
+    throttle::Charge,
 };
 
 /// How often it is looked again when somebody else is at work on the same account at the same moment.
@@ -63,6 +62,7 @@ impl Providers {
         }
         let until = session.lifetime().until.unwrap_or(session.now() + LONGEST_SESSION);
         self.note_session(arrival, &user.id, until, session.now()).await?;
+        self.0.auth.note_sign_in(&user, arrival.origin, session.now()).await;
         let client = arrival.origin.addr;
         tracing::info!(event = "login_succeeded", user = %user.id, provider = provider.name, created, claimed, %client);
         Ok(Outcome::SignedIn { user, created, claimed })
@@ -268,9 +268,10 @@ impl Providers {
         if !arrival.entry.provider.sign_up {
             return Err(Problem::new(Failure::SignUpClosed, "no account has this address").into());
         }
-        let key = address_key("register", arrival.origin.addr);
         let (throttle, limit) = (&self.0.auth.inner().throttle, &self.0.auth.options().throttle.register);
-        if let Charge::Throttled { .. } = throttle.charge(&key, limit, now).await? {
+        if let Charge::Throttled { .. } =
+            throttle.charge_networks("register", arrival.origin.addr, limit, now).await?
+        {
             return Err(Problem::new(Failure::Throttled, "too many new accounts from one address").into());
         }
         let mut user = User::new(email.clone(), now);

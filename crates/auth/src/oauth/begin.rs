@@ -12,10 +12,7 @@ use super::{
     failure::Problem,
     provider::{Protocol, Provider},
 };
-use crate::{
-    Error, Limit, Origin, RedirectPath, User,
-    throttle::{Charge, address_key},
-};
+use crate::{Error, Limit, Origin, RedirectPath, User, throttle::Charge};
 
 /// The answer to [`Providers::begin`]. `Debug` shows neither state nor cookies.
 #[derive(Clone)]
@@ -50,10 +47,10 @@ impl Providers {
     pub async fn admit(&self, origin: &Origin, now: Timestamp) -> Result<Result<(), Failure>, Error> {
         let address = self.0.auth.options().throttle.address;
         let limit = Limit { free: address.free.saturating_mul(BEGINS), ..address };
-        let key = address_key("oauth_begin", origin.addr);
-        Ok(match self.0.auth.inner().throttle.charge(&key, &limit, now).await? {
-            Charge::Allowed(_) => Ok(()),
-            Charge::Throttled { .. } => Err(Failure::Throttled),
+        let throttle = &self.0.auth.inner().throttle;
+        Ok(match throttle.charge_networks("oauth_begin", origin.addr, &limit, now).await? {
+            Charge::Allowed(()) => Ok(()),
+            Charge::Throttled { .. } | Charge::Locked => Err(Failure::Throttled),
         })
     }
 

@@ -1,7 +1,11 @@
+mod devices;
+mod lock;
+mod networks;
+
 use async_trait::async_trait;
 
-use super::*;
-use crate::{MemoryRecords, UserId};
+use super::{account::KNOWN_FOR, count::Count, *};
+use crate::{DeviceCookies, Inserted, MemoryRecords, Record, Replaced, device::SentDevices};
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 
@@ -77,9 +81,10 @@ fn throttle() -> Throttle {
 
 /// How long to wait; `None`: the attempt was counted.
 async fn wait(throttle: &Throttle, limit: &Limit, now: Timestamp) -> Option<Duration> {
-    match throttle.charge("x", limit, now).await.unwrap() {
-        Charge::Allowed(_) => None,
+    match throttle.charge_networks("x", HOME, limit, now).await.unwrap() {
+        Charge::Allowed(()) => None,
         Charge::Throttled { retry_after } => Some(retry_after),
+        Charge::Locked => panic!("only accounts are locked"),
     }
 }
 
@@ -123,21 +128,14 @@ async fn a_wait_never_exceeds_the_longest_whatever_the_clock_did() {
 
 #[tokio::test]
 async fn a_sign_in_waits_no_longer_than_the_longest_whatever_the_clock_did() {
-    let (throttle, limits) =
-        (throttle(), ThrottleOptions { account: limit(), address: limit(), ..ThrottleOptions::default() });
-    let sign_in = async |now| {
-        let asked = throttle.ask_sign_in("ann@example.com", HOME, now).await.unwrap();
-        match throttle.charge_sign_in(asked, &limits, now).await.unwrap() {
-            Charge::Allowed(_) => None,
-            Charge::Throttled { retry_after } => Some(retry_after),
-        }
-    };
+    let (throttle, limits) = (throttle(), ThrottleOptions { account: limit(), ..limits(1000, 1000) });
+    let ann = Ann::at(&throttle, &limits);
     let ahead = NOW + seconds(24 * 3600);
     for _ in 0..4 {
-        sign_in(ahead).await;
+        ann.guess(HOME, ahead).await;
     }
-    assert_eq!(sign_in(NOW).await, Some(seconds(25)));
-    assert_eq!(sign_in(NOW + seconds(25)).await, None);
+    assert_eq!(ann.guess(HOME, NOW).await, Answer::Waits(seconds(25)));
+    assert_eq!(ann.guess(HOME, NOW + seconds(25)).await, Answer::Decided);
 }
 
 #[tokio::test]
@@ -156,124 +154,235 @@ async fn parallel_attempts_cannot_slip_through() {
 
 const HOME: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 const ELSEWHERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(198, 51, 100, 1));
+const DAY: u64 = 24 * 3600;
 
 fn limits(account: u32, address: u32) -> ThrottleOptions {
     let free = |free| Limit { free, ..limit() };
-    ThrottleOptions { account: free(account), address: free(address), register: limit() }
+    ThrottleOptions { account: free(account), max_failures: 1000, address: free(address), register: limit() }
 }
 
-/// A sign-in of Ann's; whether it was allowed.
-async fn sign_in(
-    throttle: &Throttle,
-    from: IpAddr,
-    limits: &ThrottleOptions,
-    succeeds: bool,
-    now: Timestamp,
-) -> bool {
-    let asked = throttle.ask_sign_in("ann@example.com", from, now).await.unwrap();
-    match throttle.charge_sign_in(asked, limits, now).await.unwrap() {
-        Charge::Allowed(sign_in) => {
-            if succeeds {
-                throttle.settle(sign_in, now).await.unwrap();
+/// Whoever knocks at Ann's account.
+#[derive(Clone)]
+struct Ann {
+    throttle: Throttle,
+    limits: ThrottleOptions,
+    account: String,
+    device: Option<Device>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    /// The password was compared.
+    Decided,
+    /// The same, and it was the last time.
+    Last,
+    Waits(Duration),
+    Locked,
+}
+
+impl Ann {
+    fn at(throttle: &Throttle, limits: &ThrottleOptions) -> Self {
+        let account = account_key("ann@example.com");
+        Self { throttle: throttle.clone(), limits: *limits, account, device: None }
+    }
+
+    /// A browser with a device cookie of this time.
+    fn known(&self, issued: Timestamp) -> Self {
+        let cookies = DeviceCookies::new(["a secret of at least thirty-two bytes"]).unwrap();
+        let set = cookies.issue(&SentDevices::default(), &self.account, 0, issued);
+        let pair = set[0].to_str().unwrap().split(';').next().unwrap().to_owned();
+        let mut headers = http::HeaderMap::new();
+        headers.insert("cookie", pair.parse().unwrap());
+        let device = cookies.find(&SentDevices::of(&headers), &self.account, issued);
+        assert!(device.is_some());
+        Self { device, ..self.clone() }
+    }
+
+    async fn attempt(&self, from: IpAddr, succeeds: bool, now: Timestamp) -> Answer {
+        let attempted = Attempted { account: &self.account, addr: from, device: self.device };
+        let mut asked = self.throttle.ask_sign_in(attempted, now).await.unwrap();
+        asked.check_device(|_| true, &self.limits, now);
+        match self.throttle.charge_sign_in(asked, &self.limits, now).await.unwrap() {
+            Charge::Allowed(sign_in) => {
+                let answer = if sign_in.is_last { Answer::Last } else { Answer::Decided };
+                if succeeds {
+                    self.throttle.settle(sign_in, &UserId::new("ann"), now).await.unwrap();
+                }
+                answer
             }
-            true
+            Charge::Throttled { retry_after } => Answer::Waits(retry_after),
+            Charge::Locked => Answer::Locked,
         }
-        Charge::Throttled { .. } => false,
+    }
+
+    async fn guess(&self, from: IpAddr, now: Timestamp) -> Answer {
+        self.attempt(from, false, now).await
+    }
+
+    /// Whether the right password opens the account.
+    async fn sign_in(&self, from: IpAddr, now: Timestamp) -> bool {
+        matches!(self.attempt(from, true, now).await, Answer::Decided | Answer::Last)
+    }
+
+    /// So many guesses at once from these addresses; how many passwords were compared.
+    async fn guesses(&self, from: impl Iterator<Item = IpAddr>, now: Timestamp) -> u32 {
+        let guess = |addr| {
+            let ann = self.clone();
+            tokio::spawn(async move { ann.guess(addr, now).await })
+        };
+        let mut decided = 0;
+        for guess in from.map(guess).collect::<Vec<_>>() {
+            decided += u32::from(matches!(guess.await.unwrap(), Answer::Decided | Answer::Last));
+        }
+        decided
+    }
+
+    async fn counts(&self) -> AccountCounts {
+        self.throttle.account(&self.account, NOW).await.unwrap().body
     }
 }
 
-async fn attempts(throttle: &Throttle, id: &str) -> Option<u32> {
-    throttle.records.get(&key(id), NOW).await.unwrap().map(|record| count(&record).attempts)
+async fn on_networks(throttle: &Throttle, addr: IpAddr) -> Vec<u32> {
+    let place = throttle.place::<NetworkCounts>(key(&Network::of(addr).id("login")), NOW).await;
+    place.unwrap().body.attempts()
 }
 
 #[tokio::test]
 async fn guesses_are_counted_on_the_account_and_on_the_address_however_many_come_at_once() {
     for (account, address) in [(3, 7), (7, 3)] {
         let (throttle, limits) = (throttle(), limits(account, address));
-        let guesses = (0..24).map(|_| {
-            let throttle = throttle.clone();
-            tokio::spawn(async move { sign_in(&throttle, ELSEWHERE, &limits, false, NOW).await })
-        });
-        let mut allowed = 0;
-        for guess in guesses.collect::<Vec<_>>() {
-            allowed += u32::from(guess.await.unwrap());
-        }
-        assert_eq!(allowed, 3);
-        let on_account = attempts(&throttle, &account_key("ann@example.com")).await;
-        assert_eq!(on_account, Some(3), "what the address was refused for is not held against the account");
+        let ann = Ann::at(&throttle, &limits);
+        assert_eq!(ann.guesses(std::iter::repeat_n(ELSEWHERE, 32), NOW).await, 3);
+        let counted = ann.counts().await.others.attempts;
+        assert_eq!(counted, 3, "what the address was refused for is not held against the account");
     }
     let (throttle, limits) = (throttle(), limits(1, 5));
-    for allowed in [true, false, false] {
-        assert_eq!(sign_in(&throttle, ELSEWHERE, &limits, false, NOW).await, allowed);
+    let ann = Ann::at(&throttle, &limits);
+    for allowed in [Answer::Decided, Answer::Waits(seconds(10)), Answer::Waits(seconds(10))] {
+        assert_eq!(ann.guess(ELSEWHERE, NOW).await, allowed);
     }
-    let on_address = attempts(&throttle, &address_key("login", ELSEWHERE)).await;
-    assert_eq!(on_address, Some(3), "knocking at a closed account counts for the address");
+    let counted = on_networks(&throttle, ELSEWHERE).await;
+    assert_eq!(counted, [3, 3], "knocking at a closed account counts for the address");
 }
 
 #[tokio::test]
 async fn success_gives_back_and_forgets() {
     let (throttle, limits) = (throttle(), limits(3, 2));
+    let ann = Ann::at(&throttle, &limits);
     for _ in 0..9 {
-        assert!(sign_in(&throttle, HOME, &limits, true, NOW).await);
+        assert!(ann.sign_in(HOME, NOW).await);
     }
-    assert_eq!(attempts(&throttle, &address_key("login", HOME)).await, Some(0));
-    assert!(sign_in(&throttle, HOME, &limits, false, NOW).await);
+    assert!(on_networks(&throttle, HOME).await.is_empty());
+    assert_eq!(ann.guess(HOME, NOW).await, Answer::Decided);
     for _ in 0..20 {
-        assert!(sign_in(&throttle, HOME, &limits, true, NOW).await, "one failure, then only successes");
+        assert!(ann.sign_in(HOME, NOW).await, "one failure, then only successes");
     }
-    let [known, from_known, account] = account_keys("ann@example.com", HOME);
-    for (key, there) in [(known, true), (from_known, false), (account, false)] {
-        assert_eq!(throttle.records.get(&key, NOW).await.unwrap().is_some(), there, "{key:?}");
-    }
+    let counts = ann.counts().await;
+    assert_eq!((counts.others, counts.failures.count(NOW)), (Count::default(), 0));
+    assert!(counts.addresses.values().all(|known| known.count == Count::default()));
+    assert_eq!(counts.addresses.len(), 1);
 }
 
 #[tokio::test]
 async fn successes_cost_nothing_however_many_come_at_once() {
     let (throttle, limits) = (throttle(), limits(1000, 1000));
-    let sign_ins = (0..100).map(|_| {
-        let throttle = throttle.clone();
-        tokio::spawn(async move { sign_in(&throttle, HOME, &limits, true, NOW).await })
-    });
-    for sign_in in sign_ins.collect::<Vec<_>>() {
-        assert!(sign_in.await.unwrap());
+    for device in [false, true] {
+        let ann = Ann::at(&throttle, &limits);
+        let ann = if device { ann.known(NOW) } else { ann };
+        let sign_ins = (0..100).map(|_| {
+            let ann = ann.clone();
+            tokio::spawn(async move { ann.sign_in(HOME, NOW).await })
+        });
+        for sign_in in sign_ins.collect::<Vec<_>>() {
+            assert!(sign_in.await.unwrap());
+        }
+        assert!(on_networks(&throttle, HOME).await.is_empty());
+        assert_eq!(ann.counts().await.failures.count(NOW), 0);
     }
-    assert_eq!(attempts(&throttle, &address_key("login", HOME)).await, Some(0));
 }
 
 #[tokio::test]
 async fn counting_begins_anew_even_where_somebody_always_signs_in() {
     let (throttle, limits) = (throttle(), limits(3, 3));
+    let ann = Ann::at(&throttle, &limits);
     for minute in 0..60 {
         let now = NOW + seconds(minute * 20);
-        let allowed = sign_in(&throttle, HOME, &limits, minute % 3 != 0, now).await;
-        assert!(allowed, "one failure in each window of a minute never adds up");
+        let answer = ann.attempt(HOME, minute % 3 != 0, now).await;
+        assert_eq!(answer, Answer::Decided, "one failure in each window of a minute never adds up");
     }
 }
 
 #[tokio::test]
 async fn the_owner_is_not_locked_out_by_guesses_from_elsewhere() {
     let (throttle, limits) = (throttle(), limits(3, 1000));
-    assert!(sign_in(&throttle, HOME, &limits, true, NOW).await);
-    while sign_in(&throttle, ELSEWHERE, &limits, false, NOW).await {}
+    let ann = Ann::at(&throttle, &limits);
+    assert!(ann.sign_in(HOME, NOW).await);
+    while ann.guess(ELSEWHERE, NOW).await == Answer::Decided {}
     for _ in 0..3 {
-        assert!(sign_in(&throttle, HOME, &limits, false, NOW).await);
+        assert_eq!(ann.guess(HOME, NOW).await, Answer::Decided);
     }
-    assert!(!sign_in(&throttle, HOME, &limits, false, NOW).await, "but not without end either");
+    assert_eq!(ann.guess(HOME, NOW).await, Answer::Waits(seconds(10)), "but not without end either");
     let later = NOW + KNOWN_FOR;
-    let elsewhere = throttle.charge_account("ann@example.com", HOME, &limits.account, later).await.unwrap();
-    let Charge::Allowed(Counted(record)) = elsewhere else { panic!("{elsewhere:?}") };
-    assert_eq!(record.key.id, account_key("ann@example.com"), "forgotten after a while");
+    assert_eq!(ann.guess(HOME, later).await, Answer::Decided);
+    assert_eq!(ann.counts().await.others.attempts, 1, "forgotten after a while");
+}
+
+#[tokio::test]
+async fn a_sign_in_that_was_never_decided_counts_nowhere() {
+    let (throttle, limits) = (throttle(), ThrottleOptions { max_failures: 5, ..limits(3, 3) });
+    for ann in [Ann::at(&throttle, &limits), Ann::at(&throttle, &limits).known(NOW)] {
+        for _ in 0..20 {
+            let attempted = Attempted { account: &ann.account, addr: HOME, device: ann.device };
+            let asked = throttle.ask_sign_in(attempted, NOW).await.unwrap();
+            let Charge::Allowed(sign_in) = throttle.charge_sign_in(asked, &limits, NOW).await.unwrap() else {
+                panic!("throttled")
+            };
+            throttle.take_back(sign_in, NOW).await.unwrap();
+        }
+        assert_eq!(
+            (ann.counts().await.failures.count(NOW), on_networks(&throttle, HOME).await.len()),
+            (0, 0)
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_account_remembers_so_many_addresses_and_the_latest_stay() {
+    let (throttle, limits) = (throttle(), limits(1000, 1000));
+    let ann = Ann::at(&throttle, &limits);
+    for number in 0..20_u8 {
+        assert!(ann.sign_in([192, 0, 2, number].into(), NOW + seconds(u64::from(number))).await);
+    }
+    let counts = ann.counts().await;
+    assert_eq!(counts.addresses.len(), 16);
+    assert!(counts.addresses.contains_key(&address_hash(&ann.account, [192, 0, 2, 19].into())));
+}
+
+#[tokio::test]
+async fn counts_of_former_versions_begin_anew() {
+    let throttle = throttle();
+    let body = r#"{"attempts":12,"blocked_until":9000000}"#.to_owned();
+    let key = key(&account_key("ann@example.com"));
+    let old = Record { key, owner: None, body, expires: Some(NOW + seconds(60)), version: 0 };
+    throttle.records.insert(&old, NOW).await.unwrap();
+    assert_eq!(Ann::at(&throttle, &limits(3, 3)).guess(HOME, NOW).await, Answer::Decided);
 }
 
 #[test]
 fn keys_hold_no_address_of_a_person_and_one_key_per_network() {
-    for spelling in [" Ann@Example.com", "\u{ff41}nn@example.com", "ANN@EXAMPLE.COM\t"] {
+    for spelling in [" Ann@Example.com", "ANN@EXAMPLE.COM\t"] {
         assert_eq!(account_key(spelling), account_key("ann@example.com"), "{spelling:?}");
     }
     assert!(!account_key("ann@example.com").contains("ann"));
-    let key = |addr: &str| address_key("login", addr.parse().unwrap());
-    assert_eq!(key("2001:db8:1:2:3::4"), key("2001:db8:1:2:ffff::"));
-    assert_ne!(key("2001:db8:1:2::"), key("2001:db8:1:3::"));
-    assert_eq!(key("::ffff:192.0.2.1"), key("192.0.2.1"));
-    assert_ne!(key("192.0.2.1"), key("192.0.2.2"));
+    let id = |addr: &str| Network::of(addr.parse().unwrap()).id("login");
+    let client = |addr: &str| Network::of(addr.parse().unwrap()).client();
+    assert!(!id("192.0.2.1").contains("192"));
+    assert_eq!(client("2001:db8:1:2:3::4"), client("2001:db8:1:2:ffff::"));
+    assert_ne!(client("2001:db8:1:2::"), client("2001:db8:1:3::"));
+    assert_eq!(id("2001:db8:1:2::"), id("2001:db8:1:3::"));
+    assert_ne!(id("2001:db8:1::"), id("2001:db8:2::"));
+    assert_eq!(client("::ffff:192.0.2.1"), client("192.0.2.1"));
+    assert_ne!(client("192.0.2.1"), client("192.0.2.2"));
+    assert_eq!(id("192.0.2.1"), id("192.0.2.2"));
+    assert_ne!(id("192.0.2.1"), id("192.0.3.1"));
 }

@@ -119,6 +119,7 @@ async fn log_in(
     State(auth): State<Auth>,
     session: Session,
     RawQuery(query): RawQuery,
+    headers: HeaderMap,
     body: String,
 ) -> Result<Response, Error> {
     let (email, password) = body.split_once('\n').unwrap();
@@ -126,13 +127,20 @@ async fn log_in(
         email: email.to_owned(),
         password: Secret::new(password.to_owned()),
         remember: query.is_some(),
-        origin: Origin { addr: IpAddr::V4(Ipv4Addr::LOCALHOST), user_agent: None },
+        origin: Origin::new(peer(&headers)).with_headers(&headers),
     };
     Ok(match auth.log_in(&session, attempt).await? {
         LoginOutcome::LoggedIn(_) => "in".into_response(),
         LoginOutcome::Refused => (StatusCode::BAD_REQUEST, "refused").into_response(),
         LoginOutcome::Throttled { .. } => StatusCode::TOO_MANY_REQUESTS.into_response(),
+        LoginOutcome::Locked => StatusCode::FORBIDDEN.into_response(),
     })
+}
+
+/// The address that a test says it has.
+fn peer(headers: &HeaderMap) -> IpAddr {
+    let addr = headers.get("x-addr").map(|addr| addr.to_str().unwrap().parse().unwrap());
+    addr.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
 }
 
 async fn log_out_everywhere(State(auth): State<Auth>, session: Session) -> Result<String, Error> {

@@ -43,7 +43,7 @@ pub async fn finish(
     headers: HeaderMap,
     body: String,
 ) -> String {
-    let origin = Origin { addr: Ipv4Addr::LOCALHOST.into(), user_agent: None };
+    let origin = Origin::new(Ipv4Addr::LOCALHOST.into());
     let callback = Callback::parse(&body).unwrap();
     let finished = shared.0.finish("login", &session, &headers, &callback, &origin).await.unwrap();
     match finished.outcome {
@@ -65,13 +65,13 @@ pub async fn set_password_too_late(State(shared): State<Shared>, session: Sessio
     let users = shared.1.users();
     let user = users.find(&UserId::new(&body)).await.unwrap().unwrap();
     users.change(&user.id, &Change::Password { from: None, to: None }).await.unwrap();
-    let origin = Origin { addr: Ipv4Addr::LOCALHOST.into(), user_agent: None };
+    let origin = Origin::new(Ipv4Addr::LOCALHOST.into());
     let new = Secret::new("quite a long passphrase".to_owned());
     format!("{:?}", shared.1.set_password(&session, &user, new, &origin).await.unwrap())
 }
 
 fn origin() -> Origin {
-    Origin { addr: Ipv4Addr::LOCALHOST.into(), user_agent: None }
+    Origin::new(Ipv4Addr::LOCALHOST.into())
 }
 
 /// The body is an address; the answer, the new account's id.

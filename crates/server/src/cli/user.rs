@@ -46,6 +46,11 @@ pub(super) enum Command {
         /// The e-mail address
         email: String,
     },
+    /// Let an account sign in again after too many failures
+    Unlock {
+        /// The e-mail address
+        email: String,
+    },
     /// Print an access token for a provider's API; see `keep_tokens`
     Token {
         /// The e-mail address
@@ -70,6 +75,7 @@ pub(super) async fn run(output: &Output, desk: &Desk, command: Command) -> Resul
         Command::Disable { email } => set_disabled(output, desk, &email, true).await,
         Command::Enable { email } => set_disabled(output, desk, &email, false).await,
         Command::Verify { email } => verify(output, desk, &email).await,
+        Command::Unlock { email } => unlock(output, desk, &email).await,
         Command::Token { email, provider } => token(output, desk, &email, &provider).await,
         Command::Delete { email, yes } => delete(output, desk, &email, yes).await,
     }
@@ -191,6 +197,14 @@ async fn verify(output: &Output, desk: &Desk, email: &str) -> Result<(), Failure
     desk.auth.note_verified(&user, desk.now).await.map_err(Failure::failed)?;
     let sentence = format!("{} counts as verified", user.email);
     output.answer(&sentence, &json!({ "email": user.email.as_str(), "verified": true }));
+    Ok(())
+}
+
+async fn unlock(output: &Output, desk: &Desk, email: &str) -> Result<(), Failure> {
+    let user = find(desk, email).await?;
+    let failures = desk.auth.unlock(&user, desk.now).await.map_err(Failure::failed)?;
+    let sentence = format!("Unlocked {}; {failures} sign-ins had failed in a row", user.email);
+    output.answer(&sentence, &json!({ "email": user.email.as_str(), "failures": failures }));
     Ok(())
 }
 

@@ -242,6 +242,7 @@ fn auth(values: &mut Values) -> Option<AuthOptions> {
                     "throttle.account.max_wait",
                 ],
             ),
+            max_failures: u32::try_from(values.number("throttle.account.max_failures")).unwrap_or(u32::MAX),
             address: limit(
                 values,
                 [
@@ -305,6 +306,10 @@ fn check_auth(values: &mut Values, options: &AuthOptions) -> bool {
                     .to_owned(),
             );
         }
+    }
+    if !(1..=100).contains(&throttle.max_failures) {
+        let advice = "must be from 1 to 100 (NIST SP 800-63B-4 §3.2.2)";
+        values.problem("throttle.account.max_failures", advice.to_owned());
     }
     values.problems.len() == before
 }

@@ -145,6 +145,7 @@ async fn changed(
         PasswordChanged::Done => Ok(()),
         PasswordChanged::WrongPassword => Err(wrong_password()),
         PasswordChanged::Refused(problem) => Err(refused(Refusal::Password(problem))),
+        PasswordChanged::NotFresh => Err(not_fresh()),
         PasswordChanged::Throttled { retry_after } => Err(ApiError::throttled(retry_after)),
     }
 }

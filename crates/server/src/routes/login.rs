@@ -80,5 +80,6 @@ async fn attempt(app: &App, session: &Session, asker: Asker, fields: &Fields) ->
             Err(ApiError::new(StatusCode::BAD_REQUEST, "invalid_credentials", message))
         }
         LoginOutcome::Throttled { retry_after } => Err(ApiError::throttled(retry_after)),
+        LoginOutcome::Locked => Err(ApiError::locked()),
     }
 }

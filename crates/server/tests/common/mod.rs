@@ -207,6 +207,8 @@ pub struct Client {
     base: String,
     /// `name=value`
     pub cookie: Option<String>,
+    /// The cookies by which accounts know this browser; they stay when it signs out.
+    pub devices: Vec<String>,
     /// Sent with every request.
     pub headers: Vec<(&'static str, String)>,
 }
@@ -239,7 +241,13 @@ impl Client {
             .allow_non_standard_methods(true)
             .timeout_global(Some(Duration::from_secs(20)))
             .build();
-        Self { agent: config.into(), base: base.to_owned(), cookie: None, headers: Vec::new() }
+        Self {
+            agent: config.into(),
+            base: base.to_owned(),
+            cookie: None,
+            devices: Vec::new(),
+            headers: Vec::new(),
+        }
     }
 
     /// A browser that shows what it gets.
@@ -269,7 +277,7 @@ impl Client {
         for (name, value) in &self.headers {
             request = request.header(*name, value);
         }
-        if let Some(cookie) = &self.cookie {
+        for cookie in self.cookie.iter().chain(&self.devices) {
             request = request.header("cookie", cookie);
         }
         let bodyless = body.is_empty() && matches!(method, "GET" | "HEAD" | "DELETE" | "OPTIONS");
@@ -289,6 +297,12 @@ impl Client {
         for cookie in answer.headers.get_all("set-cookie") {
             let cookie = cookie.to_str().unwrap();
             let pair = cookie.split(';').next().unwrap();
+            if pair.contains("hallpass-device-") {
+                let name = pair.split('=').next().unwrap();
+                self.devices.retain(|device| !device.starts_with(name));
+                self.devices.push(pair.to_owned());
+                continue;
+            }
             self.cookie = (!cookie.contains("Max-Age=0")).then(|| pair.to_owned());
         }
     }
