@@ -4,7 +4,6 @@ use super::{ConnectPgOptions, ended::Ended};
 
 /// See the module.
 pub(super) struct Statements {
-    pub(super) look: String,
     pub(super) get: String,
     pub(super) insert: String,
     pub(super) lift: Option<String>,
@@ -78,7 +77,6 @@ impl Statements {
         let lives = ended.has_not(&format!("session.{sid}"));
         let may_live = ended.has_not("$1");
         Self {
-            look: look(options),
             get: format!(
                 "select {row} from {t} session
                 where session.{sid} = $1 and session.{expire} > to_timestamp($2) and {lives}"
