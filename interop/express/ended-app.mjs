@@ -18,6 +18,7 @@ const stores = {
   redis: async () => new RedisStore({ client: await createClient({ url }).connect() }),
   pg: () => {
     const pool = new pg.Pool({ connectionString: url });
+    pool.on("error", () => {});
     return new (connectPg(session))({ pool, createTableIfMissing: true });
   },
 };

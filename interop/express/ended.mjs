@@ -52,6 +52,8 @@ export const STORES = {
     const engine = await startPostgres(["shop"]);
     const url = engine.url("shop");
     const pool = new pg.Pool({ connectionString: url });
+    // The server may end before its connections do.
+    pool.on("error", () => {});
     const isAlive = async (sid) =>
       (await pool.query("select 1 from session where sid = $1 and expire > now()", [sid])).rowCount > 0;
     const toml = `database = "${url}"\n[connect.pg]\ncreate_table_if_missing = true`;
@@ -145,7 +147,7 @@ async function round(site, apps, act, number) {
   if (!victim) throw new Error(`register was answered with ${status}`);
   const needsActor = act === "revoke" || act === "password";
   const actor = needsActor ? (await site.ask("POST", "/auth/login", undefined, account)).cookie : undefined;
-  const handle = act === "revoke" ? (await sessionsOf(site, actor)).find((one) => !one.current).id : undefined;
+  const handle = act === "revoke" ? (await sessionsOf(site, actor)).find((one) => !one.current).handle : undefined;
 
   let [isOpen, served, at] = [true, 0, 0];
   const tab = async () => {
@@ -187,8 +189,8 @@ async function round(site, apps, act, number) {
 
 const at = (sorted, share) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
 
-/** Plays `rounds` of an act on a store, spread over the modes. */
-export async function play(store, acts, rounds, modes = MODES) {
+/** Plays `rounds` of each act on a store, spread over the modes; `show` gets each row when it is there. */
+export async function play(store, acts, rounds, show = () => {}, modes = MODES) {
   const here = await site(store);
   const table = [];
   let number = 0;
@@ -215,6 +217,7 @@ export async function play(store, acts, rounds, modes = MODES) {
         there: count("there"),
         p50: at(alive, 0.5), p99: at(alive, 0.99), max: alive.at(-1) ?? 0,
       });
+      show(table.at(-1));
     }
     await Promise.all(running.flatMap(({ apps }) => apps.map(({ stop }) => stop())));
   } finally {
@@ -227,10 +230,9 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const [rounds = "200", store, act] = process.argv.slice(2);
   console.log("| store | ended by | rounds | pages served | saved again | alive at Hallpass | alive at Express at the end | in the store p50 | p99 | longest |");
   console.log("|---|---|---|---|---|---|---|---|---|---|");
-  for (const name of store ? [store] : Object.keys(STORES)) {
-    for (const row of await play(name, act ? [act] : ACTS, Number(rounds))) {
-      const [p50, p99, max] = [row.p50, row.p99, row.max].map((time) => `${time.toFixed(1)} ms`);
-      console.log(`| ${row.store} | ${row.act} | ${row.rounds} | ${row.served} | ${row.revived} | ${row.here} | ${row.there} | ${p50} | ${p99} | ${max} |`);
-    }
-  }
+  const show = (row) => {
+    const times = [row.p50, row.p99, row.max].map((time) => `${time.toFixed(1)} ms`).join(" | ");
+    console.log(`| ${row.store} | ${row.act} | ${row.rounds} | ${row.served} | ${row.revived} | ${row.here} | ${row.there} | ${times} |`);
+  };
+  for (const name of store ? [store] : Object.keys(STORES)) await play(name, act ? [act] : ACTS, Number(rounds), show);
 }
