@@ -66,10 +66,17 @@ pub enum Roles {
 /// A field that says whether somebody may sign in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Flag {
-    /// Who has it set may not: `disabled`, `banned`.
+    /// Whoever has a plain no there, or nothing, may sign in, nobody else: `disabled`, `banned_at`.
     Disabled(String),
-    /// Who has it set to false may not: `active`.
+    /// Whoever has a plain yes or a past time there may sign in, nobody else: `active`.
     Enabled(String),
+}
+
+impl Flag {
+    pub(super) fn field(&self) -> &String {
+        let (Self::Disabled(field) | Self::Enabled(field)) = self;
+        field
+    }
 }
 
 /// How it is told whether an account's address is its owner's.

@@ -15,6 +15,7 @@ mod mongo;
 mod placeholder;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod reading;
 mod spelling;
 #[cfg(feature = "sqlite")]
 mod sqlite;

@@ -21,7 +21,7 @@ use mongodb::{
 };
 
 use self::document::Documents;
-use super::{Ids, UserMap, UsersError, Verified, epoch, spelling};
+use super::{Flag, Ids, UserMap, UsersError, epoch, spelling};
 use crate::{
     ServerOptions,
     mongo::{Mongo, is_duplicate, reason},
@@ -69,18 +69,17 @@ impl MongoUsers {
         }
         let users = Self {
             mongo,
-            documents: Arc::new(Documents { map: map.clone(), mark: OnceLock::new() }),
+            documents: Arc::new(Documents { map: map.clone(), mark: OnceLock::new(), flag: OnceLock::new() }),
             collation: index::collation(&indexes, &map.login),
             searched: searched(&collection, &indexes, map).await.map_err(|error| unreadable(&error))?,
             users: collection,
             unique: Arc::default(),
         };
+        let failed =
+            |error: StoreError| UsersError::Table { table: map.table.clone(), reason: error.to_string() };
+        users.learn_styles(true).await.map_err(failed)?;
         map.warn_reused(users.documents.again(), "whoever gives the numbers may give", "");
-        if let Some(reason) = users
-            .closed()
-            .await
-            .map_err(|error| UsersError::Table { table: map.table.clone(), reason: error.to_string() })?
-        {
+        if let Some(reason) = users.closed().await.map_err(failed)? {
             tracing::warn!(event = "register_closed", reason);
         }
         Ok(users)
@@ -110,13 +109,16 @@ impl MongoUsers {
         Ok(Some(super::no_unique_index(&map.table, &map.login, &index::cure(map))))
     }
 
-    /// Looks what the application marks a verified address with, until its documents have told.
-    async fn learn_mark(&self) -> Result<(), StoreError> {
-        let Verified::Field(field) = &self.map().verified else { return Ok(()) };
-        if self.documents.mark.get().is_none() {
-            let doing = "look at the users";
-            if let Some(mark) = self.mongo.run(doing, document::mark(&self.users, field)).await? {
-                self.documents.mark.get_or_init(|| mark);
+    /// Looks how the application writes the flag and marks a verified address, until its documents have told.
+    async fn learn_styles(&self, warns: bool) -> Result<(), StoreError> {
+        let (map, documents) = (self.map(), &self.documents);
+        let fields =
+            [(map.verified.field(), &documents.mark), (map.flag.as_ref().map(Flag::field), &documents.flag)];
+        for (field, style) in fields {
+            let Some(field) = field.filter(|_| style.get().is_none()) else { continue };
+            let look = document::look(&self.users, map, field, warns);
+            if let Some(found) = self.mongo.run("look at the users", look).await? {
+                style.get_or_init(|| found);
             }
         }
         Ok(())
@@ -219,7 +221,7 @@ impl UserStore for MongoUsers {
         if self.map().is_spelled_freely() && !self.spellings(&user.email).await?.is_empty() {
             return Ok(UserCreated::Taken);
         }
-        self.learn_mark().await?;
+        self.learn_styles(false).await?;
         let (id, document) = self.documents.new_document(user);
         let insert = async {
             match self.users.insert_one(document).await {
@@ -235,8 +237,8 @@ impl UserStore for MongoUsers {
 
     async fn change(&self, id: &UserId, change: &Change) -> Result<UserChanged, StoreError> {
         let Some(id) = self.documents.id(id) else { return Ok(UserChanged::Gone) };
-        if matches!(change, Change::Verified(_)) {
-            self.learn_mark().await?;
+        if matches!(change, Change::Verified(_) | Change::Disabled(_)) {
+            self.learn_styles(false).await?;
         }
         let Some((mut filter, update)) = self.documents.update(change) else {
             return Ok(UserChanged::NoPlace);
@@ -282,6 +284,12 @@ impl UserStore for MongoUsers {
         let nobody = doc! { "_id": "hallpass-check", &self.map().login: { "$in": [] } };
         let nothing = doc! { "$set": { &self.map().login: "" } };
         self.mongo.run("check the users", self.users.update_one(nobody, nothing)).await.map(drop)
+    }
+
+    async fn sample(&self, limit: usize) -> Result<Vec<User>, StoreError> {
+        let find = self.users.find(doc! {}).limit(limit_of(limit)).projection(self.documents.projection());
+        let documents = self.rows("look at some users", find).await?;
+        Ok(documents.iter().filter_map(|document| self.documents.user(document).ok()).collect())
     }
 
     fn conventions(&self) -> Conventions {

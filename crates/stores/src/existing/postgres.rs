@@ -19,7 +19,7 @@ use tokio_postgres::{
 };
 
 use self::{statements::Statements, table::Table};
-use super::{UserMap, UsersError, epoch, placeholder, spelling};
+use super::{Flag, UserMap, UsersError, epoch, placeholder, reading::Raw, spelling};
 use crate::{
     ConnectError, ServerOptions,
     native::limit_of,
@@ -53,7 +53,7 @@ impl Shape {
     }
 
     fn user(&self, row: &Row) -> Result<User, StoreError> {
-        user(row, self.reuse())
+        user(row, self)
     }
 }
 
@@ -291,6 +291,12 @@ impl UserStore for PostgresUsers {
         self.postgres.query("check the users", &self.shape.sql.check, &[]).await.map(drop)
     }
 
+    async fn sample(&self, limit: usize) -> Result<Vec<User>, StoreError> {
+        let sql = &self.shape.sql.sample;
+        let rows = self.postgres.query("look at some users", sql, &[&limit_of(limit)]).await?;
+        rows.iter().map(|row| self.shape.user(row)).collect()
+    }
+
     fn conventions(&self) -> Conventions {
         self.shape.map.conventions(self.shape.table.numeric_ids(), self.shape.reuse())
     }
@@ -304,11 +310,16 @@ impl UserStore for PostgresUsers {
     }
 }
 
-fn user(row: &Row, reuse: Reuse) -> Result<User, StoreError> {
+fn user(row: &Row, shape: &Shape) -> Result<User, StoreError> {
+    let Shape { map, table, .. } = shape;
     let doing = "read a user";
     let text =
         |name| column::<Option<String>>(row, doing, name).map(|text| text.filter(|text| !text.is_empty()));
     let (password, placeholder) = placeholder::read(text("password")?.as_deref());
+    let (flag, mark): (Option<String>, Option<String>) =
+        (column(row, doing, "flag")?, column(row, doing, "mark")?);
+    let flag_name = map.flag.as_ref().map(Flag::field);
+    let mark_name = map.verified.field();
     let mut user = User {
         id: UserId::new(column(row, doing, "id")?),
         email: Email::verbatim(&text("login")?.unwrap_or_default()),
@@ -317,11 +328,11 @@ fn user(row: &Row, reuse: Reuse) -> Result<User, StoreError> {
         password,
         placeholder,
         roles: column(row, doing, "roles")?,
-        disabled: column(row, doing, "disabled")?,
-        verified: column(row, doing, "verified")?,
+        disabled: map.is_disabled(&flag_name.map_or(Raw::Missing, |name| table.raw(name, flag.as_deref()))),
+        verified: map.is_verified(&mark_name.map_or(Raw::Missing, |name| table.raw(name, mark.as_deref()))),
         created: Timestamp::from_millis(column(row, doing, "created")?),
     };
-    user.session_epoch = epoch::epoch(column(row, doing, "epoch")?, &user, reuse);
+    user.session_epoch = epoch::epoch(column(row, doing, "epoch")?, &user, shape.reuse());
     Ok(user)
 }
 

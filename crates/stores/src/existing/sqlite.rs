@@ -47,7 +47,7 @@ impl Shape {
     }
 
     fn user(&self, row: &Row<'_>) -> rusqlite::Result<User> {
-        user(row, self.reuse())
+        user(row, &self.map, self.reuse())
     }
 }
 
@@ -176,6 +176,16 @@ impl UserStore for SqliteUsers {
         let shape = self.shape.clone();
         let check = move |connection: &Connection| connection.execute(&shape.sql.check, []).map(drop);
         self.sqlite.write("check the users", check).await
+    }
+
+    async fn sample(&self, limit: usize) -> Result<Vec<User>, StoreError> {
+        let shape = self.shape.clone();
+        self.sqlite
+            .read("look at some users", move |connection| {
+                let mut select = connection.prepare_cached(&shape.sql.sample)?;
+                select.query_map([limit_of(limit)], |row| shape.user(row))?.collect()
+            })
+            .await
     }
 
     fn conventions(&self) -> Conventions {
@@ -308,7 +318,7 @@ fn apply(
     }
 }
 
-fn user(row: &Row<'_>, reuse: Reuse) -> rusqlite::Result<User> {
+fn user(row: &Row<'_>, map: &UserMap, reuse: Reuse) -> rusqlite::Result<User> {
     let text = |name| row.get::<_, Option<String>>(name).map(|text| text.filter(|text| !text.is_empty()));
     let (password, placeholder) = placeholder::read(text("password")?.as_deref());
     let unreadable =
@@ -321,8 +331,8 @@ fn user(row: &Row<'_>, reuse: Reuse) -> rusqlite::Result<User> {
         password,
         placeholder,
         roles: serde_json::from_str(&row.get::<_, String>("roles")?).map_err(unreadable)?,
-        disabled: row.get("disabled")?,
-        verified: row.get("verified")?,
+        disabled: map.is_disabled(&table::raw(row.get_ref("flag")?)),
+        verified: map.is_verified(&table::raw(row.get_ref("mark")?)),
         created: Timestamp::from_millis(row.get("created")?),
     };
     user.session_epoch = epoch::epoch(row.get("epoch")?, &user, reuse);

@@ -109,7 +109,7 @@ impl UserStore for Mongo {
         let mut rows = self.run(doing, found.limit(limit_of(limit))).await?;
         let mut users = Vec::new();
         while self.run(doing, rows.advance()).await? {
-            users.push(user(rows.deserialize_current().map_err(|error| StoreError::new(doing, error))?)?);
+            users.push(user(rows.deserialize_current().map_err(|error| StoreError::new(doing, error))?));
         }
         Ok(users)
     }
@@ -121,14 +121,14 @@ impl Mongo {
     }
 
     async fn one_user(&self, filter: Document) -> Result<Option<User>, StoreError> {
-        self.run("find a user", self.users().find_one(filter)).await?.map(user).transpose()
+        Ok(self.run("find a user", self.users().find_one(filter)).await?.map(user))
     }
 }
 
-fn user(row: Row) -> Result<User, StoreError> {
-    Ok(User {
+fn user(row: Row) -> User {
+    User {
         id: UserId::new(&row.id),
-        email: Email::parse(&row.email).map_err(|error| StoreError::new("read a user", error))?,
+        email: Email::verbatim(&row.email),
         name: row.name,
         password: row.password.as_deref().map(PasswordHash::new),
         placeholder: None,
@@ -137,5 +137,5 @@ fn user(row: Row) -> Result<User, StoreError> {
         verified: Some(false),
         created: time(row.created),
         session_epoch: row.session_epoch.cast_unsigned(),
-    })
+    }
 }

@@ -125,7 +125,7 @@ fn user(row: &Row) -> Result<User, StoreError> {
     let doing = "read a user";
     Ok(User {
         id: UserId::new(column(row, doing, "id")?),
-        email: Email::parse(column(row, doing, "email")?).map_err(|error| StoreError::new(doing, error))?,
+        email: Email::verbatim(column(row, doing, "email")?),
         name: column(row, doing, "name")?,
         password: column::<Option<&str>>(row, doing, "password")?.map(PasswordHash::new),
         placeholder: None,

@@ -5,6 +5,7 @@
 
 #[path = "../engines/mod.rs"]
 mod engines;
+mod flags;
 mod mongodb;
 mod postgres;
 mod sqlite;

@@ -14,26 +14,26 @@ use mongodb::{
 
 use super::{NOW, PEOPLE, closed, engines, login, one_address_is_one_account, password, some, typed, whole};
 
-struct Mongo {
+pub(super) struct Mongo {
     url: String,
-    client: Client,
+    pub(super) client: Client,
     _server: engines::Reached,
 }
 
 impl Mongo {
-    async fn start() -> Option<Self> {
+    pub(super) async fn start() -> Option<Self> {
         let server = engines::mongodb::reach().await?;
         let url = server.url.clone();
         let client = Client::with_uri_str(&url).await.unwrap();
         Some(Self { url, client, _server: server })
     }
 
-    fn collection(&self, name: &str) -> Collection<Document> {
+    pub(super) fn collection(&self, name: &str) -> Collection<Document> {
         self.client.default_database().unwrap().collection(name)
     }
 
     /// A collection as mongoose makes it, with its unique index.
-    async fn make(&self, name: &str, login: &str, options: Document) {
+    pub(super) async fn make(&self, name: &str, login: &str, options: Document) {
         self.collection(name).drop().await.unwrap();
         let mut index = doc! { "key": { login: 1 }, "name": "login", "unique": true };
         index.extend(options);
@@ -41,11 +41,11 @@ impl Mongo {
         database.run_command(doc! { "createIndexes": name, "indexes": [index] }).await.unwrap();
     }
 
-    async fn connect(&self, map: UserMap) -> MongoUsers {
+    pub(super) async fn connect(&self, map: UserMap) -> MongoUsers {
         MongoUsers::connect(&self.url, &map, &ServerOptions::default()).await.unwrap()
     }
 
-    async fn users(&self, name: &str, map: UserMap, options: Document) -> Arc<MongoUsers> {
+    pub(super) async fn users(&self, name: &str, map: UserMap, options: Document) -> Arc<MongoUsers> {
         self.make(name, &map.login, options).await;
         Arc::new(self.connect(UserMap { table: name.to_owned(), ..map }).await)
     }
@@ -256,7 +256,7 @@ async fn mongodb_reads_and_writes_the_mark_of_a_verified_address_as_the_applicat
     let moment = Bson::from(DateTime::from_millis(1));
     let kinds = [
         (true.into(), ElementType::Boolean),
-        (7_i32.into(), ElementType::Int32),
+        (1_i32.into(), ElementType::Int32),
         (moment.clone(), ElementType::DateTime),
     ];
     for (verified, kind) in kinds {

@@ -22,14 +22,14 @@ const PG_SERIAL: &str = "create schema app; create type app.role as enum ('admin
 const PG_UUID: &str = "create table accounts (id uuid primary key default gen_random_uuid(), email varchar not null unique, password varchar not null,
     name text, verified bigint, roles jsonb not null default '[\"user\"]', epoch bigint not null default 0)";
 
-struct Postgres {
+pub(super) struct Postgres {
     url: String,
-    client: tokio_postgres::Client,
+    pub(super) client: tokio_postgres::Client,
     _server: engines::Reached,
 }
 
 impl Postgres {
-    async fn start() -> Option<Self> {
+    pub(super) async fn start() -> Option<Self> {
         let server = engines::postgres::reach()?;
         let (admin, connection) = tokio_postgres::connect(&server.url, tokio_postgres::NoTls).await.unwrap();
         tokio::spawn(connection);
@@ -43,12 +43,12 @@ impl Postgres {
         Some(Self { url, client, _server: server })
     }
 
-    async fn try_connect(&self, map: &UserMap) -> Result<PostgresUsers, String> {
+    pub(super) async fn try_connect(&self, map: &UserMap) -> Result<PostgresUsers, String> {
         let connected = PostgresUsers::connect(&self.url, map, &ServerOptions::default()).await;
         connected.map_err(|error| error.to_string())
     }
 
-    async fn users(&self, tables: &str, map: UserMap) -> Arc<PostgresUsers> {
+    pub(super) async fn users(&self, tables: &str, map: UserMap) -> Arc<PostgresUsers> {
         self.client.batch_execute(tables).await.unwrap();
         Arc::new(self.try_connect(&map).await.unwrap())
     }
@@ -128,7 +128,7 @@ async fn postgresql_with_uuids_and_roles_in_json() {
 #[tokio::test(flavor = "multi_thread")]
 async fn postgresql_refuses_what_cannot_be_with_the_reason() {
     let Some(postgres) = Postgres::start().await else { return };
-    postgres.client.batch_execute("create table users (id int primary key, email text, password varchar(40), name text, born date not null)").await.unwrap();
+    postgres.client.batch_execute("create table users (id int primary key, email text, password varchar(40), name text, born date not null, odd interval)").await.unwrap();
     let refused = async |map: UserMap| postgres.try_connect(&map).await.err().unwrap();
     let map = UserMap::default();
     assert!(refused(map.clone()).await.contains("hashes need 60 characters"));
@@ -142,7 +142,7 @@ async fn postgresql_refuses_what_cannot_be_with_the_reason() {
             .contains("no column \"mail\" for the login")
     );
     assert!(
-        refused(UserMap { flag: Some(Flag::Disabled("born".to_owned())), ..map.clone() })
+        refused(UserMap { flag: Some(Flag::Disabled("odd".to_owned())), ..map.clone() })
             .await
             .contains("cannot be the flag")
     );
@@ -202,10 +202,10 @@ async fn postgresql_reads_and_writes_the_mark_of_a_verified_address_in_its_type(
         let always = postgres.try_connect(&map(Verified::Always)).await.unwrap();
         assert_eq!(find(&always, "no@x.org").await.verified, Some(true));
     }
-    postgres.client.batch_execute("alter table users add code text").await.unwrap();
+    postgres.client.batch_execute("alter table users add code bytea").await.unwrap();
     let code = UserMap { verified: Verified::Field("code".to_owned()), ..UserMap::default() };
     let refused = postgres.try_connect(&code).await.err().unwrap();
-    assert!(refused.contains("is text, which cannot be the mark of verified addresses"), "{refused}");
+    assert!(refused.contains("is bytea, which cannot be the mark of verified addresses"), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -20,14 +20,14 @@ use tracing::{
 
 use super::{NOW, PEOPLE, closed, login, one_address_is_one_account, some, typed, whole};
 
-fn sqlite(tables: &str) -> (TempDir, PathBuf) {
+pub(super) fn sqlite(tables: &str) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("app.db");
     rusqlite::Connection::open(&path).unwrap().execute_batch(tables).unwrap();
     (folder, path)
 }
 
-fn open(path: &PathBuf, map: &UserMap) -> Arc<SqliteUsers> {
+pub(super) fn open(path: &PathBuf, map: &UserMap) -> Arc<SqliteUsers> {
     Arc::new(SqliteUsers::open(path, map, &SqliteOptions::default()).unwrap())
 }
 
@@ -268,7 +268,7 @@ async fn sqlite_reads_when_an_account_was_made_whatever_the_column_was_declared_
 
 /// What was said in the log.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<String>>);
+pub(super) struct Log(pub(super) Arc<Mutex<String>>);
 
 impl Visit for Log {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {

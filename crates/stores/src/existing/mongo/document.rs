@@ -3,31 +3,28 @@
 use std::sync::OnceLock;
 
 use hallpass_auth::{Change, Email, PasswordHash, Reuse, User, UserId};
-use hallpass_session::{StoreError, Timestamp, random};
+use hallpass_session::{Clock, StoreError, SystemClock, Timestamp, random};
 use mongodb::{
     Collection,
     bson::{Binary, Bson, DateTime, Document, doc, oid::ObjectId, spec::BinarySubtype},
     error::Error,
 };
 
-use super::super::{Flag, Ids, Roles, UserMap, Verified, epoch, map::Again, placeholder, uuid};
+use super::super::{
+    Flag, Ids, Roles, UserMap, Verified, epoch,
+    map::Again,
+    placeholder,
+    reading::{self, Raw, Style},
+    uuid,
+};
 use crate::mongo::{date, time};
 
 pub(super) struct Documents {
     pub(super) map: UserMap,
-    /// What marks a verified address, once some document has told.
-    pub(super) mark: OnceLock<Mark>,
-}
-
-/// What an application writes when an address is verified.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mark {
-    /// `true`
-    Flag,
-    /// 1
-    Number,
-    /// The time.
-    Moment,
+    /// How the application marks a verified address, once some document has told.
+    pub(super) mark: OnceLock<Style>,
+    /// The same for the flag.
+    pub(super) flag: OnceLock<Style>,
 }
 
 impl Documents {
@@ -94,8 +91,8 @@ impl Documents {
             password,
             placeholder,
             roles: self.roles(document),
-            disabled: self.disabled(document),
-            verified: self.verified(document),
+            disabled: map.is_disabled(&raw(optional(map.flag.as_ref().map(Flag::field)))),
+            verified: map.is_verified(&raw(optional(map.verified.field()))),
             created: optional(map.created.as_ref()).and_then(moment).unwrap_or_else(|| made(id)),
         };
         user.session_epoch = epoch::epoch(column, &user, self.reuse());
@@ -111,37 +108,21 @@ impl Documents {
         }
     }
 
-    fn disabled(&self, document: &Document) -> bool {
-        match &self.map.flag {
-            Some(Flag::Disabled(path)) => get(document, path).is_some_and(truthy),
-            Some(Flag::Enabled(path)) => get(document, path).is_some_and(|flag| !truthy(flag)),
-            None => false,
-        }
-    }
-
-    fn verified(&self, document: &Document) -> Option<bool> {
-        let Verified::Field(path) = &self.map.verified else { return self.map.verified.without_field() };
-        match get(document, path) {
-            None | Some(Bson::Null | Bson::Undefined) => Some(false),
-            Some(Bson::Boolean(flag)) => Some(*flag),
-            Some(Bson::DateTime(_)) => Some(true),
-            // What is neither flag nor time says nothing: a code that was sent, say.
-            Some(other) => whole(other).map(|number| number != 0),
-        }
-    }
-
-    /// What marks a verified address; where no document has told yet, what the field's name suggests.
-    fn kind(&self, field: &str) -> Mark {
+    /// How a field is written; where no document has told yet, as its name suggests.
+    fn style(&self, field: &str) -> Style {
+        let told =
+            if self.map.verified.field().is_some_and(|mark| mark == field) { &self.mark } else { &self.flag };
         let time = field.ends_with("At") || field.ends_with("_at");
-        self.mark.get().copied().unwrap_or(if time { Mark::Moment } else { Mark::Flag })
+        told.get().copied().unwrap_or(if time { Style::Time } else { Style::Bool })
     }
 
-    fn mark(&self, field: &str, verified: bool, now: Timestamp) -> Bson {
-        match self.kind(field) {
-            Mark::Flag => verified.into(),
-            Mark::Number => i32::from(verified).into(),
-            Mark::Moment if verified => date(now).into(),
-            Mark::Moment => Bson::Null,
+    fn written(&self, field: &str, truth: bool) -> Bson {
+        match self.style(field) {
+            Style::Bool => truth.into(),
+            Style::Number => i32::from(truth).into(),
+            Style::Words(yes, no) => if truth { yes } else { no }.into(),
+            Style::Time if truth => date(SystemClock.now()).into(),
+            Style::Time => Bson::Null,
         }
     }
 
@@ -190,10 +171,10 @@ impl Documents {
             set(&mut document, path, roles);
         }
         if let Some((path, flag)) = self.flag(user.disabled) {
-            set(&mut document, path, flag.into());
+            set(&mut document, path, self.written(path, flag));
         }
         if let Verified::Field(path) = &map.verified {
-            set(&mut document, path, self.mark(path, user.verified == Some(true), user.created));
+            set(&mut document, path, self.written(path, user.verified == Some(true)));
         }
         for path in [&map.created, &map.updated].into_iter().flatten() {
             set(&mut document, path, date(user.created).into());
@@ -243,15 +224,17 @@ impl Documents {
             Change::Verified(address) => {
                 let Verified::Field(path) = &map.verified else { return None };
                 filter.insert(&map.login, address.as_str());
-                match self.kind(path) {
-                    Mark::Moment => drop(moments.insert(path, true)),
-                    Mark::Flag => drop(update.insert("$set", doc! { path: true })),
-                    Mark::Number => drop(update.insert("$set", doc! { path: 1_i32 })),
+                match self.style(path) {
+                    Style::Time => drop(moments.insert(path, true)),
+                    _ => drop(update.insert("$set", doc! { path: self.written(path, true) })),
                 }
             }
             Change::Disabled(disabled) => {
                 let (path, flag) = self.flag(*disabled)?;
-                update.insert("$set", doc! { path: flag });
+                match self.style(path) {
+                    Style::Time if flag => drop(moments.insert(path, true)),
+                    _ => drop(update.insert("$set", doc! { path: self.written(path, flag) })),
+                }
                 if let (Some(column), true) = (&map.session_epoch, *disabled) {
                     update.insert("$inc", doc! { column: 1_i64 });
                 }
@@ -305,18 +288,23 @@ fn whole(number: &Bson) -> Option<i64> {
         Bson::Int32(number) => Some((*number).into()),
         Bson::Int64(number) => Some(*number),
         // As JavaScript writes what it counts.
-        Bson::Double(number) if number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0 => {
-            format!("{number:.0}").parse().ok()
-        }
+        Bson::Double(number) => reading::whole(*number),
         _ => None,
     }
 }
 
-fn truthy(flag: &Bson) -> bool {
-    match flag {
-        Bson::Boolean(flag) => *flag,
-        Bson::Null | Bson::Undefined => false,
-        other => whole(other) != Some(0),
+/// What stands in the field of a flag.
+fn raw(value: Option<&Bson>) -> Raw<'_> {
+    match value {
+        None | Some(Bson::Null | Bson::Undefined) => Raw::Missing,
+        Some(Bson::Boolean(flag)) => Raw::Bool(*flag),
+        Some(Bson::Int32(number)) => Raw::Whole((*number).into()),
+        Some(Bson::Int64(number)) => Raw::Whole(*number),
+        Some(Bson::Double(number)) => Raw::Real(*number),
+        Some(Bson::Decimal128(number)) => number.to_string().parse().map_or(Raw::Other, Raw::Real),
+        Some(Bson::String(text)) => Raw::Text(text.into()),
+        Some(Bson::DateTime(moment)) => Raw::Time(moment.timestamp_millis()),
+        Some(_) => Raw::Other,
     }
 }
 
@@ -339,24 +327,22 @@ fn binary(bytes: [u8; 16]) -> Bson {
     Bson::Binary(Binary { subtype: BinarySubtype::Uuid, bytes: bytes.to_vec() })
 }
 
-/// How many documents are looked at for what marks a verified address.
-const SAMPLE: i64 = 1000;
-
-/// What the application marks a verified address with; `None` when no document tells.
-pub(super) async fn mark(users: &Collection<Document>, field: &str) -> Result<Option<Mark>, Error> {
-    let steps = [
-        doc! { "$limit": SAMPLE },
-        doc! { "$project": { "_id": 0, "kind": { "$type": format!("${field}") } } },
-        doc! { "$match": { "kind": { "$in": ["date", "bool", "int", "long", "double"] } } },
-        doc! { "$limit": 1 },
-    ];
-    let mut found = users.aggregate(steps).await?;
-    if !found.advance().await? {
-        return Ok(None);
+/// Looks at what stands in a field of some documents: says how many hold neither a yes nor a no, and returns how the application
+/// writes it; `None` when no document tells.
+pub(super) async fn look(
+    users: &Collection<Document>,
+    map: &UserMap,
+    field: &str,
+    warns: bool,
+) -> Result<Option<Style>, Error> {
+    let find = users.find(doc! {}).projection(doc! { "_id": 0, field: 1 }).limit(reading::SAMPLE.into());
+    let (mut found, mut documents) = (find.await?, Vec::new());
+    while found.advance().await? {
+        documents.push(found.deserialize_current()?);
     }
-    Ok(Some(match found.deserialize_current()?.get_str("kind") {
-        Ok("date") => Mark::Moment,
-        Ok("int" | "long" | "double") => Mark::Number,
-        _ => Mark::Flag,
-    }))
+    let values: Vec<Raw<'_>> = documents.iter().map(|document| raw(get(document, field))).collect();
+    if warns {
+        map.warn_unclear(field, &values);
+    }
+    Ok(reading::style(&values))
 }

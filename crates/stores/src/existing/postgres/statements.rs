@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::table::{Table, quoted};
-use crate::existing::{Flag, Roles, UserMap, Verified, spelling};
+use crate::existing::{Flag, Roles, UserMap, reading::Style, spelling};
 
 pub(super) struct Statements {
     /// Changes nothing, but is refused where changes are.
@@ -16,6 +16,7 @@ pub(super) struct Statements {
     /// By the provider's name.
     pub(super) find_by_provider: BTreeMap<String, String>,
     pub(super) list: String,
+    pub(super) sample: String,
     pub(super) create: String,
     pub(super) create_with_roles: String,
     pub(super) delete: String,
@@ -57,6 +58,7 @@ impl Statements {
             list: format!(
                 "{select} where {login}::text collate \"C\" > $1::text order by {login}::text collate \"C\" limit $2"
             ),
+            sample: format!("{select} limit $1"),
             create: create(map, table, false),
             create_with_roles: create(map, table, true),
             delete: format!("delete from {name} where {id} returning 1"),
@@ -72,8 +74,7 @@ impl Statements {
                 change(with(set_flag(table, flag, "$2"), moved("case when $2::boolean then 1 else 0 end")))
             }),
             verify: map.verified.field().map(|column| {
-                let set =
-                    format!("{} = {}", quoted(column), mark(table, column, "true", "current_timestamp"));
+                let set = format!("{} = {}", quoted(column), mark(table, column, "true"));
                 guarded(map, table, &set, &id, &format!("{login}::text = $2::text"))
             }),
             disconnect: disconnect(map, table, &id),
@@ -133,15 +134,9 @@ fn cast(table: &Table, column: &str, value: &str) -> String {
 fn columns(map: &UserMap, table: &Table) -> String {
     let text = |column: &str| format!("{}::text", quoted(column));
     let name = map.name.as_deref().map_or_else(|| "null::text".to_owned(), text);
-    let flag = |column: &str, otherwise: &str| {
-        let is_true = if table.column(column).is_whole() { "::bigint <> 0" } else { "" };
-        format!("coalesce({}{is_true}, {otherwise})", quoted(column))
-    };
-    let disabled = match &map.flag {
-        None => "false".to_owned(),
-        Some(Flag::Disabled(column)) => flag(column, "false"),
-        Some(Flag::Enabled(column)) => format!("not {}", flag(column, "true")),
-    };
+    let raw =
+        |column: Option<&String>| column.map_or_else(|| "null::text".to_owned(), |name| raw(table, name));
+    let flag = map.flag.as_ref().map(Flag::field);
     let created = map.created.as_deref().map_or_else(
         || "0".to_owned(),
         |column| {
@@ -155,38 +150,47 @@ fn columns(map: &UserMap, table: &Table) -> String {
     );
     let epoch = map.session_epoch.as_deref().map_or_else(|| "0".to_owned(), quoted);
     format!(
-        "{} as id, {} as login, {} as password, {name} as name, {} as roles, {disabled} as disabled, \
-         {} as verified, coalesce({created}, 0)::bigint as created, coalesce({epoch}, 0)::bigint as epoch",
+        "{} as id, {} as login, {} as password, {name} as name, {} as roles, {} as flag, \
+         {} as mark, coalesce({created}, 0)::bigint as created, coalesce({epoch}, 0)::bigint as epoch",
         text(&map.id),
         text(&map.login),
         text(&map.password),
         read_roles(map, table),
-        verified(map, table),
+        raw(flag),
+        raw(map.verified.field()),
     )
 }
 
-fn verified(map: &UserMap, table: &Table) -> String {
-    let Verified::Field(name) = &map.verified else {
-        return map.verified.without_field().map_or("null::boolean", |_| "true").to_owned();
-    };
-    let (column, quoted) = (table.column(name), quoted(name));
-    if column.is_moment() {
-        return format!("{quoted} is not null");
+/// What stands in a column of a flag, as text: a time in milliseconds, everything else as PostgreSQL shows it.
+pub(super) fn raw(table: &Table, name: &str) -> String {
+    let quoted = quoted(name);
+    if table.column(name).is_moment() {
+        return format!(
+            "case when isfinite({quoted}) then (extract(epoch from {quoted}) * 1000)::bigint::text else {quoted}::text end"
+        );
     }
-    let is_true = if column.is_whole() { "::bigint <> 0" } else { "" };
-    format!("coalesce({quoted}{is_true}, false)")
+    format!("{quoted}::text")
 }
 
 /// What marks an address as verified, or as not: a flag, or the time, which in a number of 64 bits is milliseconds.
-fn mark(table: &Table, name: &str, verified: &str, time: &str) -> String {
-    let column = table.column(name);
-    match &*column.kind {
-        "boolean" => verified.to_owned(),
-        "bigint" => {
-            format!("case when {verified} then (extract(epoch from {time}) * 1000)::bigint else 0 end")
-        }
-        _ if column.is_whole() => format!("({verified})::integer"),
-        kind => format!("case when {verified} then {} end", in_utc(kind, time)),
+fn mark(table: &Table, name: &str, verified: &str) -> String {
+    if table.column(name).kind == "bigint" {
+        return format!(
+            "case when {verified} then (extract(epoch from current_timestamp) * 1000)::bigint else 0 end"
+        );
+    }
+    in_style(table, name, table.flag_style(name), verified)
+}
+
+/// A truth as the application writes it in this column.
+fn in_style(table: &Table, name: &str, style: Style, truth: &str) -> String {
+    let kind = &table.column(name).kind;
+    match style {
+        Style::Bool if kind == "boolean" => truth.to_owned(),
+        Style::Bool => format!("to_json({truth})::{kind}"),
+        Style::Number => format!("({truth})::integer::{kind}"),
+        Style::Words(yes, no) => format!("(case when {truth} then '{yes}' else '{no}' end)::{kind}"),
+        Style::Time => format!("case when {truth} then {} end", in_utc(kind, "current_timestamp")),
     }
 }
 
@@ -222,15 +226,12 @@ fn set_flag(table: &Table, flag: &Flag, value: &str) -> String {
     format!("{} = {}", quoted(name), flag_value(table, flag, value))
 }
 
-fn flag_value(table: &Table, flag: &Flag, value: &str) -> String {
+fn flag_value(table: &Table, flag: &Flag, disabled: &str) -> String {
     let (name, not) = match flag {
         Flag::Disabled(name) => (name, ""),
         Flag::Enabled(name) => (name, "not "),
     };
-    let column = table.column(name);
-    // Numbers have no cast from truth except through integer.
-    let whole = if column.is_whole() { "::integer" } else { "" };
-    format!("({not}{value}::boolean){whole}")
+    in_style(table, name, table.flag_style(name), &format!("{not}{disabled}::boolean"))
 }
 
 /// A time for a column of this type: one without a time zone holds UTC, whatever zone the connection is in.
@@ -285,7 +286,7 @@ fn create(map: &UserMap, table: &Table, with_roles: bool) -> String {
         values.push((name, moment(table, name, "$7")));
     }
     if let Some(name) = map.verified.field() {
-        values.push((name, mark(table, name, "$8::boolean", "to_timestamp($7::bigint / 1000.0)")));
+        values.push((name, mark(table, name, "$8::boolean")));
     }
     let columns: Vec<String> = values.iter().map(|(name, _)| quoted(name)).collect();
     let expressions: Vec<&str> = values.iter().map(|(_, value)| &**value).collect();

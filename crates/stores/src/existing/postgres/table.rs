@@ -1,11 +1,20 @@
 //! What the catalog of PostgreSQL says about the table.
 
+use std::collections::BTreeMap;
+
 use hallpass_auth::{Case, PasswordFormat, PasswordHash, User, UserId};
 use hallpass_session::StoreError;
+use serde_json::Value;
 
-use super::{unfit, unknown};
+use super::{statements, unfit, unknown};
 use crate::{
-    existing::{Roles, UserMap, UsersError, map::Again, placeholder, spelling, uuid},
+    existing::{
+        Flag, Roles, UserMap, UsersError,
+        map::Again,
+        placeholder,
+        reading::{self, Raw, Style},
+        spelling, uuid,
+    },
     postgres::{Postgres, column},
 };
 
@@ -35,6 +44,8 @@ pub(super) struct Table {
     pub(super) name: String,
     columns: Vec<Column>,
     id: String,
+    /// How the application writes flags, by column, where the rows tell.
+    styles: BTreeMap<String, Style>,
 }
 
 pub(super) struct Column {
@@ -84,9 +95,59 @@ impl Table {
         });
         let columns: Vec<Column> =
             columns.collect::<Result<_, StoreError>>().map_err(|error| unknown(&error))?;
-        let table = Self { name, columns, id: map.id.clone() };
+        let mut table = Self { name, columns, id: map.id.clone(), styles: BTreeMap::new() };
         table.check(map)?;
+        table.read_flags(postgres, map).await.map_err(|error| unknown(&error))?;
         Ok(table)
+    }
+
+    /// Looks at what stands in the flags of some accounts.
+    async fn read_flags(&mut self, postgres: &Postgres, map: &UserMap) -> Result<(), StoreError> {
+        let flag = map.flag.as_ref().map(Flag::field);
+        for name in flag.into_iter().chain(map.verified.field()) {
+            let (most, doing) = (reading::SAMPLE, "look at the flags of the users");
+            let sql =
+                format!("select {} as value from {} limit {most}", statements::raw(self, name), self.name);
+            let rows = postgres.query(doing, &sql, &[]).await?;
+            let texts: Vec<Option<String>> =
+                rows.iter().map(|row| column(row, doing, "value")).collect::<Result<_, _>>()?;
+            let values: Vec<Raw<'_>> = texts.iter().map(|text| self.raw(name, text.as_deref())).collect();
+            map.warn_unclear(name, &values);
+            if let Some(style) = reading::style(&values) {
+                self.styles.insert(name.clone(), style);
+            }
+        }
+        Ok(())
+    }
+
+    /// What stands in a column of a flag.
+    pub(super) fn raw<'a>(&self, name: &str, text: Option<&'a str>) -> Raw<'a> {
+        let Some(text) = text else { return Raw::Missing };
+        let column = self.column(name);
+        match &*column.kind {
+            "boolean" => Raw::Bool(text == "true"),
+            _ if column.is_moment() => text.parse().map_or(Raw::Other, Raw::Time),
+            _ if column.is_whole() => text.parse().map_or(Raw::Other, Raw::Whole),
+            _ if column.is_fraction() => text.parse().map_or(Raw::Other, Raw::Real),
+            _ if column.is_json() => of_json(text),
+            _ => Raw::Text(text.into()),
+        }
+    }
+
+    /// How a flag is written in this column.
+    pub(super) fn flag_style(&self, name: &str) -> Style {
+        let column = self.column(name);
+        match (&*column.kind, self.styles.get(name)) {
+            ("boolean", _) => Style::Bool,
+            _ if column.is_moment() => Style::Time,
+            _ if column.is_whole() || column.is_fraction() => Style::Number,
+            (_, Some(style @ Style::Words(..))) if column.is_text() => *style,
+            _ if column.is_text() && column.length().is_some_and(|length| length < "false".len()) => {
+                Style::Words("1", "0")
+            }
+            _ if column.is_text() => Style::Words("true", "false"),
+            _ => Style::Bool,
+        }
     }
 
     fn check(&self, map: &UserMap) -> Result<(), UsersError> {
@@ -101,10 +162,7 @@ impl Table {
                 "the id" => column.is_whole() || column.is_text() || column.kind == "uuid",
                 "the password" | "the name" | "the login" | "the id at a provider" => column.is_text(),
                 "the roles" => column.can_be(map.roles.as_ref()),
-                "the mark of verified addresses" => {
-                    column.kind == "boolean" || column.is_whole() || column.is_moment()
-                }
-                "the flag" => column.kind == "boolean" || column.is_whole(),
+                "the mark of verified addresses" | "the flag" => column.can_be_flag(),
                 "the session epoch" => column.kind == "bigint",
                 _ => column.is_moment() || column.kind == "bigint",
             };
@@ -124,10 +182,9 @@ impl Table {
             PasswordFormat::Argon2id => ARGON2_LENGTH,
             PasswordFormat::Bcrypt { .. } => BCRYPT_LENGTH,
         };
-        let exact = &self.column(&map.password).exact;
-        let length =
-            exact.split_once('(').and_then(|(_, rest)| rest.trim_end_matches(')').parse::<usize>().ok());
-        match length.filter(|length| *length < needed) {
+        let column = self.column(&map.password);
+        let exact = &column.exact;
+        match column.length().filter(|length| *length < needed) {
             Some(_) => {
                 let reason =
                     format!("the column {:?} is {exact}, but hashes need {needed} characters", map.password);
@@ -297,6 +354,20 @@ impl Table {
     }
 }
 
+fn of_json(text: &str) -> Raw<'static> {
+    match serde_json::from_str(text) {
+        Ok(Value::Null) => Raw::Missing,
+        Ok(Value::Bool(flag)) => Raw::Bool(flag),
+        Ok(Value::Number(number)) => match (number.as_i64(), number.as_f64()) {
+            (Some(whole), _) => Raw::Whole(whole),
+            (None, Some(number)) => Raw::Real(number),
+            (None, None) => Raw::Other,
+        },
+        Ok(Value::String(text)) => Raw::Text(text.into()),
+        Ok(Value::Array(_) | Value::Object(_)) | Err(_) => Raw::Other,
+    }
+}
+
 impl Column {
     fn is_text(&self) -> bool {
         matches!(&*self.kind, "text" | "character varying" | "bpchar") || self.is_citext()
@@ -312,6 +383,21 @@ impl Column {
 
     pub(super) fn is_moment(&self) -> bool {
         self.kind.starts_with("timestamp") || self.kind == "date"
+    }
+
+    fn is_fraction(&self) -> bool {
+        matches!(&*self.kind, "numeric" | "real" | "double precision")
+    }
+
+    /// The most characters that it holds, where it says so.
+    fn length(&self) -> Option<usize> {
+        let (_, rest) = self.exact.split_once('(')?;
+        rest.trim_end_matches(')').parse().ok()
+    }
+
+    fn can_be_flag(&self) -> bool {
+        let number = self.is_whole() || self.is_fraction();
+        self.kind == "boolean" || number || self.is_moment() || self.is_text() || self.is_json()
     }
 
     pub(super) fn is_json(&self) -> bool {

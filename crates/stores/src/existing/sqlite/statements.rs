@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::table::{Table, quoted};
-use crate::existing::{Flag, Roles, UserMap, Verified, spelling};
+use crate::existing::{Flag, Roles, UserMap, reading::Style, spelling};
 
 pub(super) struct Statements {
     /// Changes nothing, but is refused where changes are.
@@ -18,6 +18,7 @@ pub(super) struct Statements {
     /// By the provider's name.
     pub(super) find_by_provider: BTreeMap<String, String>,
     pub(super) list: String,
+    pub(super) sample: String,
     pub(super) create: String,
     pub(super) create_with_roles: String,
     pub(super) delete: String,
@@ -58,6 +59,7 @@ impl Statements {
             list: format!(
                 "{select} where {login} > ?1 collate binary order by {login} collate binary limit ?2"
             ),
+            sample: format!("{select} limit ?1"),
             create: create(map, table, false),
             create_with_roles: create(map, table, true),
             delete: format!("delete from {name} where {id}"),
@@ -69,11 +71,11 @@ impl Statements {
                 .as_ref()
                 .map(|(Roles::One(column) | Roles::List(column))| change(format!("{} = ?2", quoted(column)))),
             disable: map.flag.as_ref().map(|flag| {
-                let (column, value) = set_flag(flag, "?2");
+                let (column, value) = set_flag(table, flag, "?2");
                 change(format!("{} = {value}{}", quoted(column), moved("?2").unwrap_or_default()))
             }),
             verify: map.verified.field().map(|column| {
-                change(format!("{} = {}", quoted(column), mark(table, column, "1", "'now'")))
+                change(format!("{} = {}", quoted(column), mark(table, column, "1")))
                     + &format!(" and {login} = ?2 collate binary")
             }),
             disconnect: disconnect(map, table, change),
@@ -136,12 +138,8 @@ fn disconnect_one(
 fn columns(map: &UserMap) -> String {
     let text = |column: &str| format!("cast({} as text)", quoted(column));
     let name = map.name.as_deref().map_or_else(|| "null".to_owned(), text);
-    let flag = |column: &str, otherwise| format!("coalesce({} <> 0, {otherwise})", quoted(column));
-    let disabled = match &map.flag {
-        None => "0".to_owned(),
-        Some(Flag::Disabled(column)) => flag(column, 0),
-        Some(Flag::Enabled(column)) => format!("not {}", flag(column, 1)),
-    };
+    let raw = |column: Option<&String>| column.map_or_else(|| "null".to_owned(), |column| quoted(column));
+    let flag = map.flag.as_ref().map(Flag::field);
     let roles = match &map.roles {
         None => "'[]'".to_owned(),
         Some(Roles::List(column)) => format!("coalesce({}, '[]')", quoted(column)),
@@ -152,34 +150,28 @@ fn columns(map: &UserMap) -> String {
     let created = map.created.as_deref().map_or_else(|| "0".to_owned(), read_moment);
     let epoch = map.session_epoch.as_deref().map_or_else(|| "0".to_owned(), quoted);
     format!(
-        "{} as id, {} as login, {} as password, {name} as name, {roles} as roles, {disabled} as disabled, \
-         {} as verified, coalesce({created}, 0) as created, coalesce({epoch}, 0) as epoch",
+        "{} as id, {} as login, {} as password, {name} as name, {roles} as roles, {} as flag, \
+         {} as mark, coalesce({created}, 0) as created, coalesce({epoch}, 0) as epoch",
         text(&map.id),
         text(&map.login),
         text(&map.password),
-        verified(map),
-    )
-}
-
-/// A flag, or a time. Text that is neither says nothing: a code that was sent, say.
-fn verified(map: &UserMap) -> String {
-    let Verified::Field(name) = &map.verified else {
-        return map.verified.without_field().map_or("null", |_| "1").to_owned();
-    };
-    let column = quoted(name);
-    format!(
-        "case when {column} is null or {column} = '' then 0 when typeof({column}) in ('integer', 'real') then {column} <> 0 \
-         when lower({column}) in ('true', '1') then 1 when lower({column}) in ('false', '0') then 0 \
-         when {column} like '____-__-__%' and julianday({column}) is not null then 1 end"
+        raw(flag),
+        raw(map.verified.field()),
     )
 }
 
 /// What marks an address as verified, or as not: by the column's type, the time or a flag.
-fn mark(table: &Table, column: &str, verified: &str, time: &str) -> String {
-    if table.is_moment(column) {
-        format!("case when {verified} then strftime('%Y-%m-%d %H:%M:%f', {time}) end")
-    } else {
-        verified.to_owned()
+fn mark(table: &Table, column: &str, verified: &str) -> String {
+    let style = if table.is_moment(column) { Style::Time } else { Style::Number };
+    in_style(style, verified)
+}
+
+/// A truth as the application writes it.
+fn in_style(style: Style, truth: &str) -> String {
+    match style {
+        Style::Bool | Style::Number => truth.to_owned(),
+        Style::Words(yes, no) => format!("case when {truth} then '{yes}' else '{no}' end"),
+        Style::Time => format!("case when {truth} then strftime('%Y-%m-%d %H:%M:%f', 'now') end"),
     }
 }
 
@@ -213,10 +205,10 @@ fn now(table: &Table, column: &str) -> &'static str {
     }
 }
 
-fn set_flag<'a>(flag: &'a Flag, value: &str) -> (&'a str, String) {
+fn set_flag<'a>(table: &Table, flag: &'a Flag, disabled: &str) -> (&'a str, String) {
     match flag {
-        Flag::Disabled(column) => (column, value.to_owned()),
-        Flag::Enabled(column) => (column, format!("not {value}")),
+        Flag::Disabled(column) => (column, in_style(table.flag_style(), disabled)),
+        Flag::Enabled(column) => (column, in_style(table.flag_style(), &format!("not {disabled}"))),
     }
 }
 
@@ -238,13 +230,13 @@ fn create(map: &UserMap, table: &Table, with_roles: bool) -> String {
         }
     }
     if let Some(flag) = &map.flag {
-        values.push(set_flag(flag, "?6"));
+        values.push(set_flag(table, flag, "?6"));
     }
     for name in [&map.created, &map.updated].into_iter().flatten() {
         values.push((name, moment(table, name, "?7")));
     }
     if let Some(name) = map.verified.field() {
-        values.push((name, mark(table, name, "?8", "?7 / 1000.0, 'unixepoch'")));
+        values.push((name, mark(table, name, "?8")));
     }
     let columns: Vec<String> = values.iter().map(|(name, _)| quoted(name)).collect();
     let expressions: Vec<&str> = values.iter().map(|(_, value)| &**value).collect();

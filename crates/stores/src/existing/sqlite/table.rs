@@ -3,11 +3,17 @@
 use std::path::Path;
 
 use hallpass_auth::{Case, PasswordHash, Reuse, UserId};
-use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, types::ValueRef};
 
 use crate::{
     OpenError,
-    existing::{UserMap, UsersError, map::Again, no_unique_index as lacking, placeholder, spelling},
+    existing::{
+        Flag, UserMap, UsersError,
+        map::Again,
+        no_unique_index as lacking, placeholder,
+        reading::{self, Raw, Style},
+        spelling,
+    },
 };
 
 pub(super) struct Table {
@@ -17,6 +23,8 @@ pub(super) struct Table {
     searched: bool,
     /// Whether ids of deleted rows are given again.
     again: Again,
+    /// How the application writes the flag.
+    flag_style: Style,
 }
 
 struct Column {
@@ -52,8 +60,10 @@ impl Table {
             Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
         let columns = columns(&connection, &map.table).map_err(failed)?;
         let id = map.id.clone();
-        let mut table = Self { columns, id, searched: false, again: Again::Unknown };
+        let mut table =
+            Self { columns, id, searched: false, again: Again::Unknown, flag_style: Style::Number };
         table.check(map)?;
+        table.read_flags(&connection, map).map_err(failed)?;
         table.searched = searched(&connection, map).map_err(failed)?;
         table.again = table.again(counts_up(&connection, &map.table).map_err(failed)?);
         if table.find(&map.id).is_some_and(|id| id.key == Key::RowNumber) {
@@ -75,6 +85,41 @@ impl Table {
             tracing::warn!(event = "register_closed", reason);
         }
         Ok(table)
+    }
+
+    /// Looks at what stands in the flags of some accounts.
+    fn read_flags(&mut self, connection: &Connection, map: &UserMap) -> rusqlite::Result<()> {
+        if let Some(column) = map.flag.as_ref().map(Flag::field) {
+            let values = values(connection, map, column)?;
+            map.warn_unclear(column, &values);
+            let told =
+                reading::style(&values).filter(|style| matches!(style, Style::Words(..) | Style::Time));
+            self.flag_style = told.unwrap_or_else(|| self.style_of(column));
+        }
+        if let Some(column) = map.verified.field() {
+            map.warn_unclear(column, &values(connection, map, column)?);
+        }
+        Ok(())
+    }
+
+    /// How a flag is written in a column of which no row tells.
+    fn style_of(&self, column: &str) -> Style {
+        let kind = self.kind(column);
+        let is = |parts: &[&str]| parts.iter().any(|part| kind.contains(part));
+        match () {
+            () if is(&["DATE", "TIME"]) => Style::Time,
+            () if is(&["TEXT", "CHAR", "CLOB"]) => Style::Words("true", "false"),
+            () => Style::Number,
+        }
+    }
+
+    pub(super) fn flag_style(&self) -> Style {
+        self.flag_style
+    }
+
+    /// What a column was declared as, in capital letters.
+    fn kind(&self, name: &str) -> String {
+        self.find(name).map(|column| column.kind.to_ascii_uppercase()).unwrap_or_default()
     }
 
     fn check(&self, map: &UserMap) -> Result<(), UsersError> {
@@ -154,7 +199,7 @@ impl Table {
 
     /// Whether the column was declared for dates, or for text, in which nobody keeps flags.
     pub(super) fn is_moment(&self, name: &str) -> bool {
-        let kind = self.find(name).map(|column| column.kind.to_ascii_uppercase()).unwrap_or_default();
+        let kind = self.kind(name);
         ["DATE", "TIME", "TEXT", "CHAR"].iter().any(|part| kind.contains(part))
     }
 
@@ -195,6 +240,24 @@ fn columns(connection: &Connection, table: &str) -> rusqlite::Result<Vec<Column>
         Ok(Column { name: row.get(0)?, kind, required: row.get(2)?, given, key })
     })?;
     columns.collect()
+}
+
+/// A value as it stands there, whatever the column was declared as.
+pub(super) fn raw(value: ValueRef<'_>) -> Raw<'_> {
+    match value {
+        ValueRef::Null => Raw::Missing,
+        ValueRef::Integer(number) => Raw::Whole(number),
+        ValueRef::Real(number) => Raw::Real(number),
+        ValueRef::Text(text) => std::str::from_utf8(text).map_or(Raw::Other, |text| Raw::Text(text.into())),
+        ValueRef::Blob(_) => Raw::Other,
+    }
+}
+
+/// The values of a column in some rows.
+fn values(connection: &Connection, map: &UserMap, column: &str) -> rusqlite::Result<Vec<Raw<'static>>> {
+    let sql = format!("select {} from {} limit {}", quoted(column), quoted(&map.table), reading::SAMPLE);
+    let mut select = connection.prepare(&sql)?;
+    select.query_map([], |row| Ok(raw(row.get_ref(0)?).into_owned()))?.collect()
 }
 
 /// Whether the numbers of rows are never given again.
