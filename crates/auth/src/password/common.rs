@@ -6,20 +6,64 @@ use std::{collections::HashSet, sync::LazyLock};
 static WORDS: LazyLock<HashSet<&'static str>> =
     LazyLock::new(|| include_str!("common.txt").lines().collect());
 
-/// What fingers do on a keyboard, repeated as often as it takes.
-const RUNS: [&str; 5] = [
-    "1234567890",
-    "abcdefghijklmnopqrstuvwxyz",
-    "qwertyuiopasdfghjklzxcvbnm",
-    "1qaz2wsx3edc4rfv5tgb6yhn7ujm",
-    "0987654321",
+/// The shortest word that counts in a pair, in characters: shorter ones are parts of too many others.
+const SHORTEST_WORD: usize = 4;
+
+/// The longest text that may be a word or two, in bytes.
+const LONGEST: usize = 80;
+
+/// Digits in their order, as they are appended.
+const DIGITS: &str = "1234567890";
+
+/// Signs that stand for letters; 1 stands for two of them.
+const SIGNS: [(char, char); 12] = [
+    ('@', 'a'),
+    ('4', 'a'),
+    ('8', 'b'),
+    ('3', 'e'),
+    ('9', 'g'),
+    ('!', 'i'),
+    ('0', 'o'),
+    ('$', 's'),
+    ('5', 's'),
+    ('7', 't'),
+    ('+', 't'),
+    ('2', 'z'),
 ];
 
-/// Whether the whole password is on the list: a common word, perhaps repeated, perhaps with a common ending, or a
-/// keyboard run. Parts of a longer password do not count (NIST SP 800-63B-4 §3.1.1.2: the entire password is compared).
+/// Whether the whole password is on the list: a common word, perhaps backwards or with signs for letters, perhaps repeated, perhaps
+/// with a common ending, or two such words: too few for a phrase. Parts of a longer password do not count (NIST SP 800-63B-4 §3.1.1.2: the entire password is compared).
 pub(super) fn is_common(password: &str) -> bool {
     let password = password.to_lowercase();
-    is_run(&password) || is_word_with_ending(&password, |word| WORDS.contains(word))
+    let backwards: String = password.chars().rev().collect();
+    [password, backwards].iter().any(|text| is_word_with_ending(text, |text| is_word(text) || is_pair(text)))
+}
+
+/// Two words, perhaps with a sign between them.
+fn is_pair(text: &str) -> bool {
+    let long = |word: &str| word.chars().count() >= SHORTEST_WORD;
+    let pair = |(at, _): (usize, char)| {
+        let (one, rest) = text.split_at(at);
+        let other = rest.strip_prefix([' ', '-', '_', '.', '+', '&', '/']).unwrap_or(rest);
+        long(one) && long(other) && WORDS.contains(one) && WORDS.contains(other)
+    };
+    text.len() <= LONGEST && text.char_indices().skip(1).any(pair)
+}
+
+fn is_word(text: &str) -> bool {
+    if text.len() > LONGEST {
+        return false;
+    }
+    WORDS.contains(text) || ['i', 'l'].iter().any(|one| WORDS.contains(&*in_letters(text, *one)))
+}
+
+fn in_letters(text: &str, one: char) -> String {
+    let letter = |sign| match SIGNS.iter().find(|(known, _)| *known == sign) {
+        Some((_, letter)) => *letter,
+        None if sign == '1' => one,
+        None => sign,
+    };
+    text.chars().map(letter).collect()
 }
 
 /// Whether the whole password is `word`, perhaps repeated, perhaps with a common ending.
@@ -50,11 +94,7 @@ fn is_common_ending(ending: &str) -> bool {
     let all_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
     ending.len() - digits.len() <= 3
         && all_digits
-        && (same(digits) || year(digits) || is_prefix_of_run(digits, RUNS[0]))
-}
-
-fn is_run(password: &str) -> bool {
-    password.len() >= 8 && RUNS.iter().any(|run| is_prefix_of_run(password, run))
+        && (same(digits) || year(digits) || is_prefix_of_run(digits, DIGITS))
 }
 
 fn is_prefix_of_run(text: &str, run: &str) -> bool {
@@ -74,12 +114,15 @@ mod tests {
             "passwordpassword",
             "passwordpassword2024!",
             "iloveyouiloveyou",
-            "qwertyuiopasdfgh",
-            "123456789012345",
+            "drowssapdrowssap",
+            "dragonpassword1",
+            "princess-monkey2024",
+            "sunshine football",
+            "p@ssw0rdp@ssw0rd",
+            "P4$$w0rd12345678",
+            "dr4g0ndr4g0n1999",
             "monkeymonkey1987",
             "DRAGONDRAGON!!!",
-            "1qaz2wsx3edc4rfv",
-            "abcdefghijklmno",
             "letmein11111111",
         ] {
             assert!(is_common(password), "{password}");
@@ -89,11 +132,9 @@ mod tests {
     #[test]
     fn everything_else_is_not() {
         for password in [
-            "aaaaaaaaaaaaaaa",
             "correct horse battery staple",
             "fifteen letters",
             "my password is rather long",
-            "🦀🦀🦀🦀🦀🦀🦀🦀🦀🦀🦀🦀🦀🦀🦀",
             "пароль на русском языке",
             "passwordmonkeydragon",
             "",

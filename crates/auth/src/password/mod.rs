@@ -5,6 +5,7 @@ mod cost;
 mod format;
 mod hasher;
 mod mix;
+mod pattern;
 mod policy;
 mod pool;
 mod queue;

@@ -2,8 +2,11 @@
 
 use unicode_normalization::UnicodeNormalization;
 
-use super::common;
+use super::{common, pattern};
 use crate::Email;
+
+/// The shortest part of a name or an address that makes a bad password by itself, in characters.
+const SHORTEST_PART: usize = 3;
 
 /// Which new passwords are accepted. Length and a list of common ones; no rules about digits or marks, and no forced
 /// changes (NIST SP 800-63B-4 §3.1.1.2, ASVS 5.0 V6.2).
@@ -63,6 +66,11 @@ pub enum PasswordProblem {
         "This password is one of the first that attackers try. Choose something less common; a few random words work well."
     )]
     Common,
+    /// One group of characters again and again, or keys in their order.
+    #[error(
+        "This password follows a simple pattern that attackers try in every length. Choose something less regular; a few random words work well."
+    )]
+    Pattern,
     /// Made of the address, the name or the service's name.
     #[error(
         "This password is easy to guess, because it is your name, your address or the name of this service."
@@ -90,14 +98,30 @@ impl PasswordPolicy {
         if length > self.max_length {
             return Err(PasswordProblem::TooLong { max: self.max_length });
         }
+        if pattern::is_pattern(&password.to_lowercase()) {
+            return Err(PasswordProblem::Pattern);
+        }
         if common::is_common(&password) {
             return Err(PasswordProblem::Common);
         }
-        let context = [email.as_str(), email.local_part(), name.unwrap_or_default(), &self.service_name];
+        let context = self.context(email, name);
         if context.iter().any(|word| common::is_made_of(&password, word)) {
             return Err(PasswordProblem::Context);
         }
         Ok(())
+    }
+
+    /// What is known of the person and the service to everybody.
+    fn context(&self, email: &Email, name: Option<&str>) -> Vec<String> {
+        let (local, domain, name) = (email.local_part(), email.domain(), name.unwrap_or_default());
+        let whole = [email.as_str(), local, domain, name, &self.service_name];
+        let joined = |text: &&str| text.chars().filter(|c| c.is_alphanumeric()).collect::<String>();
+        let parts = whole.iter().flat_map(|text| text.split(|c: char| !c.is_alphanumeric()));
+        // A short part is in too many words.
+        let parts = parts.filter(|part| part.chars().count() >= SHORTEST_PART).map(str::to_owned);
+        let backwards = |text: &&str| text.chars().rev().collect::<String>();
+        let changed = whole.iter().map(joined).chain(whole.iter().map(backwards)).chain(parts);
+        whole.iter().map(|text| (*text).to_owned()).chain(changed).collect()
     }
 }
 
@@ -118,13 +142,26 @@ mod tests {
     #[test]
     fn length_counts_code_points_and_nothing_else_is_demanded() {
         assert_eq!(check(&"b".repeat(14)), Err(PasswordProblem::TooShort { min: 15 }));
-        for accepted in
-            ["aaaaaaaaaaaaaaa", "               ", "🦀🐫🦞🐝🦊🐙🦉🐢🦋🐞🦎🐌🦔🐍🦇", "fifteen letters"]
+        for accepted in ["aabbcc ddeeff gg", "🦀🐫🦞🐝🦊🐙🦉🐢🦋🐞🦎🐌🦔🐍🦇", "fifteen letters"]
         {
             assert_eq!(check(accepted), Ok(()), "{accepted}");
         }
-        assert_eq!(check(&"xy".repeat(128)), Ok(()));
+        assert_eq!(check(&"four words and a number 77 ".repeat(9)), Ok(()));
         assert_eq!(check(&"x".repeat(257)), Err(PasswordProblem::TooLong { max: 256 }));
+    }
+
+    #[test]
+    fn patterns_are_refused_with_the_reason() {
+        for pattern in [
+            "aaaaaaaaaaaaaaa",
+            "               ",
+            "Qwertyuiop12345",
+            "xyxyxyxyxyxyxyxy",
+            "\u{ff41}aaaaaaaaaaaaaaa",
+        ] {
+            assert_eq!(check(pattern), Err(PasswordProblem::Pattern), "{pattern}");
+        }
+        assert!(PasswordProblem::Pattern.to_string().contains("simple pattern"));
     }
 
     #[test]
@@ -139,9 +176,17 @@ mod tests {
     #[test]
     fn common_passwords_and_own_names_are_refused_with_the_reason() {
         assert_eq!(check("password123456789"), Err(PasswordProblem::Common));
-        for own in
-            ["ann.smith@example.com", "ANN.SMITHann.smith", "Ann Catherine Smith!", "hallpasshallpass2026"]
-        {
+        for own in [
+            "ann.smith@example.com",
+            "annsmithannsmith",
+            "htimS enirehtaC nnA",
+            "example.com2026!",
+            "exampleexample1",
+            "AnnCatherineSmith",
+            "ANN.SMITHann.smith",
+            "Ann Catherine Smith!",
+            "hallpasshallpass2026",
+        ] {
             assert_eq!(check(own), Err(PasswordProblem::Context), "{own}");
         }
         assert!(PasswordProblem::Common.to_string().contains("attackers try"));
