@@ -31,6 +31,9 @@ pub struct AuthOptions {
     /// Keys what must look random to clients and be the same on every server and after a restart: which dummy hash stands for a login
     /// without a password, and the hashes of logins in the log. Default: random for this process.
     pub secret: Secret<Vec<u8>>,
+    /// Roles that mean nothing more than having an account, such as the default of an application's table. An account with any other role
+    /// is connected to a provider only by whoever is signed in to it. Default: none.
+    pub ordinary_roles: Vec<String>,
     /// Where guards send page loads of visitors, with `?next=` and the way back. `None`: 401 for everybody.
     pub sign_in_path: Option<String>,
 }
@@ -46,6 +49,7 @@ impl Default for AuthOptions {
             device_cookies: None,
             remember_for: Duration::from_secs(30 * 24 * 3600),
             secret: Secret::new(random::<32>().to_vec()),
+            ordinary_roles: Vec::new(),
             sign_in_path: None,
         }
     }

@@ -1,6 +1,9 @@
 //! [`Conventions`]: how the accounts of a store are kept. Our own layouts have one way; an existing table has its application's.
 
-use crate::{Email, InvalidEmail, PasswordFormat, User};
+use crate::{
+    Email, InvalidEmail, PasswordFormat, User,
+    email::{is_invisible, pasted, plain_form},
+};
 
 /// The longest login, in bytes.
 const MAX_LENGTH: usize = 254;
@@ -104,29 +107,77 @@ pub enum Case {
 }
 
 impl Logins {
-    /// What is looked for when somebody signs in as `typed`; `None` when nobody can have such a login.
-    pub fn typed(&self, typed: &str) -> Option<Email> {
+    /// What is looked for when somebody signs in as `typed`, the likeliest first; empty when nobody can have such a login. Most logins have
+    /// one form. An address whose domain is not ASCII has two, and whatever no new account could have is looked for as it was typed.
+    pub fn candidates(&self, typed: &str) -> Vec<Email> {
+        let (exact, pasted) = (typed.trim(), pasted(typed));
+        let mut found = Vec::with_capacity(1);
         match (self.kind, self.case) {
-            (LoginKind::Email, Case::Lower) => Email::parse(typed).ok(),
-            (LoginKind::UserName, Case::Lower) => verbatim(&typed.to_lowercase()),
-            (_, Case::Exact | Case::Insensitive) => verbatim(typed),
+            (LoginKind::Email, Case::Lower) => {
+                if let Ok(email) = Email::parse(pasted) {
+                    found.push(email);
+                }
+                found.extend(verbatim(&exact.to_lowercase()));
+            }
+            (LoginKind::UserName, Case::Lower) => {
+                found.extend([exact, pasted].iter().filter_map(|typed| verbatim(&typed.to_lowercase())));
+            }
+            (_, Case::Exact | Case::Insensitive) => {
+                found.extend([exact, pasted].into_iter().filter_map(verbatim));
+            }
         }
+        if self.kind == LoginKind::Email {
+            found.extend(found.clone().iter().flat_map(other_domains));
+        }
+        let mut seen = Vec::with_capacity(found.len());
+        found.retain(|login| {
+            let new = !seen.contains(login);
+            seen.push(login.clone());
+            new
+        });
+        found
+    }
+
+    /// The forms in which this address may be stored: as it is, and with its domain in letters or in punycode.
+    pub(crate) fn forms(self, email: &Email) -> Vec<Email> {
+        let others = if self.kind == LoginKind::Email { other_domains(email) } else { Vec::new() };
+        [email.clone()].into_iter().chain(others).collect()
     }
 
     /// The login of a new account.
+    ///
+    /// # Errors
+    /// When no new account may have it.
     pub fn new_login(&self, typed: &str) -> Result<Email, InvalidEmail> {
         if self.kind == LoginKind::Email {
             let parsed = Email::parse(typed)?;
             return if self.case == Case::Lower { Ok(parsed) } else { Ok(Email::verbatim(typed.trim())) };
         }
-        let login = self.typed(typed).ok_or(InvalidEmail)?;
-        if login.as_str().chars().any(char::is_whitespace) { Err(InvalidEmail) } else { Ok(login) }
+        let typed = typed.trim();
+        let login = if self.case == Case::Lower { typed.to_lowercase() } else { typed.to_owned() };
+        let login = verbatim(&login).ok_or(InvalidEmail::Form)?;
+        if login.as_str().chars().any(char::is_whitespace) {
+            return Err(InvalidEmail::Form);
+        }
+        if login.as_str().chars().any(is_invisible) {
+            return Err(InvalidEmail::Invisible);
+        }
+        plain_form(login.as_str())?;
+        Ok(login)
     }
 }
 
-/// What is typed, without the blanks around it.
+/// The address with its domain in the other of two forms; none of what no new account could have.
+fn other_domains(email: &Email) -> Vec<Email> {
+    if email.as_str().is_ascii() && !email.as_str().contains("xn--") || Email::parse(email.as_str()).is_err()
+    {
+        return Vec::new();
+    }
+    email.in_ascii().into_iter().chain(email.in_letters()).collect()
+}
+
+/// What is typed, where some account may have it.
 fn verbatim(typed: &str) -> Option<Email> {
-    let typed = typed.trim();
     let possible = !typed.is_empty() && typed.len() <= MAX_LENGTH && !typed.chars().any(char::is_control);
     possible.then(|| Email::verbatim(typed))
 }
@@ -140,7 +191,7 @@ mod tests {
     fn of(kind: LoginKind, case: Case, typed: &str) -> (Option<String>, Option<String>) {
         let logins = Logins { kind, case };
         let text = |email: Email| email.as_str().to_owned();
-        (logins.typed(typed).map(text), logins.new_login(typed).ok().map(text))
+        (logins.candidates(typed).into_iter().next().map(text), logins.new_login(typed).ok().map(text))
     }
 
     #[test]
@@ -190,5 +241,38 @@ mod tests {
         for nobody in ["", "  ", "a\nb", &"x".repeat(255)] {
             assert_eq!(of(LoginKind::UserName, Case::Exact, nobody), (None, None), "{nobody:?}");
         }
+    }
+
+    #[test]
+    fn a_login_is_looked_for_in_every_form_that_may_be_stored() {
+        let of = |kind, case, typed: &str| {
+            let found = Logins { kind, case }.candidates(typed);
+            found.iter().map(|login| login.as_str().to_owned()).collect::<Vec<String>>()
+        };
+        let (email, name) = (LoginKind::Email, LoginKind::UserName);
+        for case in [Case::Lower, Case::Exact, Case::Insensitive] {
+            assert_eq!(of(email, case, " ann@example.com "), ["ann@example.com"], "{case:?}");
+            assert_eq!(of(name, case, "ann"), ["ann"]);
+            for typed in ["ann@bücher.example", "ann@xn--bcher-kva.example"] {
+                let mut both = of(email, case, typed);
+                both.sort();
+                assert_eq!(both, ["ann@bücher.example", "ann@xn--bcher-kva.example"], "{case:?} {typed}");
+            }
+        }
+        assert_eq!(of(email, Case::Lower, "\u{feff}Ann@example.com")[0], "ann@example.com");
+        // As it was registered before this was refused.
+        assert_eq!(of(email, Case::Lower, "ann@exam\u{ad}ple.com"), ["ann@exam\u{ad}ple.com"]);
+        assert_eq!(of(email, Case::Lower, "quac\u{212a}@example.com").len(), 1);
+        assert_eq!(of(name, Case::Exact, "admin\u{200b}"), ["admin\u{200b}", "admin"]);
+    }
+
+    #[test]
+    fn no_new_user_name_looks_like_another_or_hides_something() {
+        let new = |typed: &str| Logins { kind: LoginKind::UserName, case: Case::Exact }.new_login(typed);
+        assert_eq!(new("admin\u{200b}"), Err(InvalidEmail::Invisible));
+        assert_eq!(new("\u{202e}nimda"), Err(InvalidEmail::Invisible));
+        assert_eq!(new("\u{ff41}dmin"), Err(InvalidEmail::LookAlike));
+        assert_eq!(new("\u{212a}im"), Err(InvalidEmail::LookAlike));
+        assert!(new("Zo\u{eb}").is_ok());
     }
 }

@@ -38,6 +38,7 @@ mod memory;
 pub mod oauth;
 mod origin;
 mod password;
+mod provision;
 pub mod records;
 mod redirect;
 mod register;
@@ -56,7 +57,7 @@ pub use cached_users::CachedUsers;
 pub use conventions::{Case, Conventions, LoginKind, Logins, Reuse};
 pub use csrf::{CSRF_FIELD, CSRF_HEADER, csrf_token, verify_csrf};
 pub use device::DeviceCookies;
-pub use email::{Email, InvalidEmail};
+pub use email::{Email, InvalidEmail, domain_form};
 pub use error::Error;
 pub use login::{Attempt, LoginOutcome};
 pub use login_key::LoginKey;
@@ -71,6 +72,7 @@ pub use password::{
 pub const RECORD_KINDS: &[&str] = &[
     throttle::KIND,
     records::kinds::VERIFIED_EMAIL,
+    records::kinds::PROVISIONED,
     records::kinds::OAUTH_ATTEMPT,
     records::kinds::OAUTH_LINK,
     records::kinds::OAUTH_LOGOUT,

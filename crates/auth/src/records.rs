@@ -21,6 +21,7 @@ pub struct RecordKey {
 /// The kinds of records there are, whatever features are compiled in: another build may have written them.
 pub(crate) mod kinds {
     pub(crate) const VERIFIED_EMAIL: &str = "verified_email";
+    pub(crate) const PROVISIONED: &str = "provisioned";
     pub(crate) const OAUTH_ATTEMPT: &str = "oauth_attempt";
     pub(crate) const OAUTH_LINK: &str = "oauth_link";
     pub(crate) const OAUTH_LOGOUT: &str = "oauth_logout";

@@ -5,8 +5,8 @@ use std::{fmt, time::Duration};
 use hallpass_session::{Secret, Session, Timestamp};
 
 use crate::{
-    Auth, Case, Email, Error, LoginKind, Origin, PasswordProblem, Requester, Reuse, User, UserCreated,
-    throttle::Charge,
+    Auth, Case, Email, Error, InvalidEmail, LoginKind, Origin, PasswordProblem, Requester, Reuse, User,
+    UserCreated, email::is_bidi_control, throttle::Charge,
 };
 
 /// The longest name, in code points.
@@ -26,10 +26,10 @@ pub struct Registration {
 /// Why an account cannot be made, or not like this. Prints a sentence for the person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// Not an e-mail address.
-    Email,
-    /// Not a user name.
-    UserName,
+    /// Not an e-mail address for a new account.
+    Email(InvalidEmail),
+    /// Not a user name for a new account.
+    UserName(InvalidEmail),
     /// The name is too long or holds control characters.
     Name,
     /// The accounts have no place for a name.
@@ -41,12 +41,30 @@ pub enum Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Email => f.write_str(
-                "This does not look like an e-mail address. It should read like name@example.com.",
-            ),
-            Self::UserName => f.write_str(
-                "This user name cannot be used. Use letters, digits and signs without blanks between them.",
-            ),
+            Self::Email(reason) => f.write_str(match reason {
+                InvalidEmail::Form => {
+                    "This does not look like an e-mail address. It should read like name@example.com."
+                }
+                InvalidEmail::Domain => "The part after the @ is not a domain name, such as example.com.",
+                InvalidEmail::Invisible => {
+                    "This address contains a character that cannot be seen. Type it instead of pasting it."
+                }
+                InvalidEmail::LookAlike => {
+                    "This address contains a character that looks like another one. Use plain letters."
+                }
+                InvalidEmail::TooLong => "This address is too long. Use at most 254 characters.",
+            }),
+            Self::UserName(reason) => f.write_str(match reason {
+                InvalidEmail::Invisible => {
+                    "This user name contains a character that cannot be seen. Type it instead of pasting it."
+                }
+                InvalidEmail::LookAlike => {
+                    "This user name contains a character that looks like another one. Use plain letters."
+                }
+                InvalidEmail::Form | InvalidEmail::Domain | InvalidEmail::TooLong => {
+                    "This user name cannot be used. Use letters, digits and signs without blanks between them."
+                }
+            }),
             Self::NoNames => f.write_str("Names are not kept here. Leave this empty."),
             Self::Name => {
                 write!(f, "This name cannot be used. Use at most {MAX_NAME_LENGTH} characters, on one line.")
@@ -102,7 +120,7 @@ impl Auth {
         Ok(outcome)
     }
 
-    /// Makes an account with these roles, for operators and programs; nobody is signed in.
+    /// Makes an account with these roles, for programs; nobody is signed in. Operators [provision](Self::provision_user) accounts.
     pub async fn create_user(
         &self,
         registration: Registration,
@@ -127,8 +145,9 @@ impl Auth {
         if let Err(problem) = self.check_password(&password, &email, name.as_deref()) {
             return Ok(RegisterOutcome::Refused(Refusal::Password(problem)));
         }
-        if self.conventions().logins.case == Case::Exact
-            && self.inner().users.find_by_email(&email).await?.is_some()
+        let logins = self.conventions().logins;
+        if (logins.case == Case::Exact || logins.forms(&email).len() > 1)
+            && self.user_of_address(&email).await?.is_some()
         {
             // The index takes another spelling of the same address for somebody else.
             return Ok(RegisterOutcome::Taken);
@@ -151,16 +170,19 @@ impl Auth {
         })
     }
 
+    /// The login of a new account.
+    pub(crate) fn new_login(&self, login: &str) -> Result<Email, Refusal> {
+        let logins = self.conventions().logins;
+        logins.new_login(login).map_err(|reason| match logins.kind {
+            LoginKind::Email => Refusal::Email(reason),
+            LoginKind::UserName => Refusal::UserName(reason),
+        })
+    }
+
     /// The login and the name of a new account.
     fn new_names(&self, login: &str, name: Option<&str>) -> Result<(Email, Option<String>), Refusal> {
-        let conventions = self.conventions();
-        let unfit = match conventions.logins.kind {
-            LoginKind::Email => Refusal::Email,
-            LoginKind::UserName => Refusal::UserName,
-        };
-        let login = conventions.logins.new_login(login).map_err(|_| unfit)?;
-        let name = clean_name(name)?;
-        if name.is_some() && !conventions.names { Err(Refusal::NoNames) } else { Ok((login, name)) }
+        let (login, name) = (self.new_login(login)?, clean_name(name)?);
+        if name.is_some() && !self.conventions().names { Err(Refusal::NoNames) } else { Ok((login, name)) }
     }
 
     /// Whether somebody may have this password.
@@ -178,6 +200,8 @@ impl Auth {
 /// A name is one line of text, and nothing at all is no name.
 pub(crate) fn clean_name(name: Option<&str>) -> Result<Option<String>, Refusal> {
     let name = name.map(str::trim).filter(|name| !name.is_empty());
-    let bad = |name: &str| name.chars().count() > MAX_NAME_LENGTH || name.chars().any(char::is_control);
+    // Characters that turn the direction of the text around them make a name look like another one.
+    let odd = |c: char| c.is_control() || is_bidi_control(c);
+    let bad = |name: &str| name.chars().count() > MAX_NAME_LENGTH || name.chars().any(odd);
     if name.is_some_and(bad) { Err(Refusal::Name) } else { Ok(name.map(str::to_owned)) }
 }

@@ -7,10 +7,10 @@ mod provider;
 use std::{sync::Arc, time::Duration};
 
 use hallpass_auth::{
-    Conventions, Email, LoginKind, Logins, Origin, Record, RecordStore, Reuse, User, UserId, UserStore,
-    oauth::Failure,
+    Conventions, Email, LoginKind, Logins, MemoryUsers, Origin, Record, RecordStore, RegisterOutcome,
+    Registration, Reuse, User, UserId, UserStore, oauth::Failure,
 };
-use hallpass_session::{Clock, Timestamp};
+use hallpass_session::{Clock, Secret, Timestamp};
 use provider::{
     ISSUER, NOW,
     app::{app, app_of, app_with},
@@ -149,4 +149,141 @@ async fn what_was_proved_of_a_new_account_counts_whatever_the_database_says_abou
     assert_eq!(app.sign_in().await, "1");
     let user = users.find(&UserId::new("1")).await.unwrap().unwrap();
     assert!(app.auth.is_verified(&user, app.clock.now()).await.unwrap());
+}
+
+fn registration(email: &str) -> Registration {
+    let password = Secret::new("correct horse battery staple".to_owned());
+    Registration { email: email.to_owned(), password, name: None }
+}
+
+/// Whoever can set this address at the provider must not get what an operator gave to somebody.
+#[tokio::test]
+async fn an_account_with_roles_or_of_an_operator_is_connected_by_its_owner_only() {
+    for (users, reuse) in [
+        (Arc::new(MemoryUsers::new()) as Arc<dyn UserStore>, Reuse::Never),
+        (Arc::new(OwnIds::default()), Reuse::Never),
+        (
+            Arc::new(OwnIds {
+                conventions: Conventions { reuse: Reuse::ByCreated, ..Conventions::default() },
+                ..OwnIds::default()
+            }),
+            Reuse::ByCreated,
+        ),
+    ] {
+        let app = app_of(users, |_| {});
+        let now = app.clock.now();
+        let roles = vec!["admin".to_owned()];
+        let admin = app.auth.create_user(registration("admin@example.com"), roles, now).await.unwrap();
+        let made = app.auth.provision_user(registration("ann@example.com"), Vec::new(), now).await.unwrap();
+        for (outcome, email) in [(admin, "admin@example.com"), (made, "ann@example.com")] {
+            let RegisterOutcome::Registered(user) = outcome else { panic!("{outcome:?}") };
+            // Even where both sides have verified the address.
+            for verified in [false, true] {
+                let claims = json!({ "sub": email, "email": email });
+                assert_eq!(
+                    app.with_claims(claims).await,
+                    "failed address_taken",
+                    "{email} {verified} {reuse:?}"
+                );
+                app.auth.note_verified(&user, now).await.unwrap();
+            }
+            let stored = app.auth.users().find(&user.id).await.unwrap().unwrap();
+            assert!(stored.password.is_some(), "nothing was taken over");
+        }
+        // A visitor's account goes to the owner of its address as ever.
+        let visitor = app.auth.create_user(registration("bob@example.com"), Vec::new(), now).await.unwrap();
+        let RegisterOutcome::Registered(visitor) = visitor else { panic!() };
+        let claims = json!({ "sub": "bob", "email": "bob@example.com" });
+        assert_eq!(app.with_claims(claims).await, visitor.id.to_string());
+    }
+}
+
+#[tokio::test]
+async fn a_note_of_an_operator_ends_with_the_account() {
+    let app = app();
+    let now = app.clock.now();
+    let made = app.auth.provision_user(registration("ann@example.com"), Vec::new(), now).await.unwrap();
+    let RegisterOutcome::Registered(user) = made else { panic!() };
+    assert!(app.auth.is_provisioned(&user, now).await.unwrap());
+    // A second one is refused, and leaves the first as it is.
+    let again = app.auth.provision_user(registration("ann@example.com"), Vec::new(), now).await.unwrap();
+    assert_eq!(again, RegisterOutcome::Taken);
+    assert!(app.auth.is_provisioned(&user, now).await.unwrap());
+    app.auth.delete_user(&user, &*app.sessions, now).await.unwrap();
+    assert!(app.records.export("provisioned", None, 10, now).await.unwrap().is_empty());
+    let visitor = app.auth.create_user(registration("ann@example.com"), Vec::new(), now).await.unwrap();
+    let RegisterOutcome::Registered(visitor) = visitor else { panic!() };
+    assert!(!app.auth.is_provisioned(&visitor, now).await.unwrap());
+    assert_eq!(app.sign_in().await, visitor.id.to_string(), "and is claimed as ever");
+}
+
+#[tokio::test]
+async fn a_provider_claims_only_what_it_may_vouch_for() {
+    let domains = |domains: &[&str]| domains.iter().map(|one| (*one).to_owned()).collect::<Vec<String>>();
+    for (may_claim, trusted, taken) in [
+        (true, domains(&[]), false),
+        (false, domains(&[]), true),
+        (true, domains(&["other.example"]), true),
+        (true, domains(&["EXAMPLE.com"]), false),
+    ] {
+        let app = app_with(|provider| {
+            provider.may_claim = may_claim;
+            provider.trusted_domains = trusted.clone();
+        });
+        app.auth.create_user(registration("ann@example.com"), Vec::new(), app.clock.now()).await.unwrap();
+        assert_eq!(app.sign_in().await == "failed address_taken", taken, "{may_claim} {trusted:?}");
+        // Somebody new gets an account all the same, and is known again.
+        let new = json!({ "sub": "new", "email": "new@example.com" });
+        let id = app.with_claims(new.clone()).await;
+        assert_eq!(app.with_claims(new).await, id);
+    }
+}
+
+/// The mailbox of `quacK@` with KELVIN SIGN, or of fullwidth letters, is not that of plain ones.
+#[tokio::test]
+async fn an_address_that_only_looks_like_another_opens_no_account() {
+    let app = app();
+    let quack = registration("quack@example.com");
+    let RegisterOutcome::Registered(user) =
+        app.auth.create_user(quack, Vec::new(), app.clock.now()).await.unwrap()
+    else {
+        panic!()
+    };
+    app.auth.note_verified(&user, app.clock.now()).await.unwrap();
+    for email in [
+        "quac\u{212a}@example.com",
+        "\u{ff51}uack@example.com",
+        "qu\u{aa}ck@example.com",
+        "quack\u{200b}@example.com",
+        "qu\u{ad}ack@example.com",
+        "quack@exam\u{ad}ple.com",
+        "quack%00@example.com",
+        "quack@example.com?x",
+    ] {
+        let claims = json!({ "sub": email, "email": email });
+        assert_eq!(app.with_claims(claims).await, "failed no_email", "{email:?}");
+    }
+    assert_eq!(
+        app.with_claims(json!({ "sub": "1", "email": "Quack@EXAMPLE.com" })).await,
+        user.id.to_string()
+    );
+}
+
+#[tokio::test]
+async fn letters_and_punycode_are_one_address_for_a_provider_too() {
+    for (stored, told) in [
+        ("ann@b\u{fc}cher.example", "ann@xn--bcher-kva.example"),
+        ("ann@xn--bcher-kva.example", "ann@b\u{fc}cher.example"),
+    ] {
+        // As it was stored before the two were one.
+        for stored in [Email::verbatim(stored), Email::parse(stored).unwrap()] {
+            let app = app();
+            let user = User::new(stored, app.clock.now());
+            app.auth.users().create(&user).await.unwrap();
+            app.auth.note_verified(&user, app.clock.now()).await.unwrap();
+            assert_eq!(app.with_claims(json!({ "email": told })).await, user.id.to_string(), "{told}");
+            let again = app.auth.create_user(registration(told), Vec::new(), app.clock.now()).await.unwrap();
+            assert_eq!(again, RegisterOutcome::Taken, "{told}");
+        }
+    }
 }

@@ -62,6 +62,41 @@ fn accounts_are_made_listed_disabled_enabled_and_deleted() {
     assert_eq!(asked(folder, &["user", "list"], "").1.as_array().unwrap().len(), 1);
 }
 
+/// As they were made before letters and punycode were one: each goes on working, and no third one is made.
+#[test]
+fn accounts_of_one_address_are_reported_and_go_on_working() {
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path();
+    created(folder, "ann@b\u{fc}cher.example");
+    created(folder, "bob@example.com");
+    assert_eq!(asked(folder, &["user", "duplicates"], "").1, json!([]));
+    let rows = rusqlite::Connection::open(folder.join("hallpass.db")).unwrap();
+    let rename = |from: &str, to: &str| {
+        assert_eq!(rows.execute("update users set email = ?2 where email = ?1", [from, to]).unwrap(), 1);
+    };
+    rename("bob@example.com", "ann@xn--bcher-kva.example");
+    created(folder, "eve@example.com");
+    rename("eve@example.com", "eve@exam\u{ad}ple.com");
+    drop(rows);
+    let (code, found) = asked(folder, &["user", "duplicates"], "");
+    let found: Vec<(&str, &str)> = found
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| (row["address"].as_str().unwrap(), row["email"].as_str().unwrap()))
+        .collect();
+    let address = "ann@b\u{fc}cher.example";
+    assert_eq!((code, found), (0, vec![(address, address), (address, "ann@xn--bcher-kva.example")]));
+    let server = Server::start(folder, &[]);
+    let sign_in = |email: &str| {
+        server.client().post("/auth/login", &json!({ "email": email, "password": PASSWORD })).status
+    };
+    for email in [address, "ann@xn--bcher-kva.example", "eve@exam\u{ad}ple.com"] {
+        assert_eq!(sign_in(email), 200, "{email:?}");
+    }
+    assert_eq!(sign_in("eve@example.com"), 400);
+}
+
 #[test]
 fn refusals_say_why_and_have_their_exit_codes() {
     let folder = TempDir::new().unwrap();
@@ -70,6 +105,9 @@ fn refusals_say_why_and_have_their_exit_codes() {
     for (arguments, input, code, name) in [
         (&["user", "create", "ann@example.com"][..], PASSWORD, 4, "email_taken"),
         (&["user", "create", "nonsense"], PASSWORD, 4, "invalid_email"),
+        (&["user", "create", "ann\u{200b}@example.com"], PASSWORD, 4, "invalid_email"),
+        (&["user", "create", "quac\u{212a}@example.com"], PASSWORD, 4, "invalid_email"),
+        (&["user", "create", "ann@example.com?x"], PASSWORD, 4, "invalid_email"),
         (&["user", "create", "bob@example.com"], "short", 4, "invalid_password"),
         (&["user", "disable", "nobody@example.com"], "", 3, "not_found"),
         (&["session", "revoke", "00000000000000000000000000000000"], "", 3, "not_found"),

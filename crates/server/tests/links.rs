@@ -174,10 +174,16 @@ fn closed_doors_stay_closed() {
     assert_eq!(world.browser().sign_in("idp", "ann").failed(), "sign_up_closed");
     assert_eq!(world.browser().sign_in("idp", "out").failed(), "domain_refused");
     assert_eq!(world.browser().sign_in("idp", "eve").failed(), "domain_refused");
-    // The operator made an account: its owner comes in.
+    // The operator made an account: its owner signs in with the password, and connects the provider then.
     let made = run(world.folder.path(), &["user", "create", "ann@example.com"], &format!("{PASSWORD}\n"));
     assert!(made.status.success(), "{}", text(&made.stderr));
+    assert_eq!(world.browser().sign_in("idp", "ann").failed(), "address_taken");
     let mut ann = world.browser();
+    ann.post("/auth/login", &[("email", "ann@example.com"), ("password", PASSWORD)]);
+    let away = ann.post("/auth/oauth/idp/link", &[]).refresh().unwrap();
+    let callback = ann.through(&away, "ann");
+    assert_eq!(ann.get(&callback).location(), "/account?done=linked");
+    ann = world.browser();
     ann.sign_in("idp", "ann");
     assert_eq!(ann.who().as_deref(), Some("ann@example.com"));
     let disabled = run(world.folder.path(), &["user", "disable", "ann@example.com"], "");

@@ -150,9 +150,13 @@ impl Providers {
             return Ok(None);
         }
         let Some(email) = &identity.email else {
-            return Err(Problem::new(Failure::NoEmail, "the provider told no usable address").into());
+            let detail = identity.refused.map_or_else(
+                || "the provider told no address".to_owned(),
+                |reason| format!("the address that the provider told cannot be used: {reason}"),
+            );
+            return Err(Problem::new(Failure::NoEmail, detail).into());
         };
-        match self.users().find_by_email(email).await? {
+        match self.0.auth.user_of_address(email).await? {
             Some(user) => self.by_address(session, arrival, user).await,
             None => self.create(session, arrival, email).await,
         }
@@ -178,9 +182,9 @@ impl Providers {
         if user.disabled {
             return Ok(Some(Found::known(user)));
         }
+        self.check_claim(arrival, &user, now).await?;
         if self.0.auth.is_verified(&user, now).await? {
-            let noted = self.note_link(arrival, &user, now).await?;
-            return Ok(noted.then(|| Found::known(user)));
+            return self.open_by_address(arrival, user, now).await;
         }
         if user.verified.is_none() {
             // Its owner may have made it long ago, with a password that they go on using; or somebody in wait for them.
@@ -191,6 +195,40 @@ impl Providers {
             return Err(Problem::new(Failure::AddressTaken, detail).into());
         }
         self.claim(session, arrival, user).await
+    }
+
+    /// Whether an address may open this account, or take it over.
+    async fn check_claim(&self, arrival: &Arrival<'_>, user: &User, now: Timestamp) -> Result<(), Stop> {
+        let why = if !arrival.entry.provider.may_claim {
+            "the provider may claim no accounts (may_claim)"
+        } else if self.0.auth.is_protected(user, now).await? {
+            "it has roles, or an operator made it"
+        } else {
+            return Ok(());
+        };
+        let detail =
+            format!("the account {} is connected only by whoever is signed in to it: {why}", user.id);
+        Err(Problem::new(Failure::AddressTaken, detail).into())
+    }
+
+    /// Whoever has verified the address on both sides is let in.
+    async fn open_by_address(
+        &self,
+        arrival: &Arrival<'_>,
+        user: User,
+        now: Timestamp,
+    ) -> Result<Option<Found>, Stop> {
+        if !self.note_link(arrival, &user, now).await? {
+            return Ok(None);
+        }
+        // Whoever gives the account a role meanwhile does so before this, or finds the link.
+        let still = self.users().find(&user.id).await?;
+        let roles = still.as_ref().is_some_and(|still| still.roles != user.roles);
+        if roles {
+            self.records().take(&link::key(&arrival.identity.key()), now).await?;
+            return Ok(None);
+        }
+        Ok(Some(Found::known(user)))
     }
 
     /// The owner of an address takes over an account that anybody may have made: password, sessions, and everything that could open it
@@ -288,7 +326,7 @@ impl Providers {
             UserCreated::Done(id) => self.move_notes(arrival, &mut user, id, now).await?,
             UserCreated::Taken => {
                 self.records().delete_owned(&user.id, now).await?;
-                if self.users().find_by_email(email).await?.is_none() {
+                if self.0.auth.user_of_address(email).await?.is_none() {
                     let detail =
                         "accounts have the address in other spellings, and none of them can be meant";
                     return Err(Problem::new(Failure::AddressTaken, detail).into());

@@ -12,7 +12,7 @@ use super::{
     provider::Protocol,
     token::Tokens,
 };
-use crate::{Error, Origin, RedirectPath, User};
+use crate::{Email, Error, Origin, RedirectPath, User, domain_form};
 
 /// The answer to [`Providers::finish`].
 #[derive(Clone, Debug)]
@@ -157,14 +157,18 @@ impl Entry {
 
     fn check_domain(&self, identity: &Identity) -> Result<(), Problem> {
         let allowed = &self.provider.allowed_domains;
-        let domain = |email: &crate::Email| email.as_str().rsplit('@').next().unwrap_or_default().to_owned();
-        let domain = identity.email.as_ref().filter(|_| identity.email_verified).map(domain);
-        let fits = domain.is_some_and(|domain| allowed.iter().any(|one| one.eq_ignore_ascii_case(&domain)));
+        let email = identity.email.as_ref().filter(|_| identity.email_verified);
+        let fits = email.is_some_and(|email| has_domain(email, allowed));
         if allowed.is_empty() || fits {
             return Ok(());
         }
         Err(Problem::new(Failure::DomainRefused, "no verified address of an allowed domain"))
     }
+}
+
+/// Whether an address has one of these domains, in letters or in punycode.
+pub(super) fn has_domain(email: &Email, domains: &[String]) -> bool {
+    domains.iter().any(|one| domain_form(one).is_some_and(|one| one == email.domain()))
 }
 
 /// The code; or why there is none (RFC 6749 §4.1.2.1, OpenID Connect Core 1.0 §3.1.2.6).

@@ -126,6 +126,8 @@ impl Provider {
             parameters: Vec::new(),
             trust_email: false,
             allowed_domains: Vec::new(),
+            trusted_domains: Vec::new(),
+            may_claim: true,
             sign_up: true,
             remember: false,
             keep_tokens: false,

@@ -9,12 +9,13 @@ use super::{
     attempt::{Attempt, hash},
     failure::{Failure, Problem},
     fetch::{self, Fetch},
+    finish::has_domain,
     id_token::{authenticated, id_token, text},
     metadata::{Metadata, Patience},
     provider::Protocol,
     token::Tokens,
 };
-use crate::{Email, register::clean_name};
+use crate::{Email, InvalidEmail, register::clean_name};
 
 const MICROSOFT: &str = "https://login.microsoftonline.com/";
 
@@ -26,6 +27,8 @@ pub(super) struct Identity {
     /// Its name for the person, which never changes.
     pub(super) subject: String,
     pub(super) email: Option<Email>,
+    /// Why the address that the provider told cannot be used.
+    pub(super) refused: Option<InvalidEmail>,
     /// The provider has verified that the address is the person's.
     pub(super) email_verified: bool,
     pub(super) name: Option<String>,
@@ -70,7 +73,10 @@ impl Entry {
             }
             (Protocol::OpenId(_), None) => return Err(Problem::untrusted("the provider is not known")),
         };
+        let domains = &self.provider.trusted_domains;
+        let trusted = |email: &Email| domains.is_empty() || has_domain(email, domains);
         identity.email_verified |= self.provider.trust_email;
+        identity.email_verified &= identity.email.as_ref().is_some_and(trusted);
         Ok(identity)
     }
 
@@ -115,14 +121,25 @@ async fn complete(fetch: &dyn Fetch, url: &Url, tokens: &Tokens, token: &mut IdT
 fn of_claims(IdToken { issuer, subject, claims }: IdToken) -> Identity {
     // Microsoft lets administrators write any address; it says elsewhere whether the domain's owner is known.
     let verified = if issuer.starts_with(MICROSOFT) { "xms_edov" } else { "email_verified" };
+    let (email, refused) = usable_address(text(&claims, "email"));
     Identity {
-        email: text(&claims, "email").and_then(|email| Email::parse(email).ok()),
+        email,
+        refused,
         email_verified: claims.get(verified).is_some_and(is_true),
         name: text(&claims, "name").and_then(usable_name),
         session: text(&claims, "sid").map(str::to_owned),
         authenticated: authenticated(&claims),
         issuer,
         subject,
+    }
+}
+
+/// The address that a provider told, or why it cannot be used: what no account may be made with opens none either.
+fn usable_address(told: Option<&str>) -> (Option<Email>, Option<InvalidEmail>) {
+    match told.filter(|told| !told.is_empty()).map(Email::parse) {
+        None => (None, None),
+        Some(Ok(email)) => (Some(email), None),
+        Some(Err(reason)) => (None, Some(reason)),
     }
 }
 
@@ -159,10 +176,12 @@ async fn by_profile(fetch: &dyn Fetch, oauth: &OAuth2, tokens: &Tokens) -> Resul
     if let Some(url) = &oauth.emails_url {
         (email, email_verified) = best_address(fetch, url, bearer).await?;
     }
+    let (address, refused) = usable_address(email.as_deref());
     Ok(Identity {
         issuer: oauth.issuer.clone(),
         subject,
-        email: email.and_then(|email| Email::parse(&email).ok()),
+        email: address,
+        refused,
         email_verified,
         name: at(&profile, &fields.name).and_then(Value::as_str).and_then(usable_name),
         session: None,

@@ -3,6 +3,8 @@
 use hallpass_session::Secret;
 use url::{Host, Url};
 
+use crate::domain_form;
+
 use super::{apple::AppleKey, client_key::ClientKey, metadata::same_host, reauth::Reauth};
 
 /// A provider, as an operator configures it. Begin with a preset such as [`Provider::google`] and change what differs.
@@ -28,6 +30,11 @@ pub struct Provider {
     pub trust_email: bool,
     /// Accept verified addresses of these domains only; empty: any.
     pub allowed_domains: Vec<String>,
+    /// Domains whose addresses it may vouch for; empty: all. Another address counts as one that it has not verified.
+    pub trusted_domains: Vec<String>,
+    /// Whether its word about an address opens an account that has it, or takes it over if nobody has verified that. If not, people sign in
+    /// another way and connect it then.
+    pub may_claim: bool,
     /// Whether people without an account get one.
     pub sign_up: bool,
     /// Keep the session when the browser is closed.
@@ -156,6 +163,7 @@ impl Provider {
             (self.trust_email && self.is_open_to_all()).then(|| {
                 "trust_email would let everybody with an account there take any account here; leave it off".to_owned()
             }),
+            self.check_domains(),
             self.check_secret(),
             (self.reauth != Reauth::Never && matches!(self.protocol, Protocol::OAuth2(_))).then(|| {
                 "plain OAuth 2.0 knows no way to ask for a new sign-in; leave reauth out".to_owned()
@@ -188,6 +196,12 @@ impl Provider {
             .find_map(|(at, url)| check_url(at, url))
             .or_else(|| oauth.fields.subject.is_empty().then(|| "subject_field is missing".to_owned())),
         }
+    }
+
+    fn check_domains(&self) -> Option<String> {
+        let mut domains = self.trusted_domains.iter().chain(&self.allowed_domains);
+        let odd = domains.find(|domain| domain_form(domain).is_none())?;
+        Some(format!("{odd:?} is no domain name; write example.com"))
     }
 
     fn check_secret(&self) -> Option<String> {

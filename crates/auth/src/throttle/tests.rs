@@ -370,7 +370,7 @@ async fn counts_of_former_versions_begin_anew() {
 
 #[test]
 fn keys_hold_no_address_of_a_person_and_one_key_per_network() {
-    for spelling in [" Ann@Example.com", "ANN@EXAMPLE.COM\t"] {
+    for spelling in [" Ann@Example.com", "\u{feff}ann@example.com", "ANN@EXAMPLE.COM\t"] {
         assert_eq!(account_key(spelling), account_key("ann@example.com"), "{spelling:?}");
     }
     assert!(!account_key("ann@example.com").contains("ann"));

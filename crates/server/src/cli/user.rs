@@ -1,6 +1,9 @@
 //! `hallpass user`: accounts, for operators.
 
-use std::io::{self, BufRead, IsTerminal};
+use std::{
+    collections::BTreeMap,
+    io::{self, BufRead, IsTerminal},
+};
 
 use clap::Subcommand;
 use hallpass_auth::{Refusal, RegisterOutcome, Registration, User, UserChanged};
@@ -31,6 +34,8 @@ pub(super) enum Command {
     },
     /// List all accounts
     List,
+    /// List accounts that have one address in several spellings
+    Duplicates,
     /// Disable an account and end its sessions
     Disable {
         /// The e-mail address
@@ -72,6 +77,7 @@ pub(super) async fn run(output: &Output, desk: &Desk, command: Command) -> Resul
     match command {
         Command::Create { email, name, roles } => create(output, desk, email, name, roles).await,
         Command::List => list(output, desk).await,
+        Command::Duplicates => duplicates(output, desk).await,
         Command::Disable { email } => set_disabled(output, desk, &email, true).await,
         Command::Enable { email } => set_disabled(output, desk, &email, false).await,
         Command::Verify { email } => verify(output, desk, &email).await,
@@ -99,7 +105,7 @@ async fn create(
     roles: Vec<String>,
 ) -> Result<(), Failure> {
     let registration = Registration { email: email.clone(), password: password()?, name };
-    let outcome = desk.auth.create_user(registration, roles, desk.now).await.map_err(Failure::failed)?;
+    let outcome = desk.auth.provision_user(registration, roles, desk.now).await.map_err(Failure::failed)?;
     match outcome {
         RegisterOutcome::Registered(user) => {
             let sentence = format!("Created {} ({})", user.email, user.id);
@@ -121,8 +127,8 @@ async fn create(
 
 fn refused(refusal: Refusal) -> Failure {
     let code = match refusal {
-        Refusal::Email => "invalid_email",
-        Refusal::UserName => "invalid_username",
+        Refusal::Email(_) => "invalid_email",
+        Refusal::UserName(_) => "invalid_username",
         Refusal::Name | Refusal::NoNames => "invalid_name",
         Refusal::Password(_) => "invalid_password",
     };
@@ -147,16 +153,37 @@ fn password() -> Result<Secret<String>, Failure> {
 
 async fn list(output: &Output, desk: &Desk) -> Result<(), Failure> {
     let mut rows: Vec<Vec<Value>> = Vec::new();
+    each(desk, |user| rows.push(row(user))).await?;
+    output.list(&["email", "name", "roles", "disabled", "created_at", "id"], &rows);
+    Ok(())
+}
+
+/// Goes through all accounts.
+async fn each(desk: &Desk, mut found: impl FnMut(&User)) -> Result<(), Failure> {
     let mut after = None;
     loop {
         let page = desk.stores.users.list(after.as_ref(), PAGE).await.map_err(Failure::failed)?;
-        rows.extend(page.iter().map(row));
+        page.iter().for_each(&mut found);
         if page.len() < PAGE {
-            break;
+            return Ok(());
         }
         after = page.into_iter().next_back().map(|user| user.email);
     }
-    output.list(&["email", "name", "roles", "disabled", "created_at", "id"], &rows);
+}
+
+/// Accounts whose addresses are one by today's rules. They go on working; a new one of that address is not made.
+async fn duplicates(output: &Output, desk: &Desk) -> Result<(), Failure> {
+    let mut by_address: BTreeMap<String, Vec<Vec<Value>>> = BTreeMap::new();
+    each(desk, |user| {
+        let address = user.email.grouping_key();
+        let row =
+            vec![json!(address), json!(user.email.as_str()), json!(user.created.to_string()), json!(user.id)];
+        by_address.entry(address).or_default().push(row);
+    })
+    .await?;
+    by_address.retain(|_, accounts| accounts.len() > 1);
+    let rows: Vec<Vec<Value>> = by_address.into_values().flatten().collect();
+    output.list(&["address", "email", "created_at", "id"], &rows);
     Ok(())
 }
 

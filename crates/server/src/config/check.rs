@@ -264,9 +264,16 @@ fn auth(values: &mut Values) -> Option<AuthOptions> {
         },
         remember_for: values.duration("session.remember_for"),
         sign_in_path: Some("/login".to_owned()),
+        ordinary_roles: ordinary_roles(values),
         ..AuthOptions::default()
     };
     check_auth(values, &options).then_some(options)
+}
+
+/// Only an application's own table gives roles to everybody.
+fn ordinary_roles(values: &Values) -> Vec<String> {
+    let existing = ["users.table", "users.collection"].iter().any(|path| !values.text(path).is_empty());
+    if existing { values.list("users.ordinary_roles").to_vec() } else { Vec::new() }
 }
 
 fn limit(values: &Values, [free, window, first_wait, max_wait]: [&'static str; 4]) -> Limit {

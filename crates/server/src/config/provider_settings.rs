@@ -98,6 +98,18 @@ pub(super) const PROVIDER_SETTINGS: &[Setting] = &[
         "Accept verified addresses of these domains only. Empty: all addresses.",
     ),
     setting(
+        "providers.NAME.trusted_domains",
+        List,
+        "",
+        "Domains whose addresses this provider may vouch for; another address counts as not verified. Empty: all.",
+    ),
+    setting(
+        "providers.NAME.may_claim",
+        Flag,
+        "true",
+        "Whether its word about an address opens an account that has it. If not, people sign in another way and connect it then. An account with roles, or one that an operator made, is never opened so.",
+    ),
+    setting(
         "providers.NAME.sign_up",
         Flag,
         "true",

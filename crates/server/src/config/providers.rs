@@ -100,7 +100,9 @@ impl Section<'_> {
         provider.remember = flag("remember");
         provider.keep_tokens = flag("keep_tokens");
         provider.end_session = flag("end_session");
+        provider.trusted_domains = self.values.list(&self.path("trusted_domains")).to_vec();
         // Not given is true.
+        provider.may_claim = self.values.get(&self.path("may_claim")).is_none() || flag("may_claim");
         provider.sign_up = self.values.get(&self.path("sign_up")).is_none() || flag("sign_up");
         Some(provider)
     }

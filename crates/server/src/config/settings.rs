@@ -110,8 +110,24 @@ pub(super) const SERVER: &[Setting] = &[
     setting("users.name", Text, "name", "The field of the person's name. Empty: there is none."),
     setting("users.roles", Text, "", "The field of a list of roles. Empty: there is none."),
     setting("users.role", Text, "", "The field of a single role. Empty: there is none."),
-    setting("users.disabled", Text, "", "A flag whose holders may not sign in: `disabled`, `banned`."),
-    setting("users.enabled", Text, "", "A flag without which nobody may sign in: `active`, `isVerified`."),
+    setting(
+        "users.ordinary_roles",
+        List,
+        "user",
+        "Roles that everybody has. An account with any other role is connected to a provider only by whoever is signed in to it.",
+    ),
+    setting(
+        "users.disabled",
+        Text,
+        "",
+        "A flag whose holders may not sign in: `disabled`, `banned_at`. Only false, 0, `no` and the like, and null, let somebody in.",
+    ),
+    setting(
+        "users.enabled",
+        Text,
+        "",
+        "A flag without which nobody may sign in: `active`, `isVerified`. Only true, 1, `yes` and the like, and a time in the past, let somebody in.",
+    ),
     setting(
         "users.verified",
         Text,

@@ -93,8 +93,8 @@ async fn attempt(app: &App, session: &Session, asker: Asker, fields: &Fields) ->
 /// 422 with the reason.
 pub(super) fn refused(refusal: Refusal) -> ApiError {
     let code = match refusal {
-        Refusal::Email => "invalid_email",
-        Refusal::UserName => "invalid_username",
+        Refusal::Email(_) => "invalid_email",
+        Refusal::UserName(_) => "invalid_username",
         Refusal::Name | Refusal::NoNames => "invalid_name",
         Refusal::Password(_) => "invalid_password",
     };
