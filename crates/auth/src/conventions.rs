@@ -1,8 +1,10 @@
 //! [`Conventions`]: how the accounts of a store are kept. Our own layouts have one way; an existing table has its application's.
 
+use unicode_normalization::UnicodeNormalization;
+
 use crate::{
     Email, InvalidEmail, PasswordFormat, User,
-    email::{is_invisible, pasted, plain_form},
+    email::{has_punycode, is_invisible, pasted, plain_form},
 };
 
 /// The longest login, in bytes.
@@ -122,8 +124,11 @@ impl Logins {
             (LoginKind::UserName, Case::Lower) => {
                 found.extend([exact, pasted].iter().filter_map(|typed| verbatim(&typed.to_lowercase())));
             }
-            (_, Case::Exact | Case::Insensitive) => {
+            (kind, Case::Exact | Case::Insensitive) => {
                 found.extend([exact, pasted].into_iter().filter_map(verbatim));
+                if let (LoginKind::Email, Ok(parsed)) = (kind, Email::parse(pasted)) {
+                    found.push(as_typed(pasted, &parsed));
+                }
             }
         }
         if self.kind == LoginKind::Email {
@@ -151,7 +156,7 @@ impl Logins {
     pub fn new_login(&self, typed: &str) -> Result<Email, InvalidEmail> {
         if self.kind == LoginKind::Email {
             let parsed = Email::parse(typed)?;
-            return if self.case == Case::Lower { Ok(parsed) } else { Ok(Email::verbatim(typed.trim())) };
+            return Ok(if self.case == Case::Lower { parsed } else { as_typed(typed.trim(), &parsed) });
         }
         let typed = typed.trim();
         let login = if self.case == Case::Lower { typed.to_lowercase() } else { typed.to_owned() };
@@ -167,10 +172,23 @@ impl Logins {
     }
 }
 
+/// An address as it was typed, capital letters included, in NFC; its domain too, unless that is neither in letters nor in punycode: the
+/// database would take other forms for other addresses.
+fn as_typed(typed: &str, parsed: &Email) -> Email {
+    let typed: String = typed.nfc().collect();
+    let (local, domain) = typed.rsplit_once('@').unwrap_or((&typed, ""));
+    let is = |form: &Email| form.domain() == domain.to_lowercase();
+    let domain = if is(parsed) || parsed.in_ascii().is_some_and(|ascii| is(&ascii)) {
+        domain
+    } else {
+        parsed.domain()
+    };
+    Email::verbatim(&format!("{local}@{domain}"))
+}
+
 /// The address with its domain in the other of two forms; none of what no new account could have.
 fn other_domains(email: &Email) -> Vec<Email> {
-    if email.as_str().is_ascii() && !email.as_str().contains("xn--") || Email::parse(email.as_str()).is_err()
-    {
+    if email.as_str().is_ascii() && !has_punycode(email.as_str()) || Email::parse(email.as_str()).is_err() {
         return Vec::new();
     }
     email.in_ascii().into_iter().chain(email.in_letters()).collect()
@@ -264,6 +282,25 @@ mod tests {
         assert_eq!(of(email, Case::Lower, "ann@exam\u{ad}ple.com"), ["ann@exam\u{ad}ple.com"]);
         assert_eq!(of(email, Case::Lower, "quac\u{212a}@example.com").len(), 1);
         assert_eq!(of(name, Case::Exact, "admin\u{200b}"), ["admin\u{200b}", "admin"]);
+    }
+
+    #[test]
+    fn an_address_is_stored_in_a_form_that_is_found_again() {
+        for case in [Case::Exact, Case::Insensitive] {
+            let logins = Logins { kind: LoginKind::Email, case };
+            for (typed, stored) in [
+                (" Ann@Example.com ", "Ann@Example.com"),
+                ("Ann@B\u{dc}CHER.example", "Ann@B\u{dc}CHER.example"),
+                ("Ann@XN--BCHER-KVA.example", "Ann@XN--BCHER-KVA.example"),
+                ("Ann@\u{ff45}xample.com", "Ann@example.com"),
+                ("Ann@example\u{3002}com", "Ann@example.com"),
+                ("Jose\u{301}@example.com", "Jos\u{e9}@example.com"),
+            ] {
+                assert_eq!(logins.new_login(typed).unwrap().as_str(), stored, "{typed}");
+                let candidates = logins.candidates(typed);
+                assert!(candidates.contains(&Email::verbatim(stored)), "{typed} {candidates:?}");
+            }
+        }
     }
 
     #[test]

@@ -98,7 +98,7 @@ impl Email {
 
     /// The same address with its domain in letters, where that differs.
     pub(crate) fn in_letters(&self) -> Option<Self> {
-        let (local, domain) = self.0.rsplit_once('@').filter(|(_, domain)| domain.contains("xn--"))?;
+        let (local, domain) = self.0.rsplit_once('@').filter(|(_, domain)| has_punycode(domain))?;
         let (letters, _) = domain_forms(domain)?;
         (letters != domain).then(|| Self(format!("{local}@{letters}").into()))
     }
@@ -117,6 +117,11 @@ impl Email {
 /// The form in which two domains are compared, in letters; `None` for what is no domain name.
 pub fn domain_form(domain: &str) -> Option<String> {
     domain_forms(domain).map(|(letters, _)| letters)
+}
+
+/// Whether a part of the text may be punycode.
+pub(crate) fn has_punycode(text: &str) -> bool {
+    text.to_ascii_lowercase().contains("xn--")
 }
 
 /// A domain in letters and in ASCII.
