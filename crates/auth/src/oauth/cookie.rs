@@ -1,6 +1,6 @@
 //! The cookies that bind attempts to a browser: one an attempt, small, `SameSite=Lax` unless other sites' scripts begin them, and only so many.
 
-use std::fmt::Write;
+use std::{collections::HashSet, fmt::Write};
 
 use hallpass_session::{Timestamp, cookie_pairs};
 use http::{HeaderMap, HeaderValue, header::COOKIE};
@@ -9,6 +9,12 @@ use super::attempt::{ATTEMPT_TTL, hash};
 
 /// The most attempts a browser has at a time; the oldest go first. Each cookie has about 90 bytes.
 const MAX_ATTEMPTS: usize = 8;
+
+/// The most cookies of attempts that are looked at: a request of any size costs no more.
+const MOST_READ: usize = 64;
+
+/// The most cookies that one response clears, so that a request of any size gets a response head of at most 2 KiB for them.
+const MOST_CLEARED: usize = 8;
 
 /// Writes and reads them.
 #[derive(Clone, Copy, Debug)]
@@ -37,9 +43,12 @@ impl Cookies {
         secret: &str,
         now: Timestamp,
     ) -> Vec<HeaderValue> {
-        let mut present: Vec<(&str, i64)> = self.present(headers).collect();
+        let mut present: Vec<(&str, i64)> = self.present(headers).take(MOST_READ).collect();
         present.sort_by_key(|(_, begun)| *begun);
-        let surplus = (present.len() + 1).saturating_sub(MAX_ATTEMPTS);
+        // One `Set-Cookie` clears all cookies of a name.
+        let mut seen = HashSet::new();
+        present.retain(|(name, _)| seen.insert(*name));
+        let surplus = (present.len() + 1).saturating_sub(MAX_ATTEMPTS).min(MOST_CLEARED);
         let dropped = present.iter().take(surplus).filter_map(|(name, _)| self.header(name, "", 0));
         let value = format!("{}.{secret}", now.as_millis() / 1000);
         let set = self.header(&self.name(state), &value, ATTEMPT_TTL.as_secs());
@@ -125,6 +134,20 @@ mod tests {
         assert_eq!(cookies.secret(&browser, "state 11"), Some("secret 11"));
         assert_eq!(cookies.secret(&browser, "state 4"), Some("secret 4"));
         assert_eq!(cookies.secret(&browser, "state 3"), None);
+    }
+
+    #[test]
+    fn a_response_clears_few_cookies_however_many_arrive() {
+        let pair = |number: usize| format!("__Host-hallpass-oauth-{:08x}={number}.secret", number % 7000);
+        let cookies = (0..14_000).map(pair).collect::<Vec<_>>().join("; ");
+        let mut headers = HeaderMap::new();
+        headers.insert(COOKIE, cookies.parse().unwrap());
+        let set = LAX.begin(&headers, "s", "x", Timestamp::from_millis(0));
+        assert_eq!(set.len(), MOST_CLEARED + 1);
+        let mut repeated = HeaderMap::new();
+        repeated.insert(COOKIE, vec![pair(1); 5000].join("; ").parse().unwrap());
+        let set = LAX.begin(&repeated, "s", "x", Timestamp::from_millis(0));
+        assert_eq!(set.len(), 1, "one attempt, however often its cookie is sent");
     }
 
     #[test]
