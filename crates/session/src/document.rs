@@ -3,7 +3,7 @@
 //! A document is an ordered map of raw JSON values. Only what is touched is ever parsed or encoded again, so what another
 //! program wrote (`1e+21`, a lone `\ud83d`, its key order) is the same after we wrote it back.
 
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, fmt, sync::Arc};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -91,6 +91,67 @@ impl Document {
         }
     }
 
+    /// Appends the entries of `other` whose keys `keep` accepts. A key that this document has already takes the value of `other`,
+    /// in its old place.
+    pub fn append(&mut self, other: &Self, keep: impl Fn(&str) -> bool) {
+        let others = other.entries.iter().filter(|entry| keep(entry.key()));
+        if self.entries.len() <= FEW {
+            let before = self.entries.len();
+            for entry in others {
+                // The keys of `other` differ from each other: only those from before can be the same.
+                match self.entries[..before].iter_mut().find(|old| old.key() == entry.key()) {
+                    Some(old) => *old = entry.clone(),
+                    None => self.entries.push(entry.clone()),
+                }
+            }
+        } else {
+            self.entries.extend(others.cloned());
+            self.without_repeats();
+        }
+    }
+
+    /// Removes the entries whose keys `keep` refuses.
+    pub fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+        self.entries.retain(|entry| keep(entry.key()));
+    }
+
+    /// Finds values by their keys, for callers that look for many of them.
+    pub(crate) fn lookup(&self) -> Lookup<'_> {
+        if self.entries.len() <= FEW { Lookup::Few(self) } else { Lookup::Many(self.iter().collect()) }
+    }
+
+    /// Adds an entry whose key is known to be new.
+    pub(crate) fn put_new(&mut self, key: &str, value: &RawValue) {
+        self.entries.push(Entry::new(key, value));
+    }
+
+    /// Adds an entry that was read from a text, which may contain its key twice; [`without_repeats`](Self::without_repeats) follows.
+    fn put_read(&mut self, entry: Entry) {
+        if self.entries.len() < FEW { self.put(entry) } else { self.entries.push(entry) }
+    }
+
+    /// Of entries with equal keys the last value counts, in the place of the first.
+    fn without_repeats(&mut self) {
+        if self.entries.len() <= FEW {
+            return;
+        }
+        let mut first: HashMap<&str, usize> = HashMap::with_capacity(self.entries.len());
+        let places: Vec<usize> = self
+            .entries
+            .iter()
+            .enumerate()
+            .map(|(at, entry)| *first.entry(entry.key()).or_insert(at))
+            .collect();
+        if first.len() == self.entries.len() {
+            return;
+        }
+        let mut kept: Vec<Option<Entry>> = self.entries.iter().map(|_| None).collect();
+        for (entry, place) in std::mem::take(&mut self.entries).into_iter().zip(places) {
+            kept[place] = Some(entry);
+        }
+        self.entries = kept.into_iter().flatten().collect();
+    }
+
     fn put(&mut self, entry: Entry) {
         match self.entries.iter_mut().find(|old| old.key() == entry.key()) {
             Some(old) => *old = entry,
@@ -164,6 +225,25 @@ impl Document {
     }
 }
 
+/// Up to so many entries, looking at each of them is faster than a map.
+const FEW: usize = 32;
+
+/// The values of a document by their keys.
+pub(crate) enum Lookup<'a> {
+    Few(&'a Document),
+    Many(HashMap<&'a str, &'a str>),
+}
+
+impl Lookup<'_> {
+    /// The value of `key` as JSON text.
+    pub(crate) fn get(&self, key: &str) -> Option<&str> {
+        match self {
+            Self::Few(document) => document.get_raw(key),
+            Self::Many(values) => values.get(key).copied(),
+        }
+    }
+}
+
 /// What an allocation takes beside its content.
 const ALLOCATION: usize = 16;
 
@@ -211,8 +291,9 @@ impl<'de> Visitor<'de> for Entries {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Document, A::Error> {
         let mut document = Document::new();
         while let Some((key, value)) = map.next_entry::<Cow<'de, str>, &'de RawValue>()? {
-            document.insert_raw(&key, value);
+            document.put_read(Entry::new(&key, value));
         }
+        document.without_repeats();
         // It may lie in a cache for hours.
         document.entries.shrink_to_fit();
         Ok(document)
@@ -254,6 +335,33 @@ mod tests {
         assert_eq!(Document::from_json(r#"{"a":1,"b":2,"a":3}"#).unwrap().to_json(), r#"{"a":3,"b":2}"#);
     }
 
+    /// Comparing each of these keys with all others takes minutes, which a test notices without measuring time.
+    #[test]
+    fn a_document_of_many_keys_is_read_in_one_pass() {
+        const KEYS: usize = 1_000_000;
+        let pair = |key: usize| format!("\"k{key}\":{key}");
+        let entries: Vec<String> = (0..KEYS).map(pair).collect();
+        let text = format!("{{{}}}", entries.join(","));
+        let document = Document::from_json(&text).unwrap();
+        assert_eq!((document.len(), document.to_json() == text), (KEYS, true));
+        let mut whole = Document::new();
+        whole.insert("cookie", &1).unwrap();
+        whole.append(&document, |key| key != "k0");
+        assert_eq!((whole.len(), whole.get_raw("k1"), whole.get_raw("k0")), (KEYS, Some("1"), None));
+    }
+
+    #[test]
+    fn appended_entries_follow_and_replace() {
+        let mut document = Document::from_json(r#"{"a":1,"b":2}"#).unwrap();
+        let other = Document::from_json(r#"{"c":3,"a":4,"d":5}"#).unwrap();
+        document.append(&other, |key| key != "d");
+        assert_eq!(document.to_json(), r#"{"a":4,"b":2,"c":3}"#);
+        let numbered = (0..=FEW).map(|key| format!("\"{key}\":0")).collect::<Vec<_>>().join(",");
+        let mut large = Document::from_json(&format!("{{\"a\":1,{numbered}}}")).unwrap();
+        large.append(&document, |key| key != "b");
+        assert_eq!(large.to_json(), format!("{{\"a\":4,{numbered},\"c\":3}}"));
+    }
+
     #[test]
     fn what_is_not_an_object_is_an_error() {
         for bad in ["", "[]", "null", "{", r#"{"a"}"#, r#"{"a":1}x"#] {
@@ -271,6 +379,18 @@ mod tests {
     }
 
     proptest! {
+        /// What holds of few keys holds of many: `serde_json` keeps the first place and the last value too.
+        #[test]
+        fn of_equal_keys_the_last_value_counts(keys in proptest::collection::vec(0..60_u8, 0..120)) {
+            let pairs = keys.iter().enumerate().map(|(value, key)| format!("\"{key}\":{value}"));
+            let text = format!("{{{}}}", pairs.collect::<Vec<_>>().join(","));
+            let mut expected = Document::new();
+            for (value, key) in keys.iter().enumerate() {
+                expected.insert(&key.to_string(), &value).unwrap();
+            }
+            prop_assert_eq!(Document::from_json(&text).unwrap(), expected);
+        }
+
         #[test]
         fn any_document_round_trips(entries in proptest::collection::vec((".*", any::<Option<f64>>()), 0..8)) {
             let mut document = Document::new();

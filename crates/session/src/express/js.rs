@@ -25,7 +25,7 @@ pub(crate) fn object(text: &str) -> Result<Option<Document>, JsonError> {
         let key: String = serde_json::from_str(&key).map_err(|_| {
             JsonError("a key of the session holds half a surrogate pair, which cannot be kept".to_owned())
         })?;
-        document.insert_raw(&key, &raw(value));
+        document.put_new(&key, &raw(value));
     }
     Ok(Some(document))
 }
@@ -167,6 +167,15 @@ mod tests {
         assert!(canonical(&"[".repeat(5000)).is_err());
         assert_eq!(object("[1]").unwrap(), None);
         assert_eq!(object(" 5 ").unwrap(), None);
+    }
+
+    /// Comparing each of these keys with all others takes minutes, which a test notices without measuring time.
+    #[test]
+    fn an_object_of_many_keys_is_read_in_one_pass() {
+        const KEYS: usize = 500_000;
+        let pairs = (0..KEYS).map(|key| format!("\"k{key}\":{key}")).collect::<Vec<_>>().join(",");
+        let read = object(&format!("{{{pairs},\"k5\":6}}")).unwrap().unwrap();
+        assert_eq!((read.len(), read.get_raw("k5"), read.get_raw("k6")), (KEYS, Some("6"), Some("6")));
     }
 
     #[test]

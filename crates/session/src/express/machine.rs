@@ -1,6 +1,6 @@
 //! What express-session remembers of one request, and its decision at the end; all without waiting for anything.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use http::HeaderValue;
 use serde_json::{Map, Value, value::RawValue};
@@ -158,9 +158,7 @@ impl Live {
     }
 
     pub(super) fn clear(&mut self) {
-        for key in self.keys() {
-            self.document.remove(&key);
-        }
+        self.document.retain(|key| key == COOKIE);
     }
 
     /// The whole session, as it is to be stored.
@@ -180,14 +178,9 @@ impl Live {
     /// What was changed since `base`, on top of `newest`.
     pub(super) fn rebase(&mut self, base: &Document, newest: &Document, now: Timestamp) {
         let mut merged = newest.clone();
-        for (key, value) in self.document.iter() {
-            if base.get_raw(key) != Some(value) {
-                merged.copy_from(&self.document, key);
-            }
-        }
-        for (key, _) in base.iter().filter(|(key, _)| self.document.get_raw(key).is_none()) {
-            merged.remove(key);
-        }
+        let (before, after) = (base.lookup(), self.document.lookup());
+        merged.retain(|key| before.get(key).is_none() || after.get(key).is_some());
+        merged.append(&self.document, |key| before.get(key) != after.get(key));
         if let Some(meta) = meta::merged(&self.document, base, newest) {
             merged.insert_raw(META, &meta);
         }
@@ -203,20 +196,21 @@ impl Live {
 
     /// Keeps only what this request set, and the cookie: the rest belonged to a session that has ended.
     pub(super) fn let_stand(&mut self, base: &Document, keys: &[Box<str>]) {
-        let mut document = Document::new();
-        for (key, value) in self.document.iter() {
-            let is_ours = key == COOKIE || keys.iter().any(|set| **set == *key);
-            if is_ours || base.get_raw(key) != Some(value) {
-                document.copy_from(&self.document, key);
-            }
-        }
+        let (mut document, base, now) = (Document::new(), base.lookup(), self.document.lookup());
+        let ours: HashSet<&str> = keys.iter().map(|key| &**key).collect();
+        document.append(&self.document, |key| {
+            key == COOKIE || ours.contains(key) || base.get(key) != now.get(key)
+        });
         self.document = document;
     }
 
     /// Removes what a store took out of what it was given.
     pub(super) fn without(&mut self, given: &[String], stored: &Document) {
-        for key in given.iter().filter(|key| stored.get_raw(key).is_none()) {
-            self.document.remove(key);
+        let stored = stored.lookup();
+        let taken: HashSet<&str> =
+            given.iter().map(String::as_str).filter(|key| stored.get(key).is_none()).collect();
+        if !taken.is_empty() {
+            self.document.retain(|key| !taken.contains(key));
         }
     }
 }

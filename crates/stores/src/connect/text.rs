@@ -115,9 +115,7 @@ impl Text {
         cookie.insert("expires", &expires.map(|end| end.to_string()))?;
         let mut whole = Document::new();
         whole.insert(COOKIE, &cookie)?;
-        for (key, _) in record.document.iter().filter(|(key, _)| *key != COOKIE && *key != META) {
-            whole.copy_from(&record.document, key);
-        }
+        whole.append(&record.document, |key| key != COOKIE && key != META);
         if let (Some(path), Some(user)) = (&self.user_path, &record.user) {
             name(&mut whole, path, user)?;
         }

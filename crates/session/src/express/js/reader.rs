@@ -1,9 +1,41 @@
 //! Reads JSON and writes it as JavaScript does, in one go.
 
+use std::collections::{HashMap, hash_map::Entry};
+
 use super::{JsonError, escape, index, number, unit};
 
 /// Deeper values are refused: reading them would exhaust the stack.
 const MAX_DEPTH: usize = 1000;
+
+/// Up to so many keys, looking at each of them is faster than a map.
+const FEW: usize = 32;
+
+/// Where keys stand that were read before, once there are many.
+#[derive(Default)]
+struct Seen(HashMap<String, usize>);
+
+impl Seen {
+    /// Adds an entry. Of two with equal keys the last value counts, in the place of the first.
+    fn put(&mut self, entries: &mut Vec<(String, String)>, key: String, value: String) {
+        if entries.len() < FEW {
+            match entries.iter_mut().find(|(known, _)| *known == key) {
+                Some((_, old)) => *old = value,
+                None => entries.push((key, value)),
+            }
+            return;
+        }
+        if self.0.is_empty() {
+            self.0.extend(entries.iter().enumerate().map(|(at, (known, _))| (known.clone(), at)));
+        }
+        match self.0.entry(key) {
+            Entry::Occupied(place) => entries[*place.get()].1 = value,
+            Entry::Vacant(place) => {
+                entries.push((place.key().clone(), value));
+                place.insert(entries.len() - 1);
+            }
+        }
+    }
+}
 
 /// Reads a text from `at` on and writes what it reads anew.
 pub(super) struct Reader<'a> {
@@ -83,7 +115,7 @@ impl<'a> Reader<'a> {
     /// The entries of an object, keys quoted, in JavaScript's order.
     fn entries(&mut self, depth: usize) -> Result<Vec<(String, String)>, JsonError> {
         self.at += 1;
-        let mut entries: Vec<(String, String)> = Vec::new();
+        let (mut entries, mut seen) = (Vec::new(), Seen::default());
         if self.takes(b'}') {
             return Ok(entries);
         }
@@ -99,10 +131,7 @@ impl<'a> Reader<'a> {
                 return Err(self.ended_or("Expected ':' after property name in JSON"));
             }
             let value = self.value(depth)?;
-            match entries.iter_mut().find(|(known, _)| *known == key) {
-                Some((_, old)) => *old = value,
-                None => entries.push((key, value)),
-            }
+            seen.put(&mut entries, key, value);
             if self.takes(b'}') {
                 break;
             }
