@@ -19,7 +19,7 @@ use crate::{
     Keys, OptionsError, Session, SessionOptions, SessionStore, StoreError,
     express::{ExpressOptions, ExpressStore, Mounted, Profile},
     place::{PLACE, Place},
-    session::Chain,
+    session::{Chain, Trims},
     shared::Shared,
 };
 
@@ -40,7 +40,7 @@ impl SessionLayer {
         options: SessionOptions,
     ) -> Result<Self, OptionsError> {
         options.validate()?;
-        Ok(Self { shared: Arc::new(Shared { store, keys, options, express: None }) })
+        Ok(Self { shared: Arc::new(Shared { store, keys, options, express: None, trims: Trims::default() }) })
     }
 
     /// A layer that does as express-session does, over a store that an Express app may use at the same time; see [`express`](crate::express).
@@ -48,7 +48,15 @@ impl SessionLayer {
         let others = SessionOptions { clock: options.clock.clone(), ..SessionOptions::default() };
         let sessions = store.clone().sessions();
         let express = Some(Arc::new(Profile::new(store, options)));
-        Self { shared: Arc::new(Shared { store: sessions, keys, options: others, express }) }
+        Self {
+            shared: Arc::new(Shared {
+                store: sessions,
+                keys,
+                options: others,
+                express,
+                trims: Trims::default(),
+            }),
+        }
     }
 }
 

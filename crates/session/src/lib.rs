@@ -40,6 +40,7 @@ mod extract;
 mod id;
 mod keys;
 mod layer;
+mod log_limit;
 mod memory;
 mod options;
 mod place;
@@ -66,6 +67,7 @@ pub use id::{
 };
 pub use keys::{Keys, KeysError, MIN_SECRET_LENGTH, Verified};
 pub use layer::{SessionFuture, SessionLayer, SessionService, StoreUnavailable};
+pub use log_limit::LogLimit;
 pub use memory::MemoryStore;
 pub use options::{OptionsError, SessionOptions, Unset};
 pub use place::LoadError;
@@ -73,7 +75,8 @@ pub use proxy::{Client, PeerAddr, Scheme, TrustProxy, TrustProxyError, TrustProx
 pub use secret::Secret;
 pub use session::{HoldError, Session, Slot, TakeError};
 pub use store::{
-    Created, Lifetime, Listed, Revision, SessionRecord, SessionStore, StoreError, Stored, Touch, Updated,
+    Created, Lifetime, Listed, Recent, Revision, SessionRecord, SessionStore, StoreError, Stored, Touch,
+    Updated,
 };
 pub use store_clock::{ClockOptions, ClockStatus, StoreClock, StoreTime};
 pub use sweep::Sweeper;

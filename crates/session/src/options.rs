@@ -1,6 +1,6 @@
 //! [`SessionOptions`]: everything express-session configures, and the deadlines it lacks.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use crate::{Clock, CookieOptions, IdGenerator, RandomIds, SystemClock, cookie};
 
@@ -40,6 +40,9 @@ pub struct SessionOptions {
     /// A session ends this long after it began, used or not; a login begins anew. Default: 30 days, the most that
     /// NIST SP 800-63B-4 §2.1.3 recommends. `None`: no limit.
     pub absolute_timeout: Option<Duration>,
+    /// How many sessions a user may have: a sign-in ends those used longest ago, within seconds after its answer. Default: 100.
+    /// `None`: any number.
+    pub max_per_user: Option<NonZeroUsize>,
     /// How long a proof of identity counts as fresh. Default: 1 hour.
     pub fresh_for: Duration,
     /// A use within this time of the last noted one is not noted again, which saves a write. Default: 1 minute;
@@ -63,6 +66,7 @@ impl Default for SessionOptions {
             unset: Unset::Keep,
             idle_timeout: None,
             absolute_timeout: Some(Duration::from_secs(30 * 24 * 3600)),
+            max_per_user: NonZeroUsize::new(100),
             fresh_for: Duration::from_secs(3600),
             touch_after: Duration::from_secs(60),
             hold_for: Duration::from_secs(30),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{Keys, SessionOptions, SessionStore, express::Profile};
+use crate::{Keys, SessionOptions, SessionStore, express::Profile, session::Trims};
 
 /// What all requests share.
 pub(crate) struct Shared {
@@ -11,4 +11,6 @@ pub(crate) struct Shared {
     pub(crate) options: SessionOptions,
     /// The layer does as express-session does.
     pub(crate) express: Option<Arc<Profile>>,
+    /// Whose oldest sessions may have to end.
+    pub(crate) trims: Trims,
 }

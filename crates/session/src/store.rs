@@ -124,6 +124,24 @@ pub struct Listed {
     pub expires: Timestamp,
 }
 
+/// Some of a user's sessions; see [`SessionStore::recent_of_user`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Recent {
+    /// Those that were used last, the last one first.
+    pub listed: Vec<Listed>,
+    /// How many more there are.
+    pub more: u64,
+}
+
+impl Recent {
+    /// The first `limit` of all sessions of a user.
+    pub fn of(mut all: Vec<Listed>, limit: usize) -> Self {
+        let more = u64::try_from(all.len().saturating_sub(limit)).unwrap_or(u64::MAX);
+        all.truncate(limit);
+        Self { listed: all, more }
+    }
+}
+
 /// Keeps sessions. The [module documentation](self) states what every implementation promises.
 #[async_trait]
 pub trait SessionStore: Send + Sync + 'static {
@@ -173,6 +191,32 @@ pub trait SessionStore: Send + Sync + 'static {
 
     /// The live sessions of a user, the most recently used first.
     async fn of_user(&self, user: &str, now: Timestamp) -> Result<Vec<Listed>, StoreError>;
+
+    /// The live sessions of a user for a page: at most `limit`, the most recently used first, and how many more there are.
+    ///
+    /// Unlike [`of_user`](Self::of_user), a store that has no index of users may leave out, for about a minute, sessions that other
+    /// programs opened; it says so.
+    async fn recent_of_user(&self, user: &str, limit: usize, now: Timestamp) -> Result<Recent, StoreError> {
+        Ok(Recent::of(self.of_user(user, now).await?, limit))
+    }
+
+    /// Ends the sessions of a user that were used longest ago, so that `keep` remain, `newest` among them; returns how many ended.
+    /// At least one remains. May count as [`recent_of_user`](Self::recent_of_user) does.
+    async fn trim_user(
+        &self,
+        user: &str,
+        keep: usize,
+        newest: &SessionId,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let (all, newest) = (self.of_user(user, now).await?, newest.handle());
+        let others = all.iter().filter(|listed| listed.handle != newest);
+        let mut ended = 0;
+        for old in others.skip(keep.saturating_sub(1)) {
+            ended += u64::from(self.delete_handle(old.handle, Some(user), now).await?);
+        }
+        Ok(ended)
+    }
 
     /// Ends all sessions of a user, `except` one if given; returns how many live ones ended.
     async fn delete_of_user(

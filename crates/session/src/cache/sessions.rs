@@ -10,8 +10,8 @@ use tokio::{task::JoinHandle, time::sleep};
 
 use super::{CacheOptions, ChangeFeed, Coherent, key::text_mark, touches::Touches};
 use crate::{
-    Created, Listed, Revision, SessionHandle, SessionId, SessionRecord, SessionStore, StoreError, StoreTime,
-    Stored, Timestamp, Touch, Updated, session::Chain,
+    Created, Listed, Recent, Revision, SessionHandle, SessionId, SessionRecord, SessionStore, StoreError,
+    StoreTime, Stored, Timestamp, Touch, Updated, session::Chain,
 };
 
 /// So many uses are noted in one write.
@@ -241,6 +241,26 @@ impl SessionStore for CachedSessions {
     async fn of_user(&self, user: &str, now: Timestamp) -> Result<Vec<Listed>, StoreError> {
         self.inner.settle_all().await;
         self.inner.store.of_user(user, now).await
+    }
+
+    async fn recent_of_user(&self, user: &str, limit: usize, now: Timestamp) -> Result<Recent, StoreError> {
+        self.inner.settle_all().await;
+        self.inner.store.recent_of_user(user, limit, now).await
+    }
+
+    async fn trim_user(
+        &self,
+        user: &str,
+        keep: usize,
+        newest: &SessionId,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        self.inner.settle_all().await;
+        let ended = self.inner.store.trim_user(user, keep, newest, now).await;
+        if !matches!(ended, Ok(0)) {
+            drop(Voids { user: Some(user), ..self.inner.voids(&[]) });
+        }
+        ended
     }
 
     async fn delete_of_user(

@@ -8,6 +8,8 @@ use crate::{Created, Listed, SessionId, SessionRecord};
 pub(super) fn contracts() -> Vec<Contract> {
     promises! {
         "a user's sessions are listed, the last used first, without expired ones" => of_user,
+        "of a user's sessions the first ones can be listed, with the number of the others" => recent_of_user,
+        "of a user's sessions those used longest ago end, and the newest one stays" => trim_user,
         "a user's sessions end together, except one if wanted" => delete_of_user,
         "a handle ends its session, if it is the user's" => delete_handle,
         "all sessions can be paged through" => list,
@@ -52,6 +54,41 @@ async fn of_user(store: Store) {
     let left = store.of_user(&user, record.expires()).await.expect("of_user");
     assert_eq!(left.len(), 1, "an expired session is listed");
     assert!(store.of_user("", NOW).await.expect("of_user").is_empty(), "sessions of nobody are nobody's");
+}
+
+async fn recent_of_user(store: Store) {
+    let user = fresh_user();
+    let recent = async |limit| store.recent_of_user(&user, limit, NOW).await.expect("recent_of_user");
+    assert_eq!(recent(3).await, crate::Recent::default());
+    let mut made = Vec::new();
+    for seconds in [2, 4, 1, 3] {
+        made.push(session_of(&store, &user, seconds).await.0.handle());
+    }
+    let (all, some) = (recent(4).await, recent(2).await);
+    assert_eq!((all.listed.len(), all.more), (4, 0));
+    assert_eq!(all.listed, store.of_user(&user, NOW).await.expect("of_user"));
+    let handles: Vec<_> = some.listed.iter().map(|listed| listed.handle).collect();
+    assert_eq!((handles, some.more), (vec![made[1], made[3]], 2));
+}
+
+async fn trim_user(store: Store) {
+    let (user, other) = (fresh_user(), fresh_user());
+    session_of(&store, &other, 0).await;
+    let mut made = Vec::new();
+    for seconds in [2, 4, 1, 3] {
+        made.push(session_of(&store, &user, seconds).await.0);
+    }
+    let trim = async |keep, newest: &SessionId| {
+        let ended = store.trim_user(&user, keep, newest, NOW).await.expect("trim_user");
+        (ended, handles(&store, &user).await)
+    };
+    let [two, four, one, three] = [0, 1, 2, 3].map(|at: usize| made[at].handle());
+    assert_eq!(trim(4, &made[2]).await, (0, vec![four, three, two, one]));
+    // The newest session counts, though others were used later by a clock that is ahead.
+    assert_eq!(trim(3, &made[2]).await, (1, vec![four, three, one]));
+    assert_eq!(trim(1, &made[1]).await, (2, vec![four]));
+    assert_eq!(trim(0, &made[1]).await, (0, vec![four]), "one remains");
+    assert_eq!(handles(&store, &other).await.len(), 1);
 }
 
 async fn delete_of_user(store: Store) {

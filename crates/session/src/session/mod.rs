@@ -5,6 +5,7 @@ mod hold;
 mod save;
 mod slot;
 mod state;
+mod trim;
 mod update;
 
 use std::{
@@ -26,6 +27,7 @@ pub(crate) use self::{
     hold::{HOLD, check as check_lease},
     save::{Chain, contended, in_doubt, pause, unfit},
     state::Known,
+    trim::Trims,
 };
 pub use self::{hold::HoldError, slot::Slot, update::TakeError};
 use crate::{

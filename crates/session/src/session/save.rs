@@ -8,6 +8,7 @@ use super::{
     Session,
     changes::Changes,
     state::{Known, State, fresh},
+    trim,
 };
 use crate::{
     Created, Secure, SessionId, SessionRecord, StoreError, Stored, Timestamp, Touch, Updated, ValueError,
@@ -72,6 +73,9 @@ impl Session {
         }
         let (write, cookie) = before.commit(&self.0.shared.options, now);
         let known = self.execute(write, &before, now).await?;
+        if let (Some(established), Some(known)) = (&before.changes.established, &known) {
+            trim::soon(&self.0.shared, established.user.clone(), known.id.clone());
+        }
         let dropped = known.is_none() && (write == Write::Update || cookie == Cookie::Send);
         self.state().settle(&before, known, if dropped { Cookie::Leave } else { cookie });
         Ok(!dropped)
