@@ -21,6 +21,8 @@ mod rows;
 mod sessions;
 mod sweep;
 mod text;
+mod user_index;
+mod users;
 
 use std::time::Duration;
 

@@ -4,8 +4,8 @@ use std::{cmp::Reverse, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use hallpass_session::{
-    ChangeFeed, Created, Listed, Revision, SessionHandle, SessionId, SessionRecord, SessionStore, StoreError,
-    StoreTime, Stored, Timestamp, Touch, Updated,
+    ChangeFeed, Created, Listed, Recent, Revision, SessionHandle, SessionId, SessionRecord, SessionStore,
+    StoreError, StoreTime, Stored, Timestamp, Touch, Updated,
 };
 
 use super::{
@@ -13,10 +13,12 @@ use super::{
     pages::{Keys, Pages},
     rows::{Change, End, Move, Row, Rows, Use},
     text::{Text, revision},
+    user_index::UserIndex,
 };
+use crate::native;
 
 /// How many sessions are asked for at once.
-const PAGE: usize = 500;
+pub(super) const PAGE: usize = 500;
 
 /// Sessions in the layout of one of Express's stores.
 ///
@@ -25,6 +27,7 @@ pub struct Connect<R> {
     pub(super) rows: R,
     pub(super) text: Text,
     pages: Pages,
+    pub(super) users: UserIndex,
 }
 
 /// The version of a session that is to be changed.
@@ -36,7 +39,7 @@ struct Version {
 
 impl<R: Rows> Connect<R> {
     pub(super) fn new(rows: R, options: &ConnectOptions) -> Self {
-        Self { rows, text: Text::new(options), pages: Pages::default() }
+        Self { rows, text: Text::new(options), pages: Pages::default(), users: UserIndex::default() }
     }
 
     /// How long a session lives whose cookie does not say.
@@ -50,36 +53,27 @@ impl<R: Rows> Connect<R> {
         self.rows.key(id).ok_or_else(|| StoreError::new(doing, why))
     }
 
-    /// The session in a row, if it is one and lives.
-    async fn stored(
-        &self,
-        doing: &'static str,
-        row: &Row,
-        now: Timestamp,
-    ) -> Result<Option<Stored>, StoreError> {
-        let text = self.rows.decode(&row.bytes).await.map_err(|error| StoreError::new(doing, error))?;
-        let Some(mut record) = self.text.read(&text, row.expires, now) else { return Ok(None) };
+    /// The session in a row, if it is one and lives. What cannot be read is no session: whoever has its cookie is signed out here, can
+    /// sign in again, and is not answered with an error that lasts as long as the row.
+    pub(super) async fn stored(&self, row: &Row, now: Timestamp) -> Option<Stored> {
+        let text = match self.rows.decode(&row.bytes).await {
+            Ok(text) => text,
+            Err(why) => {
+                native::unreadable(self.rows.id(&row.key).map(|id| id.handle()), why.0);
+                return None;
+            }
+        };
+        let mut record = self.text.read(&text, row.expires, now)?;
         record.document.set_source(source(&text, &row.bytes));
-        Ok(Some(Stored { record: Arc::new(record), revision: revision(&row.bytes) }))
+        Some(Stored { record: Arc::new(record), revision: revision(&row.bytes) })
     }
 
-    /// The sessions in rows, with their ids. One that cannot be read must not hide the others.
-    async fn all_stored(
-        &self,
-        doing: &'static str,
-        rows: Vec<Row>,
-        now: Timestamp,
-    ) -> Vec<(SessionId, Stored)> {
+    /// The sessions in rows, with their ids.
+    pub(super) async fn all_stored(&self, rows: Vec<Row>, now: Timestamp) -> Vec<(SessionId, Stored)> {
         let mut found = Vec::with_capacity(rows.len());
         for row in rows {
             let Some(id) = self.rows.id(&row.key) else { continue };
-            match self.stored(doing, &row, now).await {
-                Ok(stored) => found.extend(stored.map(|stored| (id, stored))),
-                Err(error) => {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::warn!(event = "session_unreadable", session = %id.handle(), error);
-                }
-            }
+            found.extend(self.stored(&row, now).await.map(|stored| (id, stored)));
         }
         found
     }
@@ -90,8 +84,8 @@ impl<R: Rows> Connect<R> {
         user: &str,
         now: Timestamp,
     ) -> Result<Vec<(SessionId, Stored)>, StoreError> {
-        let rows = self.rows.naming(doing, user, now).await?;
-        let mut found = self.all_stored(doing, rows, now).await;
+        let rows = self.users.search(self.rows.naming(doing, user, now)).await?;
+        let mut found = self.all_stored(rows, now).await;
         found.retain(|(_, stored)| stored.record.user.as_deref() == Some(user));
         Ok(found)
     }
@@ -133,7 +127,7 @@ impl<R: Rows> Connect<R> {
             let some = (limit - found.len()).min(PAGE).min(keys.len());
             let some: Vec<String> = keys.drain(..some).map(|(_, key)| key).collect();
             let rows = self.rows.get_all(doing, &some, now).await?;
-            let mut page = self.all_stored(doing, rows, now).await;
+            let mut page = self.all_stored(rows, now).await;
             page.sort_by_cached_key(|(id, _)| id.handle());
             found.extend(page);
         }
@@ -165,7 +159,10 @@ impl<R: Rows> Connect<R> {
         };
         let text = match text {
             Some(text) => text,
-            None => self.rows.decode(&bytes).await.map_err(|error| StoreError::new(doing, error))?,
+            None => match self.rows.decode(&bytes).await {
+                Ok(text) => text,
+                Err(_) => return Ok(Err(Updated::Gone)),
+            },
         };
         if Text::until(&text).is_some_and(|until| until <= now) {
             return Ok(Err(Updated::Gone));
@@ -210,7 +207,9 @@ impl<R: Rows> SessionStore for Connect<R> {
         let doing = "load a session";
         let row = self.rows.get(doing, &self.key(doing, id)?, now).await?;
         let Some(row) = row else { return Ok(None) };
-        self.stored(doing, &row, now).await
+        let stored = self.stored(&row, now).await;
+        self.users.note(stored.as_ref().and_then(|stored| stored.record.user.as_ref()), &row.key);
+        Ok(stored)
     }
 
     async fn create(
@@ -223,6 +222,7 @@ impl<R: Rows> SessionStore for Connect<R> {
         let key = self.key(doing, id)?;
         let bytes = self.encode(doing, record, None).await?;
         let made = self.rows.insert(doing, &key, &bytes, record.expires(), now).await?;
+        self.users.note(record.user.as_ref(), &key);
         Ok(if made { Created::Done(revision(&bytes)) } else { Created::Taken })
     }
 
@@ -275,6 +275,7 @@ impl<R: Rows> SessionStore for Connect<R> {
         if !self.rows.rotate(doing, rotation, now).await? {
             return self.answer_for(doing, &old.key, now).await;
         }
+        self.users.note(record.user.as_ref(), &key);
         Ok(Updated::Done(revision(&bytes)))
     }
 
@@ -301,6 +302,20 @@ impl<R: Rows> SessionStore for Connect<R> {
         Ok(listed)
     }
 
+    async fn recent_of_user(&self, user: &str, limit: usize, now: Timestamp) -> Result<Recent, StoreError> {
+        self.recent_sessions_of(user, limit, now).await
+    }
+
+    async fn trim_user(
+        &self,
+        user: &str,
+        keep: usize,
+        newest: &SessionId,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        self.trim_sessions_of(user, keep, newest, now).await
+    }
+
     async fn delete_of_user(
         &self,
         user: &str,
@@ -318,6 +333,11 @@ impl<R: Rows> SessionStore for Connect<R> {
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let doing = "end a session";
+        if let Some(user) = user
+            && let Some(id) = self.known_of_handle(doing, handle, user, now).await?
+        {
+            return self.delete(&id, now).await;
+        }
         let ids: Vec<SessionId> = match user {
             Some(user) => self.named(doing, user, now).await?.into_iter().map(|(id, _)| id).collect(),
             None => self.rows.keys(doing).await?.iter().filter_map(|key| self.rows.id(key)).collect(),
@@ -369,7 +389,7 @@ fn loaded(source: &[u8]) -> Option<(&str, &[u8])> {
     Some((text, end.map_or(source, |end| &source[end + 1..])))
 }
 
-fn listed(id: &SessionId, record: &SessionRecord) -> Listed {
+pub(super) fn listed(id: &SessionId, record: &SessionRecord) -> Listed {
     Listed {
         handle: id.handle(),
         user: record.user.clone(),

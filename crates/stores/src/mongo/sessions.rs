@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use hallpass_session::{
-    ChangeFeed, Created, IdHash, Lifetime, Listed, Revision, SessionHandle, SessionId, SessionRecord,
+    ChangeFeed, Created, IdHash, Lifetime, Listed, Recent, Revision, SessionHandle, SessionId, SessionRecord,
     SessionStore, StoreError, StoreTime, Stored, Timestamp, Touch, Updated,
 };
 use mongodb::{
@@ -218,6 +218,17 @@ impl SessionStore for Mongo {
     async fn of_user(&self, user: &str, now: Timestamp) -> Result<Vec<Listed>, StoreError> {
         let filter = doc! { "user": user, "expires": { "$gt": date(now) } };
         self.listed(filter, doc! { "seen": -1, "_id": 1 }, 0).await
+    }
+
+    async fn recent_of_user(&self, user: &str, limit: usize, now: Timestamp) -> Result<Recent, StoreError> {
+        let filter = doc! { "user": user, "expires": { "$gt": date(now) } };
+        let first =
+            self.listed(filter.clone(), doc! { "seen": -1, "_id": 1 }, native::limit_of(limit)).await?;
+        if first.len() < limit {
+            return Ok(Recent { listed: first, more: 0 });
+        }
+        let all = self.run("count a user's sessions", self.sessions().count_documents(filter)).await?;
+        Ok(native::recent(first, i64::try_from(all).unwrap_or(i64::MAX)))
     }
 
     async fn delete_of_user(

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use hallpass_session::{
-    ChangeFeed, Created, IdHash, Lifetime, Listed, Revision, SessionHandle, SessionId, SessionRecord,
+    ChangeFeed, Created, IdHash, Lifetime, Listed, Recent, Revision, SessionHandle, SessionId, SessionRecord,
     SessionStore, StoreError, StoreTime, Stored, Timestamp, Touch, Updated,
 };
 use tokio_postgres::Row;
@@ -59,6 +59,9 @@ const DELETE: &str = "delete from sessions where id = $1 returning expires > $2 
 
 const OF_USER: &str = r#"select id, "user", label, created, authenticated, seen, expires from sessions
     where "user" = $1 and expires > $2 order by seen desc, id"#;
+
+const RECENT_OF_USER: &str = r#"select id, "user", label, created, authenticated, seen, expires, count(*) over () as all_of_user
+    from sessions where "user" = $1 and expires > $2 order by seen desc, id limit $3"#;
 
 /// A session that gets a new id at this moment is seen under the old one, and is not deleted when that is gone: then there is another pass.
 const DELETE_OF_USER: &str = r#"with seen as (
@@ -245,6 +248,15 @@ impl SessionStore for Postgres {
         let doing = "list a user's sessions";
         let rows = self.query(doing, OF_USER, &[&user, &now.as_millis()]).await?;
         rows.iter().map(|row| listed(row, doing)).collect()
+    }
+
+    async fn recent_of_user(&self, user: &str, limit: usize, now: Timestamp) -> Result<Recent, StoreError> {
+        let doing = "list a user's sessions";
+        let values: super::Values<'_> = &[&user, &now.as_millis(), &native::limit_of(limit)];
+        let rows = self.query(doing, RECENT_OF_USER, values).await?;
+        let all = rows.first().map(|row| column(row, doing, "all_of_user")).transpose()?.unwrap_or(0);
+        let first: Vec<Listed> = rows.iter().map(|row| listed(row, doing)).collect::<Result<_, _>>()?;
+        Ok(native::recent(first, all))
     }
 
     async fn delete_of_user(

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use hallpass_session::{
-    ChangeFeed, Created, IdHash, Lifetime, Listed, Revision, SessionHandle, SessionId, SessionRecord,
+    ChangeFeed, Created, IdHash, Lifetime, Listed, Recent, Revision, SessionHandle, SessionId, SessionRecord,
     SessionStore, StoreError, StoreTime, Stored, Timestamp, Touch, Updated,
 };
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
@@ -154,6 +154,22 @@ impl SessionStore for Sqlite {
         .await
     }
 
+    async fn recent_of_user(&self, user: &str, limit: usize, now: Timestamp) -> Result<Recent, StoreError> {
+        let user = user.to_owned();
+        self.read("list a user's sessions", move |connection| {
+            let sql = format!("{LISTED} where user = ?1 and expires > ?2 order by seen desc, id limit ?3");
+            let mut list = connection.prepare_cached(&sql)?;
+            let first = params![user, now.as_millis(), native::limit_of(limit)];
+            let first: Vec<Listed> = list.query_map(first, listed)?.collect::<Result<_, _>>()?;
+            let sql = "select count(*) from sessions where user = ?1 and expires > ?2";
+            let all = connection
+                .prepare_cached(sql)?
+                .query_row(params![user, now.as_millis()], |row| row.get::<_, i64>(0))?;
+            Ok(native::recent(first, all))
+        })
+        .await
+    }
+
     async fn delete_of_user(
         &self,
         user: &str,
@@ -298,7 +314,9 @@ fn delete(connection: &Connection, id: IdHash, now: Timestamp) -> rusqlite::Resu
 
 /// The session in a row of [`LOAD`] or [`EXPORT`]; `None` when somebody else wrote something unreadable into it.
 fn stored(row: &Row<'_>) -> rusqlite::Result<Option<Stored>> {
-    let Some(document) = native::document(row.get_ref(0)?.as_str()?) else { return Ok(None) };
+    let Some(document) = native::document(row.get_ref(0)?.as_str().unwrap_or_default()) else {
+        return Ok(None);
+    };
     let record = SessionRecord {
         document,
         user: row.get(1)?,

@@ -72,6 +72,25 @@ pub(super) fn without_halves(text: &str) -> Cow<'_, str> {
     out.into()
 }
 
+/// Whether JSON holds values within values more than `most` deep.
+pub(super) fn is_nested(json: &str, most: usize) -> bool {
+    let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            b'{' | b'[' if !in_text => depth += 1,
+            b'}' | b']' if !in_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > most {
+            return true;
+        }
+    }
+    false
+}
+
 /// A session as connect-mongo stores it: its cookie first.
 pub(super) fn session(session: &Document) -> Document {
     let mut stored = Document::new();
@@ -174,6 +193,13 @@ mod tests {
             "inner": { "date": "1970-01-01T00:00:00.000Z", "n": 1 },
         });
         assert_eq!(object(&everything()), expected);
+    }
+
+    #[test]
+    fn depth_is_counted_outside_of_texts() {
+        assert!(is_nested(&"[".repeat(100_000), 96));
+        assert!(!is_nested(r#"{"a":"[[[[","b":"\"{{{{","c":[[1],[2]]}"#, 3));
+        assert!(is_nested(r#"{"c":[[1]]}"#, 2));
     }
 
     #[test]

@@ -138,6 +138,7 @@ impl ConnectMongo {
             let index = IndexModel::builder().keys(doc! { "expires": 1 }).options(ttl).build();
             rows.sessions.create_index(index).await.map_err(|error| failed(reason(&error).into()))?;
         }
+        rows.warn_of_another_secret().await.map_err(|error| failed(error.into()))?;
         Ok(Self::new(rows, &connect))
     }
 }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use hallpass_session::{ChangeFeed, SessionHandle, SessionId, StoreError, StoreTime, Timestamp, hex};
 use mongodb::{
     Cursor,
-    bson::{Bson, Document, doc, serialize_to_vec},
+    bson::{Bson, Document, RawBsonRef, RawDocument, RawDocumentBuf, doc, serialize_to_vec},
 };
 use serde_json::Value;
 use tokio::try_join;
@@ -29,10 +29,17 @@ use crate::{
 /// In front of the bytes of a row: a text, or an object.
 const TEXT: u8 = b't';
 const OBJECT: u8 = b'o';
+/// What the driver cannot read.
+const UNREADABLE: u8 = b'?';
+
+/// How deeply a text may be nested that is to be stored as an object: MongoDB takes 100 levels.
+const MOST_NESTED: usize = 96;
 
 /// What Node says when it reads an object as a text, and the other way round.
 const OBJECT_NOT_TEXT: Unreadable = Unreadable("\"[object Object]\" is not valid JSON");
 const TEXT_NOT_OBJECT: Unreadable = Unreadable("Cannot read properties of undefined (reading 'expires')");
+
+const TOO_DEEP: Unreadable = Unreadable("the session is nested too deeply to be stored as an object");
 
 /// A collection of connect-mongo.
 pub struct Collection {
@@ -78,15 +85,44 @@ impl Collection {
         change
     }
 
+    /// The documents as they arrive: one whose texts are not UTF-8 is no reason to fail.
+    fn raw(&self) -> mongodb::Collection<RawDocumentBuf> {
+        self.sessions.clone_with_type()
+    }
+
     async fn rows(&self, doing: &'static str, filter: Document) -> Result<Vec<Row>, StoreError> {
-        let mut found: Cursor<Document> =
-            self.mongo.run(doing, self.sessions.aggregate(self.ended.living(filter))).await?;
+        let found = self.sessions.aggregate(self.ended.living(filter)).with_type::<RawDocumentBuf>();
+        let mut found: Cursor<RawDocumentBuf> = self.mongo.run(doing, found).await?;
         let mut rows = Vec::new();
         while self.mongo.run(doing, found.advance()).await? {
-            let document = found.deserialize_current().map_err(|error| StoreError::new(doing, error))?;
-            rows.extend(row(&document));
+            rows.extend(row(found.current()));
         }
         Ok(rows)
+    }
+
+    /// Says at start if none of some stored sessions can be decrypted: then everybody who has one is signed out.
+    pub(super) async fn warn_of_another_secret(&self) -> Result<(), StoreError> {
+        const SAMPLE: i64 = 8;
+        if self.sealer.is_none() {
+            return Ok(());
+        }
+        let doing = "look at stored sessions";
+        let raw = self.raw();
+        let found = raw.find(doc! {}).limit(SAMPLE).projection(shown());
+        let mut found: Cursor<RawDocumentBuf> = self.mongo.run(doing, found).await?;
+        let mut why = None;
+        while self.mongo.run(doing, found.advance()).await? {
+            let Some(row) = row(found.current()) else { continue };
+            match self.decode(&row.bytes).await {
+                Ok(_) => return Ok(()),
+                Err(unreadable) => why = Some(unreadable.0),
+            }
+        }
+        if let Some(reason) = why {
+            let advice = "no stored session can be decrypted: everybody who has one counts as signed out";
+            tracing::warn!(event = "sessions_not_decrypted", reason, advice);
+        }
+        Ok(())
     }
 
     /// Seals or opens, off the request's way if that takes long.
@@ -118,14 +154,25 @@ pub(super) fn live(mut filter: Document, now: Timestamp) -> Document {
 }
 
 /// `None` for documents of another make, and for those whose sessions have a new ID.
-pub(super) fn row(document: &Document) -> Option<Row> {
-    if document.contains_key(MOVED) {
+fn row(document: &RawDocument) -> Option<Row> {
+    if document.get(MOVED).is_ok_and(|moved| moved.is_some()) {
         return None;
     }
     let key = document.get_str("_id").ok()?.to_owned();
-    let bytes = bytes(document.get("session")?)?;
-    let moment = |name: &str| document.get_datetime(name).ok().copied().map(time);
+    let bytes = match document.get("session") {
+        Ok(session) => raw_bytes(session?)?,
+        Err(_) => vec![UNREADABLE],
+    };
+    let moment = |name: &str| document.get_datetime(name).ok().map(time);
     Some(Row { key, bytes: bytes.into(), expires: moment("expires"), last_modified: moment("lastModified") })
+}
+
+fn raw_bytes(session: RawBsonRef<'_>) -> Option<Vec<u8>> {
+    match session {
+        RawBsonRef::String(text) => Some([&[TEXT], text.as_bytes()].concat()),
+        RawBsonRef::Document(document) => Some([&[OBJECT], document.as_bytes()].concat()),
+        _ => None,
+    }
 }
 
 fn bytes(session: &Bson) -> Option<Vec<u8>> {
@@ -167,8 +214,7 @@ impl Rows for Collection {
             let sealed = self.crypto(move |sealer| sealer.seal(&plain)).await?;
             return Ok([&[TEXT][..], sealed.unwrap_or(text).as_bytes()].concat());
         }
-        let new: Value = serde_json::from_str(&bson::without_halves(&text))
-            .map_err(|_| Unreadable("the session is nested too deeply to be stored as an object"))?;
+        let new: Value = serde_json::from_str(&bson::without_halves(&text)).map_err(|_| TOO_DEEP)?;
         let object = bson::merged(old.map(value).as_ref(), &new);
         let session = object.as_document().ok_or(Unreadable("a session must be an object"))?;
         bytes(&bson::session(session).into()).ok_or(Unreadable("the session cannot be stored as an object"))
@@ -181,6 +227,7 @@ impl Rows for Collection {
                 let sealed = text.clone();
                 match self.crypto(move |sealer| sealer.open(&sealed)).await? {
                     Some(opened) => opened,
+                    None if !self.stringify && bson::is_nested(&text, MOST_NESTED) => Err(TOO_DEEP),
                     None => Ok(text),
                 }
             }
@@ -327,9 +374,10 @@ impl Rows for Collection {
     ) -> Result<Option<Row>, StoreError> {
         let until = ended::until(Some(now), self.ttl, now);
         let is_first = self.ended.note(&self.mongo, doing, key, end, until).await?;
-        let removed = self.sessions.find_one_and_delete(doc! { "_id": key });
+        let raw = self.raw();
+        let removed = raw.find_one_and_delete(doc! { "_id": key });
         let removed = self.mongo.run(doing, removed.projection(shown())).await?;
-        let row = removed.as_ref().and_then(row).filter(|_| is_first);
+        let row = removed.and_then(|removed| row(&removed)).filter(|_| is_first);
         Ok(row.filter(|row| row.expires.is_none_or(|expires| expires > now)))
     }
 
@@ -391,5 +439,23 @@ impl Rows for Collection {
 
     async fn time(&self) -> Result<StoreTime, StoreError> {
         self.mongo.clock().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_whose_text_is_not_utf8_is_a_row_that_cannot_be_read() {
+        let mut bytes = serialize_to_vec(
+            &doc! { "_id": "sid", "session": "{}", "expires": date(Timestamp::from_millis(5)) },
+        )
+        .unwrap();
+        let at = bytes.windows(2).position(|pair| pair == b"{}").unwrap();
+        bytes[at] = 0xff;
+        let row = row(RawDocument::from_bytes(&bytes).unwrap()).unwrap();
+        assert_eq!((&*row.key, &*row.bytes), ("sid", &[UNREADABLE][..]));
+        assert_eq!(value(&row.bytes), Bson::Null);
     }
 }

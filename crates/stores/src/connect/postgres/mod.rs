@@ -144,10 +144,12 @@ fn text<'a>(doing: &'static str, bytes: &'a [u8]) -> Result<&'a str, StoreError>
 
 fn row(doing: &'static str, found: &Found) -> Result<Row, StoreError> {
     let text: String = column(found, doing, "sess")?;
+    let expires: Option<i64> = column(found, doing, "expire")?;
     Ok(Row {
         key: column(found, doing, "sid")?,
         bytes: text.into_bytes().into(),
-        expires: Some(Timestamp::from_millis(column(found, doing, "expire")?)),
+        // `infinity` is no time; only such rows are live without one.
+        expires: expires.map(Timestamp::from_millis),
         last_modified: None,
     })
 }

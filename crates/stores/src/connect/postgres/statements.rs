@@ -63,7 +63,8 @@ impl Names {
         let [sid, sess, expire] = [0, 1, 2].map(|at| quoted(&options.columns[at]));
         let row = format!(
             "session.{sid}::text as sid, session.{sess}::text as sess,
-            round(extract(epoch from session.{expire}::timestamptz) * 1000)::bigint as expire"
+            case when isfinite(session.{expire})
+                then round(extract(epoch from session.{expire}::timestamptz) * 1000)::bigint end as expire"
         );
         Self { table: table(options), sid, sess, expire, row }
     }
