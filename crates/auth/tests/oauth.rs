@@ -217,9 +217,12 @@ async fn a_provider_ends_the_sessions_it_opened_and_only_with_a_proper_token() {
         ("another type", "at+jwt", json!({})),
         ("another issuer", "logout+jwt", json!({ "iss": "https://evil.example.com" })),
         ("another audience", "logout+jwt", json!({ "aud": "another app" })),
-        ("too old", "logout+jwt", json!({ "iat": NOW - 181, "exp": null })),
+        ("too old", "logout+jwt", json!({ "iat": NOW - 181 })),
         ("expired", "logout+jwt", json!({ "exp": NOW - 61 })),
-        ("from the future", "logout+jwt", json!({ "iat": NOW + 61, "exp": null })),
+        ("without an end", "logout+jwt", json!({ "exp": null })),
+        ("from the future", "logout+jwt", json!({ "iat": NOW + 61 })),
+        ("of an ID token's type, with its claims", "JWT", json!({ "auth_time": NOW })),
+        ("without a type, with an ID token's claims", "", json!({ "at_hash": "x" })),
         ("no name", "logout+jwt", json!({ "jti": null })),
         ("nobody", "logout+jwt", json!({ "sid": null, "sub": null })),
     ] {
@@ -237,6 +240,9 @@ async fn a_provider_ends_the_sessions_it_opened_and_only_with_a_proper_token() {
     sign_in("three").await;
     sign_in("four").await;
     assert_eq!(post("logout+jwt", json!({ "jti": "3", "sid": null })).await, Ok(2), "all of the person");
+    sign_in("five").await;
+    assert_eq!(post("", json!({ "jti": "5", "sid": "five" })).await, Ok(1), "its claims tell what it is");
+    assert!(post("", json!({ "jti": "5", "sid": "five" })).await.is_err(), "once");
     app.clock.advance(Duration::from_secs(25 * 3600));
     app.provider.change(|provider| provider.down = true);
     assert_eq!(post("logout+jwt", json!({ "jti": "4" })).await, Err(LogoutRefused::Unavailable));

@@ -167,6 +167,22 @@ pub(super) fn text<'a>(claims: &'a Map<String, Value>, name: &str) -> Option<&'a
     claims.get(name).and_then(Value::as_str)
 }
 
+/// Whether a token of this type (the header's `typ`) may be a logout token.
+///
+/// Version 1.0 only recommends the type `logout+jwt` (§2.4), and many providers leave it out or write `JWT`. Such a token counts as long
+/// as no ID token can look like it: it must have `events` with the logout event and no `nonce`, as always, and nothing that only an
+/// ID token says about a sign-in (OpenID Connect Core 1.0 §2, §3.3.2.11).
+fn is_logout_type(kind: Option<&str>, claims: &Map<String, Value>) -> bool {
+    const OF_SIGN_INS: [&str; 5] = ["auth_time", "acr", "amr", "at_hash", "c_hash"];
+    match kind {
+        Some(kind) if kind.eq_ignore_ascii_case("logout+jwt") => true,
+        // RFC 7515 §4.1.9: the prefix may be left out, not must.
+        Some(kind) if kind.eq_ignore_ascii_case("application/logout+jwt") => true,
+        Some(kind) if !kind.eq_ignore_ascii_case("JWT") => false,
+        _ => !OF_SIGN_INS.iter().any(|name| claims.contains_key(*name)),
+    }
+}
+
 /// What the claims of a logout token with a good signature say. `kind` is the header's `typ`.
 pub(super) fn logout_token(
     kind: Option<&str>,
@@ -177,11 +193,8 @@ pub(super) fn logout_token(
     const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
     let issuer = issuer(claims, expected)?;
     audience(claims, expected.client_id)?;
-    // An ID token must not pass for a logout token: the type, the event and the missing nonce tell them apart.
-    let typed =
-        kind.is_none_or(|kind| kind.eq_ignore_ascii_case("logout+jwt") || kind.eq_ignore_ascii_case("JWT"));
     let event = claims.get("events").and_then(|events| events.get(EVENT)).is_some_and(Value::is_object);
-    if !typed || !event || claims.contains_key("nonce") {
+    if !is_logout_type(kind, claims) || !event || claims.contains_key("nonce") {
         return Err(Problem::untrusted("this is no logout token (typ, events, nonce)"));
     }
     let issued = claims.get("iat").and_then(time);
@@ -191,10 +204,8 @@ pub(super) fn logout_token(
     if issued.is_some_and(|issued| issued > now + SKEW) {
         return Err(Problem::untrusted("the logout token is from the future (iat)"));
     }
-    // Version 1.0 wants `exp`; some providers leave it out, and the age is limited above.
-    if claims.contains_key("exp") {
-        times(claims, now)?;
-    }
+    // Required since the errata of version 1.0 (§2.4): a token that says no end would be valid whenever it turns up.
+    times(claims, now)?;
     let id = text(claims, "jti").filter(|id| !id.is_empty() && id.len() <= MAX_SUBJECT);
     let id = id.ok_or_else(|| Problem::untrusted("the logout token has no name (jti)"))?.to_owned();
     let (subject, session) = (subject(claims), text(claims, "sid").map(str::to_owned));

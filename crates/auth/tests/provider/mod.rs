@@ -159,7 +159,11 @@ impl State {
             Signing::Confused => "HS256",
             _ => "ES256",
         };
-        let signed = format!("{}.{}", part(&json!({ "alg": alg, "kid": id, "typ": kind })), part(claims));
+        let mut header = json!({ "alg": alg, "kid": id });
+        if !kind.is_empty() {
+            header["typ"] = kind.into();
+        }
+        let signed = format!("{}.{}", part(&header), part(claims));
         let ecdsa =
             |key: &EcdsaKeyPair| key.sign(&SystemRandom::new(), signed.as_bytes()).unwrap().as_ref().to_vec();
         let signature = match self.signing {
