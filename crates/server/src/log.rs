@@ -26,14 +26,26 @@ const MAX_PATH: usize = 200;
 /// How often the log says what it left out and has not said since.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 
+/// Under which target the acts of operators are logged.
+pub(crate) const AUDIT: &str = "hallpass::audit";
+
 /// Starts logging to standard error.
 pub(crate) fn start(config: &Config) {
+    start_with(config, &config.log_level);
+}
+
+/// The same for a command that an operator types: only what they did is logged.
+pub(crate) fn start_for_commands(config: &Config) {
+    start_with(config, &format!("{AUDIT}=info"));
+}
+
+fn start_with(config: &Config, level: &str) {
     let text = match config.log_format {
         LogFormat::Text => true,
         LogFormat::Json => false,
         LogFormat::Auto => std::io::stderr().is_terminal(),
     };
-    let filter = EnvFilter::builder().parse_lossy(&config.log_level);
+    let filter = EnvFilter::builder().parse_lossy(level);
     let log = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     let log = log.with_ansi(text && std::io::stderr().is_terminal());
     // A second start in one process (tests) keeps the first log.

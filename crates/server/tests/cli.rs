@@ -25,6 +25,49 @@ fn created(folder: &Path, email: &str) {
     assert_eq!((code, &answer["email"]), (0, &json!(email)));
 }
 
+/// The log's lines about acts on the command line.
+fn acts(folder: &Path, arguments: &[&str], input: &str) -> Vec<Value> {
+    let output = run(folder, arguments, input);
+    let lines = text(&output.stderr);
+    let lines = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.filter(|line| line["event"] == "admin_act").collect()
+}
+
+#[test]
+fn what_operators_do_is_logged_with_who_and_where_and_to_whom() {
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path();
+    let act = |arguments: &[&str]| {
+        let lines = acts(folder, arguments, PASSWORD);
+        assert_eq!(lines.len(), 1, "{arguments:?}: {lines:?}");
+        lines.into_iter().next().unwrap()
+    };
+    let made = act(&["user", "create", "ann@example.com"]);
+    assert_eq!((&made["act"], &made["outcome"]), (&json!("user_created"), &json!("done")));
+    assert!(made["uid"].is_u64() && made["host"].is_string() && made["timestamp"].is_string(), "{made}");
+    assert!(made["by"].is_string() || text(&std::fs::read("/etc/passwd").unwrap()).is_empty(), "{made}");
+    let id = asked(folder, &["user", "list"], "").1[0]["id"].clone();
+    let server = Server::start(folder, &[]);
+    server.signed_in("ann");
+    let handle = asked(folder, &["session", "list"], "").1[0]["handle"].clone();
+    let ended = act(&["session", "revoke", handle.as_str().unwrap()]);
+    assert_eq!((&ended["act"], &ended["session"]), (&json!("session_ended"), &handle));
+    for (arguments, name) in [
+        (&["session", "revoke", "--user", "ann@example.com"][..], "sessions_ended"),
+        (&["user", "verify", "ann@example.com"], "user_verified"),
+        (&["user", "disable", "ann@example.com"], "user_disabled"),
+        (&["user", "enable", "ann@example.com"], "user_enabled"),
+        (&["user", "delete", "ann@example.com", "--yes"], "user_deleted"),
+    ] {
+        let line = act(arguments);
+        assert_eq!((&line["act"], &line["user"]), (&json!(name), &id), "{line}");
+        assert!(!line.to_string().contains("ann@example.com"), "{line}");
+    }
+    assert_eq!(act(&["session", "revoke", "--all"])["user"], "all");
+    assert!(acts(folder, &["user", "disable", "nobody@example.com"], "").is_empty(), "nothing was done");
+    assert!(acts(folder, &["user", "list"], "").is_empty(), "looking is no act");
+}
+
 #[test]
 fn accounts_are_made_listed_disabled_enabled_and_deleted() {
     let folder = TempDir::new().unwrap();

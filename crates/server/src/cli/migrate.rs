@@ -10,11 +10,16 @@ use hallpass_stores::{Extent, Moved, Mover, Step};
 use serde_json::json;
 
 use super::{
-    Exit, Global, environment,
+    Exit, Global,
+    audit::{self, Target},
+    environment,
     output::{Failure, Output},
     runtime,
 };
-use crate::config::{Config, Flags, Old};
+use crate::{
+    config::{Config, Flags, Old},
+    log,
+};
 
 /// How often the progress is shown.
 const BLINK: Duration = Duration::from_millis(100);
@@ -71,6 +76,7 @@ pub(super) fn run(output: &Output, global: &Global, migrate: Migrate) -> Result<
     if extent != Extent::Accounts && !source.is_connect() && !config.stores.takes_hashed_ids() {
         return Err(Failure::new(Exit::Refused, "only_hashes", ONLY_HASHES).with_advice(WAIT_FOR_BROWSERS));
     }
+    log::start_for_commands(&config);
     runtime()?.block_on(async {
         let new = config.stores.open_target(!migrate.dry_run).await.map_err(Failure::failed)?;
         let old = source.open(&config.stores, &new).await.map_err(Failure::failed)?;
@@ -88,6 +94,7 @@ async fn move_all(output: &Output, mover: Mover, extent: Extent, dry_run: bool) 
     let mut progress = Progress::new(found);
     let moved = mover.run(extent, |step, count| progress.show(step, count)).await;
     progress.end();
+    audit::log("migrated", Target::All, if moved.is_ok() { "done" } else { "failed" });
     let moved = moved.map_err(|error| {
         let failure = Failure::failed(error);
         failure.with_advice("what was moved is there; run the command again to go on")

@@ -1,5 +1,6 @@
 //! The command line: what operators type. docs/cli.md lists it all; exit codes are in [`Exit`].
 
+mod audit;
 mod check_config;
 mod clock;
 mod hash;
@@ -207,6 +208,7 @@ fn at_desk(
     work: impl AsyncFnOnce(Desk) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let config = Config::load(&global.flags(), environment()?)?;
+    log::start_for_commands(&config);
     runtime()?.block_on(async {
         let stores = config.stores.open(make).await.map_err(Failure::failed)?;
         let auth = Auth::new(stores.users.clone(), stores.records.clone(), config.auth.clone());

@@ -47,6 +47,26 @@ impl Failure {
     }
 }
 
+/// What is known of a command that has ended.
+pub(super) enum Settled {
+    /// It did what was asked.
+    Done,
+    /// It did nothing: what was asked is wrong, missing or not allowed.
+    Nothing,
+    /// Something broke on the way.
+    Unknown,
+}
+
+impl Settled {
+    pub(super) fn of<T>(done: &Result<T, Failure>) -> Self {
+        match done {
+            Ok(_) => Self::Done,
+            Err(failure) if failure.exit == Exit::Failed => Self::Unknown,
+            Err(_) => Self::Nothing,
+        }
+    }
+}
+
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
         Self::new(Exit::Usage, "configuration", error.to_string())
@@ -91,6 +111,11 @@ impl Output {
     pub(super) fn text(text: &str) {
         let mut stdout = io::stdout().lock();
         stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).ok();
+    }
+
+    /// What somebody should know beside the answer, which programs read.
+    pub(super) fn hint(sentence: &str) {
+        eprintln!("{sentence}");
     }
 
     pub(super) fn fail(&self, failure: &Failure) -> ExitCode {

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 
 use clap::Subcommand;
 use hallpass_auth::UserId;
-use hallpass_session::{Listed, SessionHandle};
+use hallpass_session::{Listed, Recent, SessionHandle};
 use serde_json::{Value, json};
 
 use super::{
     Desk, Exit,
+    audit::Target,
     output::{Failure, Output},
     user,
 };
@@ -23,6 +24,9 @@ pub(super) enum Command {
         /// Only those of this account
         #[arg(long, value_name = "EMAIL")]
         user: Option<String>,
+        /// At most so many; 0: all
+        #[arg(long, value_name = "NUMBER", default_value_t = 1000)]
+        limit: usize,
     },
     /// End sessions
     #[command(group = clap::ArgGroup::new("which").required(true))]
@@ -41,20 +45,27 @@ pub(super) enum Command {
 
 pub(super) async fn run(output: &Output, desk: &Desk, command: Command) -> Result<(), Failure> {
     match command {
-        Command::List { user } => list(output, desk, user.as_deref()).await,
+        Command::List { user, limit } => {
+            let limit = if limit == 0 { usize::MAX } else { limit };
+            list(output, desk, user.as_deref(), limit).await
+        }
         Command::Revoke { handle: Some(handle), .. } => revoke_one(output, desk, &handle).await,
         Command::Revoke { user: Some(user), .. } => revoke_of(output, desk, &user).await,
         Command::Revoke { .. } => revoke_all(output, desk).await,
     }
 }
 
-async fn list(output: &Output, desk: &Desk, email: Option<&str>) -> Result<(), Failure> {
-    let sessions = match email {
-        Some(email) => {
-            let user = user::find(desk, email).await?;
-            desk.stores.sessions.of_user(user.id.as_str(), desk.now).await.map_err(Failure::failed)?
-        }
-        None => all(desk).await?,
+async fn list(output: &Output, desk: &Desk, email: Option<&str>, limit: usize) -> Result<(), Failure> {
+    let (sessions, more) = if let Some(email) = email {
+        let user = user::find(desk, email).await?;
+        let found = desk.stores.sessions.recent_of_user(user.id.as_str(), limit, desk.now).await;
+        let Recent { listed, more } = found.map_err(Failure::failed)?;
+        (listed, (more > 0).then(|| format!("{more} more sessions")))
+    } else {
+        let mut found = first(desk, limit.saturating_add(1)).await?;
+        let more = (found.len() > limit).then(|| "more sessions".to_owned());
+        found.truncate(limit);
+        (found, more)
     };
     let mut names = Names::default();
     let mut rows = Vec::with_capacity(sessions.len());
@@ -66,6 +77,9 @@ async fn list(output: &Output, desk: &Desk, email: Option<&str>) -> Result<(), F
         &["handle", "user", "address", "user_agent", "created_at", "last_seen_at", "expires_at"],
         &rows,
     );
+    if let Some(more) = more {
+        Output::hint(&format!("and {more}: --limit 0 lists all"));
+    }
     Ok(())
 }
 
@@ -100,45 +114,55 @@ impl Names {
     }
 }
 
-async fn all(desk: &Desk) -> Result<Vec<Listed>, Failure> {
+/// The first `limit` of all sessions.
+async fn first(desk: &Desk, limit: usize) -> Result<Vec<Listed>, Failure> {
     let mut sessions = Vec::new();
-    loop {
+    while sessions.len() < limit {
         let after = sessions.last().map(|session: &Listed| session.handle);
-        let page = desk.stores.sessions.list(after, PAGE, desk.now).await.map_err(Failure::failed)?;
-        let last = page.len() < PAGE;
+        let wanted = PAGE.min(limit - sessions.len());
+        let page = desk.stores.sessions.list(after, wanted, desk.now).await.map_err(Failure::failed)?;
+        let last = page.len() < wanted;
         sessions.extend(page);
         if last {
-            return Ok(sessions);
+            break;
         }
     }
+    Ok(sessions)
 }
 
 async fn revoke_one(output: &Output, desk: &Desk, handle: &str) -> Result<(), Failure> {
     let missing = || Failure::new(Exit::NotFound, "not_found", format!("there is no session {handle}"));
     let parsed: SessionHandle =
         handle.parse().map_err(|error| Failure::new(Exit::Usage, "usage", format!("{handle:?}: {error}")))?;
-    let ended = desk.stores.sessions.delete_handle(parsed, None, desk.now).await.map_err(Failure::failed)?;
-    if !ended {
-        return Err(missing());
-    }
+    let end = async {
+        let ended = desk.stores.sessions.delete_handle(parsed, None, desk.now).await;
+        if ended.map_err(Failure::failed)? { Ok(()) } else { Err(missing()) }
+    };
+    desk.act("session_ended", Target::Session(&parsed.to_string()), end).await?;
     told(output, 1);
     Ok(())
 }
 
 async fn revoke_of(output: &Output, desk: &Desk, email: &str) -> Result<(), Failure> {
     let user = user::find(desk, email).await?;
-    let ended = desk.stores.sessions.delete_of_user(user.id.as_str(), None, desk.now).await;
-    told(output, ended.map_err(Failure::failed)?);
+    let end = async {
+        let ended = desk.stores.sessions.delete_of_user(user.id.as_str(), None, desk.now).await;
+        ended.map_err(Failure::failed)
+    };
+    told(output, desk.act("sessions_ended", Target::User(user.id.as_str()), end).await?);
     Ok(())
 }
 
 async fn revoke_all(output: &Output, desk: &Desk) -> Result<(), Failure> {
-    let mut ended = 0;
-    for session in all(desk).await? {
-        let one = desk.stores.sessions.delete_handle(session.handle, None, desk.now).await;
-        ended += u64::from(one.map_err(Failure::failed)?);
-    }
-    told(output, ended);
+    let end = async {
+        let mut ended = 0;
+        for session in first(desk, usize::MAX).await? {
+            let one = desk.stores.sessions.delete_handle(session.handle, None, desk.now).await;
+            ended += u64::from(one.map_err(Failure::failed)?);
+        }
+        Ok(ended)
+    };
+    told(output, desk.act("sessions_ended", Target::All, end).await?);
     Ok(())
 }
 

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::{
     Desk, Exit,
+    audit::{self, Target},
     output::{Failure, Output, confirmed},
 };
 use crate::{app::providers, serve::keys};
@@ -109,6 +110,7 @@ async fn create(
     match outcome {
         RegisterOutcome::Registered(user) => {
             let sentence = format!("Created {} ({})", user.email, user.id);
+            audit::log("user_created", Target::User(user.id.as_str()), "done");
             output.answer(&sentence, &json!({ "id": user.id, "email": user.email.as_str() }));
             Ok(())
         }
@@ -200,16 +202,20 @@ fn row(user: &User) -> Vec<Value> {
 
 async fn set_disabled(output: &Output, desk: &Desk, email: &str, disabled: bool) -> Result<(), Failure> {
     let user = find(desk, email).await?;
-    let changed = desk.auth.set_disabled(&user, disabled, &*desk.stores.sessions, desk.now).await;
-    match changed.map_err(Failure::failed)? {
-        UserChanged::Done => {}
-        UserChanged::NoPlace => {
-            let advice =
-                "the existing accounts have no flag for it; name one in users.disabled or users.enabled";
-            return Err(Failure::new(Exit::Refused, "no_place", advice));
+    let change = async {
+        let changed = desk.auth.set_disabled(&user, disabled, &*desk.stores.sessions, desk.now).await;
+        match changed.map_err(Failure::failed)? {
+            UserChanged::Done => Ok(()),
+            UserChanged::NoPlace => {
+                let advice =
+                    "the existing accounts have no flag for it; name one in users.disabled or users.enabled";
+                Err(Failure::new(Exit::Refused, "no_place", advice))
+            }
+            UserChanged::Refused | UserChanged::Gone => Err(missing(email)),
         }
-        UserChanged::Refused | UserChanged::Gone => return Err(missing(email)),
-    }
+    };
+    let act = if disabled { "user_disabled" } else { "user_enabled" };
+    desk.act(act, Target::User(user.id.as_str()), change).await?;
     let sentence = if disabled {
         format!("Disabled {}; its sessions have ended", user.email)
     } else {
@@ -221,7 +227,8 @@ async fn set_disabled(output: &Output, desk: &Desk, email: &str, disabled: bool)
 
 async fn verify(output: &Output, desk: &Desk, email: &str) -> Result<(), Failure> {
     let user = find(desk, email).await?;
-    desk.auth.note_verified(&user, desk.now).await.map_err(Failure::failed)?;
+    let note = async { desk.auth.note_verified(&user, desk.now).await.map_err(Failure::failed) };
+    desk.act("user_verified", Target::User(user.id.as_str()), note).await?;
     let sentence = format!("{} counts as verified", user.email);
     output.answer(&sentence, &json!({ "email": user.email.as_str(), "verified": true }));
     Ok(())
@@ -249,6 +256,7 @@ async fn token(output: &Output, desk: &Desk, email: &str, name: &str) -> Result<
         Failure::new(Exit::NotFound, "not_found", advice)
     };
     let token = token.ok_or_else(none)?;
+    audit::log("provider_token_printed", Target::User(user.id.as_str()), "done");
     output.answer(token.expose(), &json!({ "token": token.expose() }));
     Ok(())
 }
@@ -258,7 +266,10 @@ async fn delete(output: &Output, desk: &Desk, email: &str, yes: bool) -> Result<
     if !yes && !confirmed(&format!("Delete {} and everything that belongs to it?", user.email)) {
         return Err(Failure::new(Exit::Refused, "not_confirmed", "nothing was deleted"));
     }
-    desk.auth.delete_user(&user, &*desk.stores.sessions, desk.now).await.map_err(Failure::failed)?;
+    let delete = async {
+        desk.auth.delete_user(&user, &*desk.stores.sessions, desk.now).await.map_err(Failure::failed)
+    };
+    desk.act("user_deleted", Target::User(user.id.as_str()), delete).await?;
     output.answer(
         &format!("Deleted {}", user.email),
         &json!({ "email": user.email.as_str(), "deleted": true }),
