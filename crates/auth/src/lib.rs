@@ -26,6 +26,7 @@ mod cached_users;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod conventions;
+#[cfg(feature = "axum")]
 mod csrf;
 mod device;
 mod email;
@@ -33,6 +34,7 @@ mod error;
 mod known_browser;
 mod login;
 mod login_key;
+mod mac;
 mod memory;
 #[cfg(feature = "oauth")]
 pub mod oauth;
@@ -51,16 +53,18 @@ mod verify;
 #[cfg(feature = "axum")]
 mod web;
 
-pub use account::{OwnSession, PasswordChanged, PasswordSet};
+pub use account::{OwnSession, OwnSessions, PasswordChanged, PasswordSet};
 pub use auth::{Auth, AuthOptions};
 pub use cached_users::CachedUsers;
 pub use conventions::{Case, Conventions, LoginKind, Logins, Reuse};
-pub use csrf::{CSRF_FIELD, CSRF_HEADER, csrf_token, verify_csrf};
+#[cfg(feature = "axum")]
+pub use csrf::{CSRF_FIELD, CSRF_HEADER, Csrf, CsrfOptions, Visitor};
 pub use device::DeviceCookies;
 pub use email::{Email, InvalidEmail, domain_form};
 pub use error::Error;
 pub use login::{Attempt, LoginOutcome};
 pub use login_key::LoginKey;
+pub use mac::MacKeys;
 pub use memory::{MemoryRecords, MemoryUsers};
 pub use origin::Origin;
 pub use password::{

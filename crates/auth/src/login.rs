@@ -6,7 +6,6 @@ use hallpass_session::{Secret, Session, Timestamp};
 
 use crate::{
     Auth, Change, Error, Origin, Requester, User, UserChanged, UserId, Verdict,
-    csrf::renew_csrf,
     known_browser::requester,
     stamp::{STAMP, Stamp, Via},
     throttle::{Asked, Attempted, Charge, SignIn, account_key},
@@ -57,7 +56,8 @@ impl Auth {
         let counted = match charge {
             Charge::Allowed(counted) => counted,
             Charge::Throttled { retry_after } => {
-                tracing::warn!(event = "login_throttled", client = %origin.addr);
+                let (user, login) = (id.as_ref().map(UserId::as_str), self.login_hash(&account));
+                tracing::warn!(event = "login_throttled", client = %origin.addr, login, user);
                 return Ok(LoginOutcome::Throttled { retry_after });
             }
             Charge::Locked => {
@@ -68,7 +68,8 @@ impl Auth {
         };
         let Some(user) = self.accepted(user, verified.verdict, password, requester).await? else {
             verified.refusal().await;
-            tracing::warn!(event = "login_refused", client = %origin.addr);
+            let (user, login) = (id.as_ref().map(UserId::as_str), self.login_hash(&account));
+            tracing::warn!(event = "login_refused", client = %origin.addr, login, user);
             self.log_limit(&counted, &account, id.as_ref(), &origin);
             return Ok(LoginOutcome::Refused);
         };
@@ -222,7 +223,7 @@ impl Auth {
     }
 
     fn open(&self, session: &Session, user: &User, origin: &Origin, via: Option<Via>) -> Result<(), Error> {
-        if self.options().login_key.user(session)?.is_some_and(|former| former != user.id) {
+        if self.options().login_key.is_of_another(session, &user.id) {
             // A session that an Express app opened is not listed under its user: its data must not be inherited either.
             session.clear();
         }
@@ -245,7 +246,6 @@ impl Auth {
             label["sid"] = via.sid.as_deref().into();
         }
         STAMP.insert(session, &Stamp { epoch: user.session_epoch, via })?;
-        renew_csrf(session)?;
         session.set_label(&label.to_string());
         self.remember_browser(session, user, &origin.devices);
         Ok(())
@@ -253,8 +253,9 @@ impl Auth {
 
     /// The user of a session, if the account still counts.
     pub async fn current_user(&self, session: &Session) -> Result<Option<User>, Error> {
-        let Some(id) = self.options().login_key.user(session)? else { return Ok(None) };
-        let stamp = STAMP.get(session)?;
+        let Some(id) = self.options().login_key.user(session) else { return Ok(None) };
+        // A stamp that cannot be read proves nothing.
+        let Ok(stamp) = STAMP.get(session) else { return Ok(None) };
         let counts = |user: &User| {
             let current = match &stamp {
                 Some(stamp) => user.session_epoch == stamp.epoch,
@@ -280,7 +281,7 @@ impl Auth {
 
     /// Ends this session and all others of its user; how many others ended. No other browser stays [known](crate::DeviceCookies).
     pub async fn log_out_everywhere(&self, session: &Session) -> Result<u64, Error> {
-        let Some(user) = self.options().login_key.user(session)? else {
+        let Some(user) = self.options().login_key.user(session) else {
             session.destroy();
             return Ok(0);
         };

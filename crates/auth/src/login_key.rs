@@ -1,6 +1,6 @@
 //! [`LoginKey`]: where in the session the user's id stands.
 
-use hallpass_session::{Session, ValueError};
+use hallpass_session::{LogLimit, Session, ValueError};
 use serde_json::{Map, Value};
 
 use crate::UserId;
@@ -12,6 +12,19 @@ pub struct LoginKey {
     key: String,
     nested: bool,
 }
+
+/// Whom a session names as its user.
+enum Named {
+    Nobody,
+    User(UserId),
+    /// There is something, but no ID.
+    Unreadable,
+    /// The session is listed under another user than its data names.
+    Two,
+}
+
+/// Clients may send such a session as often as they like.
+static UNREADABLE: LogLimit = LogLimit::per_minute();
 
 impl Default for LoginKey {
     /// `userId`, as tutorials write by hand.
@@ -31,24 +44,58 @@ impl LoginKey {
         Self { key: "passport".to_owned(), nested: true }
     }
 
-    /// Who is signed in. A session that is listed under another user than its data says belongs to nobody.
-    pub fn user(&self, session: &Session) -> Result<Option<UserId>, ValueError> {
+    /// Who is signed in. A session that is listed under another user than its data says belongs to nobody, and neither does one whose
+    /// data names its user in a form that is no ID, such as an object, a lone surrogate, or a value nested too deeply to be read.
+    pub fn user(&self, session: &Session) -> Option<UserId> {
+        match self.named(session) {
+            Named::User(id) => Some(id),
+            Named::Nobody | Named::Two => None,
+            Named::Unreadable => {
+                self.say_unreadable(session);
+                None
+            }
+        }
+    }
+
+    fn say_unreadable(&self, session: &Session) {
+        let Some(left_out) = UNREADABLE.allows() else { return };
+        let (session, login_key) = (session.handle().map(tracing::field::display), &*self.key);
+        let reason = "the session's data names its user by something that is no text and no number; \
+                      it counts as signed out";
+        tracing::warn!(event = "session_user_unreadable", session, login_key, left_out, reason);
+    }
+
+    /// Whether the session may hold data of somebody else than `user`.
+    pub(crate) fn is_of_another(&self, session: &Session, user: &UserId) -> bool {
+        match self.named(session) {
+            Named::Nobody => false,
+            Named::User(former) => former != *user,
+            Named::Unreadable | Named::Two => true,
+        }
+    }
+
+    fn named(&self, session: &Session) -> Named {
         let listed = session.user();
         if let Some(user) = &listed
             && !self.nested
             && session.with_raw(&self.key, |json| json.is_some_and(|json| is_text(json, user)))
         {
-            return Ok(Some(user.clone().into()));
+            return Named::User(user.clone().into());
         }
-        let Some(value) = session.get::<Value>(&self.key)? else { return Ok(None) };
-        let value = if self.nested { value.get("user").cloned().unwrap_or_default() } else { value };
-        let id = match value {
-            Value::String(id) if !id.is_empty() => id,
-            Value::Number(id) => id.to_string(),
-            _ => return Ok(None),
+        let Ok(value) = session.get::<Value>(&self.key) else { return Named::Unreadable };
+        let value = match value {
+            Some(Value::Object(mut members)) if self.nested => members.remove("user"),
+            Some(value) if self.nested && !value.is_null() => return Named::Unreadable,
+            value => value,
         };
-        let same = listed.is_none_or(|listed| *listed == *id);
-        Ok(same.then(|| UserId::new(&id)))
+        let id = match value {
+            None | Some(Value::Null | Value::Bool(false)) => return Named::Nobody,
+            Some(Value::String(id)) if id.is_empty() => return Named::Nobody,
+            Some(Value::String(id)) => id,
+            Some(Value::Number(id)) => id.to_string(),
+            Some(_) => return Named::Unreadable,
+        };
+        if listed.is_none_or(|listed| *listed == *id) { Named::User(UserId::new(&id)) } else { Named::Two }
     }
 
     /// Writes who is signed in, beside [`Session::establish`].

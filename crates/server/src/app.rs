@@ -7,7 +7,7 @@ use std::sync::{
 
 use axum::extract::FromRef;
 use hallpass_auth::{
-    Argon2ParamsError, Auth, DeviceCookies,
+    Argon2ParamsError, Auth, Csrf, CsrfOptions, DeviceCookies,
     oauth::{HttpClient, ProviderError, Providers, ProvidersOptions, SealKeys},
 };
 use hallpass_session::{Clock, KeysError, SameSite, Secret, StoreClock, Timestamp};
@@ -30,6 +30,7 @@ struct Inner {
     providers: Providers,
     public_url: String,
     pages: Pages,
+    csrf: Option<Csrf>,
     draining: AtomicBool,
     readiness: Readiness,
 }
@@ -72,9 +73,10 @@ impl App {
         let auth = Auth::new(stores.users.clone(), stores.records.clone(), options)?;
         let providers = providers(&config, &auth, secrets, public_url)?;
         let pages = Pages::new(&config)?;
+        let csrf = config.csrf_token.then(|| csrf(&config, secrets, public_url));
         let (public_url, draining) = (public_url.to_owned(), AtomicBool::new(false));
         let readiness = Readiness::new(config.stores.options.server.timeout);
-        let inner = Inner { config, stores, auth, providers, public_url, pages, draining, readiness };
+        let inner = Inner { config, stores, auth, providers, public_url, pages, csrf, draining, readiness };
         Ok(Self(Arc::new(inner)))
     }
 
@@ -116,6 +118,11 @@ impl App {
         &self.0.readiness
     }
 
+    /// In token mode: what makes and checks tokens against cross-site request forgery.
+    pub(crate) fn csrf(&self) -> Option<&Csrf> {
+        self.0.csrf.as_ref()
+    }
+
     /// From now on `/readyz` says no.
     pub fn drain(&self) {
         self.0.draining.store(true, Ordering::Relaxed);
@@ -136,6 +143,16 @@ fn device_cookies(
     let cookies = if public_url.starts_with("https://") { cookies } else { cookies.insecure() };
     let cross_site = config.session.cookie.same_site == SameSite::None;
     Ok(if cross_site { cookies.cross_site() } else { cookies })
+}
+
+fn csrf(config: &Config, secrets: &[Secret<String>], public_url: &str) -> Csrf {
+    let cookie = &config.session.cookie;
+    let options = CsrfOptions {
+        secure: public_url.starts_with("https://"),
+        cross_site: cookie.same_site == SameSite::None,
+        partitioned: cookie.partitioned,
+    };
+    Csrf::new(secrets.iter().map(Secret::expose), options)
 }
 
 /// The configured providers. Certificates are read only when there are any.

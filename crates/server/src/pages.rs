@@ -6,13 +6,13 @@ use std::{
 };
 
 use axum::response::{Html, IntoResponse, Response};
-use hallpass_auth::{CSRF_FIELD, LoginKind, PasswordFormat, csrf_token};
+use hallpass_auth::{CSRF_FIELD, LoginKind, PasswordFormat};
 use hallpass_session::{Session, hex};
 use http::StatusCode;
 use minijinja::{Environment, Value, context};
 use sha2::{Digest, Sha256};
 
-use crate::{config::Config, error::ApiError};
+use crate::{config::Config, csrf, error::ApiError};
 
 /// What can be replaced: every file of `pages.templates` by its name here.
 const TEMPLATES: &[(&str, &str)] = &[
@@ -38,7 +38,6 @@ pub(crate) struct Pages {
     templates: Environment<'static>,
     style: String,
     style_name: String,
-    csrf_token: bool,
 }
 
 /// The pages cannot be made.
@@ -74,7 +73,7 @@ impl Pages {
         templates.add_global("providers", shown.collect::<Vec<Value>>());
         templates.add_global("min_length", config.auth.password.min_length);
         add_users(&mut templates, config);
-        Ok(Self { templates, style, style_name, csrf_token: config.csrf_token })
+        Ok(Self { templates, style, style_name })
     }
 
     pub(crate) fn style(&self) -> &str {
@@ -85,7 +84,7 @@ impl Pages {
         &self.style_name
     }
 
-    /// A page as a response. In token mode its forms carry the session's token.
+    /// A page as a response. In token mode its forms carry a token.
     pub(crate) fn render(
         &self,
         session: &Session,
@@ -93,8 +92,7 @@ impl Pages {
         template: &str,
         context: Value,
     ) -> Result<Response, ApiError> {
-        let token =
-            self.csrf_token.then(|| csrf_token(session)).transpose().map_err(hallpass_auth::Error::from)?;
+        let token = csrf::token(session);
         let page = self.page(template, context! { csrf_field => CSRF_FIELD, csrf_token => token, ..context });
         page.map(|page| (status, Html(page)).into_response()).ok_or_else(broken)
     }

@@ -319,6 +319,31 @@ fn the_log_has_one_line_a_response_and_never_a_secret() {
     }
 }
 
+/// People type passwords where the address belongs: a refused login is never in the log, but two of one account can be told to be.
+#[test]
+fn a_refused_sign_in_names_its_account_by_a_keyed_hash_and_its_id() {
+    let server = server();
+    let mut ann = server.registered("ann");
+    let id = ann.get("/auth/me").json()["user"]["id"].clone();
+    for login in ["ann@example.com", "ANN@example.com", "nobody@example.com", "My Passw0rd!"] {
+        let wrong = json!({ "email": login, "password": "not this one, surely" });
+        assert_eq!(server.client().post("/auth/login", &wrong).status, 400);
+    }
+    server.signal("TERM");
+    let (_, log) = server.server.wait();
+    let lines = log.lines().filter(|line| line.contains("login_refused"));
+    let lines: Vec<serde_json::Value> = lines.map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 4, "{log}");
+    assert_eq!((&lines[0]["user"], &lines[1]["user"]), (&id, &id));
+    assert_eq!(lines[0]["login"], lines[1]["login"], "one account");
+    assert!(lines[2]["user"].is_null() && lines[3]["user"].is_null());
+    assert!(lines[2]["login"] != lines[0]["login"] && lines[3]["login"] != lines[2]["login"]);
+    assert!(lines.iter().all(|line| line["login"].as_str().is_some_and(|login| login.len() >= 16)));
+    for typed in ["example.com", "assw0rd", "surely"] {
+        assert!(!log.contains(typed), "{typed} is in the log");
+    }
+}
+
 #[test]
 fn registration_can_be_closed() {
     let server = server_with("[registration]\nopen = false");

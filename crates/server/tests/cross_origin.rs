@@ -195,6 +195,42 @@ fn in_token_mode_every_change_carries_the_token_of_its_session() {
     assert_eq!(ann.with("x-csrf-token", &fresh).post("/auth/logout", &json!({})).status, 200);
 }
 
+/// A scanner that opens the sign-in page a thousand times fills no store.
+#[test]
+fn visitors_get_tokens_and_nothing_is_stored_for_them() {
+    let server = server_with("[csrf]\nmode = \"token\"");
+    let given =
+        |client: &mut common::Client| client.get("/auth/csrf").json()["token"].as_str().unwrap().to_owned();
+    let (mut ann, mut eve) = (server.client(), server.client());
+    let (first, second, of_eve) = (given(&mut ann), given(&mut ann), given(&mut eve));
+    for _ in 0..5 {
+        assert_eq!(server.client().in_browser().get("/login").status, 200);
+        assert_eq!(server.client().in_browser().get("/register").status, 200);
+    }
+    let register = |client: &common::Client, token: &str| {
+        client.clone().with("x-csrf-token", token).post("/auth/register", &json!({})).status
+    };
+    assert_eq!((register(&ann, &first), register(&ann, &second)), (400, 400), "two tabs: past the token");
+    assert_eq!((register(&ann, &of_eve), register(&eve, &first)), (403, 403), "of another browser");
+    let listed = common::run(server.folder.path(), &["session", "list", "--json"], "");
+    assert_eq!(common::text(&listed.stdout).trim(), "[]");
+}
+
+#[test]
+fn a_form_from_before_the_sign_in_gets_a_clear_answer() {
+    let server = server_with("[csrf]\nmode = \"token\"");
+    let mut ann = server.client().in_browser();
+    let token = |page: &str| {
+        page.split("name=\"_csrf\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
+    };
+    let (one, two) = (token(&ann.get("/register").body), token(&ann.get("/login").body));
+    let fields = [("email", "ann@example.com"), ("password", common::PASSWORD)];
+    assert_eq!(ann.form("/auth/register", &[&fields[..], &[("_csrf", &one)]].concat()).status, 303);
+    let late = ann.form("/auth/login", &[&fields[..], &[("_csrf", &two)]].concat());
+    assert_eq!(late.status, 403);
+    assert!(late.body.contains("its form is too old. Open the page again"), "{}", late.body);
+}
+
 #[test]
 fn in_origin_mode_there_are_no_tokens() {
     assert_eq!(server().client().get("/auth/csrf").status, 404);

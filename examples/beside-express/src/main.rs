@@ -150,7 +150,7 @@ async fn me(CurrentUser(user): CurrentUser) -> Response {
 }
 
 async fn account(State(auth): State<Auth>, CurrentUser(user): CurrentUser, session: Session) -> Answer {
-    let sessions = auth.sessions(&session, &user).await?.len();
+    let sessions = auth.sessions(&session, &user, 100).await?.listed.len();
     Ok(Json(json!({ "email": user.email.as_str(), "name": user.name, "sessions": sessions })).into_response())
 }
 

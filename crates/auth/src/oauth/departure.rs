@@ -71,7 +71,9 @@ impl Providers {
         headers: &HeaderMap,
     ) -> Result<Option<Departure>, Error> {
         let now = session.now();
-        let Some(via) = STAMP.get(session)?.and_then(|stamp| stamp.via) else { return Ok(None) };
+        let Some(via) = STAMP.get(session).ok().flatten().and_then(|stamp| stamp.via) else {
+            return Ok(None);
+        };
         let Some(entry) = self.entry(&via.provider) else { return Ok(None) };
         if self.end_session_endpoint(entry, now).await.is_none() {
             return Ok(None);

@@ -22,7 +22,6 @@ use hallpass_auth::{
     Argon2Params, Attempt, Auth, AuthOptions, Change, CurrentUser, CurrentUserId, Email, Error, FreshUser,
     Inserted, LoginOutcome, MemoryRecords, MemoryUsers, Origin, Record, RecordKey, RecordStore,
     RegisterOutcome, Registration, Replaced, RequireLogin, User, UserChanged, UserCreated, UserId, UserStore,
-    csrf_token, verify_csrf,
 };
 use hallpass_session::{
     Clock, CookieOptions, Keys, ManualClock, MemoryStore, Secret, Session, SessionLayer, SessionOptions,
@@ -112,7 +111,6 @@ fn routes(auth: &Auth) -> Router<Auth> {
         .route("/cart", get(cart))
         .route("/cart/{item}", post(put))
         .route("/data", get(data))
-        .route("/csrf", get(token).post(check_token))
 }
 
 async fn log_in(
@@ -162,14 +160,6 @@ async fn put(session: Session, Path(item): Path<String>) {
 async fn data(session: Session) -> String {
     let pairs = session.keys().into_iter().map(|key| (key.clone(), session.get(&key).unwrap().unwrap()));
     Value::Object(pairs.collect()).to_string()
-}
-
-async fn token(session: Session) -> String {
-    csrf_token(&session).unwrap()
-}
-
-async fn check_token(session: Session, given: String) -> String {
-    verify_csrf(&session, &given).to_string()
 }
 
 pub fn credentials(name: &str, password: &str) -> String {

@@ -166,6 +166,9 @@ fn session(values: &mut Values, https: bool) -> SessionOptions {
         idle_timeout: Some(values.duration("session.idle_timeout")),
         absolute_timeout: Some(values.duration("session.absolute_timeout")),
         touch_after: values.duration("session.touch_after"),
+        max_per_user: NonZeroUsize::new(
+            usize::try_from(values.number("session.max_per_user")).unwrap_or(usize::MAX),
+        ),
         ..SessionOptions::default()
     };
     if let Err(error) = options.validate() {

@@ -213,6 +213,12 @@ pub(super) const SERVER: &[Setting] = &[
         "\"Keep me signed in\": such a session ends this long after its last use (never later than the absolute timeout), and the cookie outlives the browser.",
     ),
     setting(
+        "session.max_per_user",
+        Number,
+        "100",
+        "How many sessions an account may have. A sign-in ends those used longest ago, within seconds after its answer. 0: any number.",
+    ),
+    setting(
         "session.touch_after",
         Time,
         "1m",

@@ -1,7 +1,9 @@
 //! Cross-site request forgery: every change, sign-in included, must come from this site or a trusted origin; in token
-//! mode it must also carry the token of its session.
+//! mode it must also carry a token of its session, or of its browser while there is none.
 
 mod origin;
+
+use std::cell::RefCell;
 
 use axum::{
     body::{Body, to_bytes},
@@ -9,9 +11,9 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use hallpass_auth::{CSRF_FIELD, CSRF_HEADER, verify_csrf};
+use hallpass_auth::{CSRF_FIELD, CSRF_HEADER, Csrf, Visitor};
 use hallpass_session::{LoadError, Session};
-use http::StatusCode;
+use http::{StatusCode, header::SET_COOKIE};
 
 pub(crate) use self::origin::refuse_other_sites;
 use crate::{
@@ -27,10 +29,37 @@ fn refused() -> ApiError {
     ApiError::new(StatusCode::FORBIDDEN, "csrf", message)
 }
 
-/// In token mode: refuses changes that do not carry the session's token, in the header or in the form.
+tokio::task_local! {
+    /// In token mode: what the request that is being served has to show for itself.
+    static ASKING: RefCell<(Csrf, Visitor)>;
+}
+
+/// In token mode: the token for the forms or the script that are being answered.
+pub(crate) fn token(session: &Session) -> Option<String> {
+    let token = |asking: &RefCell<(Csrf, Visitor)>| {
+        let (csrf, visitor) = &mut *asking.borrow_mut();
+        csrf.token(session, visitor)
+    };
+    ASKING.try_with(token).ok()
+}
+
+/// In token mode: refuses changes that do not carry a token of their session or browser, in the header or in the form.
 pub(crate) async fn demand_token(State(app): State<App>, request: Request, next: Next) -> Response {
-    let posted_by_provider = oauth::is_posted_by_providers(request.uri().path());
-    if !app.config().csrf_token || posted_by_provider || is_safe(request.method()) {
+    let Some(csrf) = app.csrf() else { return next.run(request).await };
+    let asking = RefCell::new((csrf.clone(), csrf.visitor(request.headers())));
+    let answered = async {
+        let mut response = checked(request, next).await;
+        let cookie = ASKING.with(|asking| csrf.set_cookie(&asking.borrow().1));
+        if let Some(cookie) = cookie {
+            response.headers_mut().append(SET_COOKIE, cookie);
+        }
+        response
+    };
+    ASKING.scope(asking, answered).await
+}
+
+async fn checked(request: Request, next: Next) -> Response {
+    if oauth::is_posted_by_providers(request.uri().path()) || is_safe(request.method()) {
         return next.run(request).await;
     }
     match carries_token(request).await {
@@ -40,18 +69,25 @@ pub(crate) async fn demand_token(State(app): State<App>, request: Request, next:
     }
 }
 
-/// The request again, if it carries the token. Reads the body of forms only.
+fn is_valid(session: &Session, given: &str) -> bool {
+    ASKING.with(|asking| {
+        let (csrf, visitor) = &*asking.borrow();
+        csrf.verify(session, visitor, given)
+    })
+}
+
+/// The request again, if it carries a token. Reads the body of forms only.
 async fn carries_token(request: Request) -> Result<Option<Request>, Response> {
     let (parts, body) = request.into_parts();
     let session = Session::of(&parts).await.map_err(LoadError::into_response)?;
     if let Some(header) = parts.headers.get(CSRF_HEADER) {
-        let matches = header.to_str().is_ok_and(|given| verify_csrf(&session, given));
+        let matches = header.to_str().is_ok_and(|given| is_valid(&session, given));
         return Ok(matches.then(|| Request::from_parts(parts, body)));
     }
     if media_type(&parts.headers).as_deref() != Some("application/x-www-form-urlencoded") {
         return Ok(None);
     }
     let body = to_bytes(body, MAX_BODY).await.map_err(|_| refused().into_response())?;
-    let matches = form_field(&body, CSRF_FIELD).is_some_and(|given| verify_csrf(&session, &given));
+    let matches = form_field(&body, CSRF_FIELD).is_some_and(|given| is_valid(&session, &given));
     Ok(matches.then(|| Request::from_parts(parts, Body::from(body))))
 }

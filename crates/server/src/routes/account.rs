@@ -6,13 +6,18 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 use hallpass_auth::oauth::Failure;
-use hallpass_auth::{CurrentUser, PasswordChanged, PasswordSet, Refusal, User};
+use hallpass_auth::{CurrentUser, OwnSessions, PasswordChanged, PasswordSet, Refusal, User};
 use hallpass_session::Session;
 use http::StatusCode;
 use minijinja::{Value, context};
 use serde_json::json;
 
-use super::{ThePageQuery, done, links, oauth, register::refused, sessions::ShownSession, shown};
+use super::{
+    ThePageQuery, done, links, oauth,
+    register::refused,
+    sessions::{self, ShownSession},
+    shown,
+};
 use crate::{
     app::App,
     device,
@@ -60,9 +65,10 @@ async fn render(
     status: StatusCode,
     more: Value,
 ) -> Result<Response, ApiError> {
-    let mut sessions = app.auth().sessions(session, user).await?;
-    sessions.sort_by_key(|own| !own.current);
-    let sessions: Vec<Value> = sessions
+    let OwnSessions { listed: mut own, more: more_sessions } =
+        app.auth().sessions(session, user, sessions::SHOWN).await?;
+    own.sort_by_key(|own| !own.current);
+    let sessions: Vec<Value> = own
         .iter()
         .map(|own| {
             let shown = ShownSession::from(own);
@@ -81,7 +87,7 @@ async fn render(
     let links = links::context(app, user, session.now()).await?;
     let has_password = user.password.is_some();
     let user = context! { email => user.email.as_str(), name => user.name.as_deref() };
-    let context = context! { user, sessions, has_password, ..links };
+    let context = context! { user, sessions, more_sessions, has_password, ..links };
     app.pages().render(session, status, "account.html", context! { ..more, ..context })
 }
 

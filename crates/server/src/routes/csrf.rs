@@ -2,25 +2,19 @@
 
 use axum::{
     Json,
-    extract::State,
     response::{IntoResponse, Response},
 };
-use hallpass_auth::{CSRF_HEADER, csrf_token};
+use hallpass_auth::CSRF_HEADER;
 use hallpass_session::Session;
 use http::StatusCode;
 use serde_json::json;
 
-use crate::{app::App, error::ApiError};
+use crate::{csrf, error::ApiError};
 
-/// The session's token; makes a session for visitors, because signing in needs a token too.
-pub(super) async fn token(State(app): State<App>, session: Session) -> Result<Response, ApiError> {
-    if !app.config().csrf_token {
-        return Err(ApiError::new(
-            StatusCode::NOT_FOUND,
-            "not_found",
-            "There are no tokens: csrf.mode is \"origin\"",
-        ));
-    }
-    let token = csrf_token(&session).map_err(hallpass_auth::Error::from)?;
+/// A token for the session; for a visitor, who needs one to sign in, one for the browser.
+pub(super) async fn token(session: Session) -> Result<Response, ApiError> {
+    let none =
+        || ApiError::new(StatusCode::NOT_FOUND, "not_found", "There are no tokens: csrf.mode is \"origin\"");
+    let token = csrf::token(&session).ok_or_else(none)?;
     Ok(Json(json!({ "token": token, "header": CSRF_HEADER })).into_response())
 }

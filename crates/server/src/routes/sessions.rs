@@ -2,7 +2,7 @@
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::{Path, Query, State, rejection::QueryRejection},
     response::{IntoResponse, Redirect, Response},
 };
 use hallpass_auth::{CurrentUser, OwnSession};
@@ -49,15 +49,35 @@ impl From<&OwnSession> for ShownSession {
     }
 }
 
-/// GET /auth/sessions
+/// How many sessions a page shows, and the API unless it is asked for another number.
+pub(super) const SHOWN: usize = 100;
+
+/// How many sessions the API lists at most.
+const MOST_LISTED: usize = 500;
+
+/// What a list is asked for.
+#[derive(Default, Deserialize)]
+pub(super) struct Wanted {
+    limit: Option<usize>,
+}
+
+/// GET /auth/sessions, with `?limit=` up to 500. `more` says how many are left out.
 pub(super) async fn list(
     State(app): State<App>,
     CurrentUser(user): CurrentUser,
     session: Session,
+    wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Result<Response, ApiError> {
-    let sessions = app.auth().sessions(&session, &user).await?;
-    let sessions: Vec<ShownSession> = sessions.iter().map(ShownSession::from).collect();
-    Ok(Json(json!({ "sessions": sessions })).into_response())
+    let limit = match wanted {
+        Ok(Query(Wanted { limit })) => limit.unwrap_or(SHOWN),
+        Err(_) => return Err(ApiError::invalid("limit is a number from 1 to 500")),
+    };
+    if !(1..=MOST_LISTED).contains(&limit) {
+        return Err(ApiError::invalid("limit is a number from 1 to 500"));
+    }
+    let sessions = app.auth().sessions(&session, &user, limit).await?;
+    let listed: Vec<ShownSession> = sessions.listed.iter().map(ShownSession::from).collect();
+    Ok(Json(json!({ "sessions": listed, "more": sessions.more })).into_response())
 }
 
 /// DELETE /auth/sessions/{handle}; from a page, POST …/end

@@ -205,7 +205,7 @@ pub fn credentials(name: &str) -> Value {
 pub struct Client {
     agent: ureq::Agent,
     base: String,
-    /// `name=value`
+    /// The `Cookie` header: `name=value`, several separated by `; `.
     pub cookie: Option<String>,
     /// The cookies by which accounts know this browser; they stay when it signs out.
     pub devices: Vec<String>,
@@ -303,7 +303,12 @@ impl Client {
                 self.devices.push(pair.to_owned());
                 continue;
             }
-            self.cookie = (!cookie.contains("Max-Age=0")).then(|| pair.to_owned());
+            let name = format!("{}=", pair.split('=').next().unwrap());
+            let kept = self.cookie.iter().flat_map(|header| header.split("; "));
+            let kept = kept.filter(|other| !other.starts_with(&name));
+            let set = Some(pair).filter(|_| !cookie.contains("Max-Age=0"));
+            let all = kept.chain(set).collect::<Vec<_>>().join("; ");
+            self.cookie = Some(all).filter(|all| !all.is_empty());
         }
     }
 
