@@ -75,8 +75,7 @@ impl Ending {
 
     /// A write arrives at the primary. One database without replicas has it for good at once.
     fn write(self, state: &mut State, data: Data) {
-        let ends = data.ended && !state.primary.ended && self.has(Rule::AnnounceEnds);
-        state.unreplicated += u8::from(state.primary.row != data.row || ends);
+        state.unreplicated += u8::from(state.primary.row != data.row);
         state.primary = data;
         if self.rules.store == Store::Trigger {
             settle(state);
@@ -110,7 +109,8 @@ impl Ending {
     }
 
     fn hear_change(self, state: &mut State) {
-        let returned = state.primary.row && state.primary.ended;
+        let Data { row, ended } = state.read(self.rules);
+        let returned = row && ended;
         let server = &mut state.server;
         server.undelivered -= 1;
         if let Some(probe) = &mut server.probe {

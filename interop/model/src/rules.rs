@@ -23,8 +23,9 @@ pub enum Rule {
     RememberLongEnough,
     /// An end is remembered even if the session is not in the database at that moment.
     RememberAbsent,
-    /// A remembered end is announced like a change, even if the session is not in the database.
-    AnnounceEnds,
+    /// Reads see what a majority has, so that no failover takes back what a cache entry was made of
+    /// (read concern; an unannounced change otherwise).
+    ReadsSeeMajority,
 }
 
 impl Rule {
@@ -40,7 +41,7 @@ impl Rule {
         Self::SweepDeletesEnded,
         Self::RememberLongEnough,
         Self::RememberAbsent,
-        Self::AnnounceEnds,
+        Self::ReadsSeeMajority,
     ];
 }
 

@@ -128,9 +128,15 @@ impl State {
         self.server.cached && (proven || !rules.has(Rule::LeaseBoundsCache))
     }
 
-    /// Whether the database's answer means a live session.
+    /// What a read of the database answers.
+    pub(crate) fn read(&self, rules: Rules) -> Data {
+        if rules.has(Rule::ReadsSeeMajority) { self.majority } else { self.primary }
+    }
+
+    /// Whether that answer means a live session.
     pub(crate) fn reads_live(&self, rules: Rules) -> bool {
-        self.primary.row && !(rules.has(Rule::ReadsRefuseEnded) && self.primary.ended)
+        let Data { row, ended } = self.read(rules);
+        row && !(rules.has(Rule::ReadsRefuseEnded) && ended)
     }
 
     /// Whether a request with the session's cookie is accepted now, from the cache or the database.

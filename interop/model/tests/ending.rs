@@ -19,7 +19,7 @@ fn breaks(store: Store, rule: Rule) -> Option<&'static str> {
             | Rule::MajorityBeforeAnswer
             | Rule::FeedDeletesEnded
             | Rule::SweepDeletesEnded
-            | Rule::AnnounceEnds,
+            | Rule::ReadsSeeMajority,
         ) => None,
         (_, Rule::FeedDeletesEnded) => Some(FEED_CLEARS),
         (_, Rule::SweepDeletesEnded) => Some(SWEEPER_CLEARS),
