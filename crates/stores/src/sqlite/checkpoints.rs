@@ -9,7 +9,6 @@ use std::{
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
-        mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread::{self, JoinHandle},
     time::Duration,
@@ -30,38 +29,67 @@ const HELD_UP: Duration = Duration::from_millis(2);
 /// How long to wait for those who still read the old log.
 const PATIENCE: Duration = Duration::from_millis(10);
 
-/// The thread. Drop it when the writing connection is closed: its own is then the last one.
+/// The thread. Drop it after the writing connection: its own connection is then the last one, which folds the
+/// log into the file. In another order, the log stays beside the file.
 pub(super) struct Checkpoints {
-    /// `None` only while closing.
-    due: Option<SyncSender<()>>,
+    due: Arc<Due>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// What the thread waits for.
+#[derive(Default)]
+struct Due {
+    state: Mutex<DueState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct DueState {
+    copy: bool,
+    closing: bool,
+}
+
+impl Due {
+    fn change(&self, change: impl FnOnce(&mut DueState)) {
+        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
+        self.changed.notify_one();
+    }
+
+    /// Waits until there is something to copy; `false` when the thread is to end.
+    fn wait(&self) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.changed.wait_while(state, |state| !state.copy && !state.closing);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        state.copy = false;
+        !state.closing
+    }
 }
 
 impl Checkpoints {
     /// Copies what `writer` writes, through `own`; whoever writes asks `pause` first.
     pub(super) fn start(writer: &mut Connection, own: Connection, pause: Arc<Pause>) -> io::Result<Self> {
         own.busy_timeout(PATIENCE).map_err(io::Error::other)?;
-        // One that waits is enough: what it finds is the log as it is then.
-        let (due, dues) = sync_channel(1);
+        let due = Arc::<Due>::default();
         let copied = Arc::new(AtomicUsize::new(0));
         writer.wal_hook(Some(hook(due.clone(), copied.clone()))).map_err(io::Error::other)?;
         let log = Log { connection: own, copied, fails: false };
+        let dues = due.clone();
         let work = move || copy_all(log, &dues, &pause);
         let thread = thread::Builder::new().name("sqlite-fold".to_owned()).spawn(work)?;
-        Ok(Self { due: Some(due), thread: Some(thread) })
+        Ok(Self { due, thread: Some(thread) })
     }
 }
 
 impl Drop for Checkpoints {
     fn drop(&mut self) {
-        self.due = None;
+        self.due.change(|state| state.closing = true);
         self.thread.take().map(JoinHandle::join);
     }
 }
 
 /// Called by SQLite after each commit, with the length of the log. It takes the place of SQLite's own way.
 fn hook(
-    due: SyncSender<()>,
+    due: Arc<Due>,
     copied: Arc<AtomicUsize>,
 ) -> impl FnMut(&mut Wal, i32) -> rusqlite::Result<()> + Send + 'static {
     move |_, pages| {
@@ -71,14 +99,14 @@ fn hook(
             copied.store(0, Ordering::Relaxed);
         }
         if pages.saturating_sub(copied.load(Ordering::Relaxed)) >= DUE {
-            due.try_send(()).ok();
+            due.change(|state| state.copy = true);
         }
         Ok(())
     }
 }
 
-fn copy_all(mut log: Log, dues: &Receiver<()>, pause: &Pause) {
-    while dues.recv().is_ok() {
+fn copy_all(mut log: Log, due: &Due, pause: &Pause) {
+    while due.wait() {
         let done = log.copy(pause);
         if let Err(error) = &done
             && !log.fails
@@ -169,6 +197,22 @@ impl Drop for Held<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_thread_ends_while_the_writer_is_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        let mut writer = Connection::open(&path).unwrap();
+        let checkpoints =
+            Checkpoints::start(&mut writer, Connection::open(&path).unwrap(), Arc::default()).unwrap();
+        let (ended, ends) = std::sync::mpsc::channel();
+        thread::spawn(move || {
+            drop(checkpoints);
+            ended.send(()).unwrap();
+        });
+        ends.recv_timeout(Duration::from_secs(30)).expect("dropping the checkpoints must not hang");
+        drop(writer);
+    }
 
     #[test]
     fn the_log_begins_anew_though_it_grows_while_it_is_copied() {
