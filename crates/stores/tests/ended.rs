@@ -177,6 +177,8 @@ impl Shared {
     async fn stays_released(&mut self, sid: &str, id: &SessionId) {
         self.express.create(sid, Some(HOUR), DATA);
         assert!(self.ours.load(id, now()).await.unwrap().is_none(), "it lives in two stores");
+        self.sweeps += 1;
+        self.ours.sweep(100, now() + Duration::from_secs(61) * self.sweeps).await.unwrap();
         self.is_removed(sid).await;
     }
 }

@@ -28,7 +28,7 @@ use crate::{
 const DEAF: Duration = Duration::from_secs(60);
 
 /// How often while it does.
-const HEARING: Duration = Duration::from_secs(30 * 60);
+const HEARING: Duration = Duration::from_secs(5 * 60);
 
 /// How many notes are read at once.
 const PAGE: usize = 500;
