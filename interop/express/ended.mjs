@@ -193,13 +193,13 @@ const at = (sorted, share) => sorted[Math.min(sorted.length - 1, Math.floor(sort
 export async function play(store, acts, rounds, show = () => {}, modes = MODES) {
   const here = await site(store);
   const table = [];
+  const running = [];
   let number = 0;
   try {
-    const running = [];
     for (const mode of modes) {
       const apps = [];
-      for (let app = 0; app < mode.apps; app += 1) apps.push(await express({ store, url: here.url, ...mode }, HERE));
       running.push({ mode, apps });
+      for (let app = 0; app < mode.apps; app += 1) apps.push(await express({ store, url: here.url, ...mode }, HERE));
     }
     for (const act of acts) {
       const seen = [];
@@ -219,8 +219,8 @@ export async function play(store, acts, rounds, show = () => {}, modes = MODES) 
       });
       show(table.at(-1));
     }
-    await Promise.all(running.flatMap(({ apps }) => apps.map(({ stop }) => stop())));
   } finally {
+    await Promise.all(running.flatMap(({ apps }) => apps.map(({ stop }) => stop())));
     await here.dispose();
   }
   return table;
