@@ -28,7 +28,8 @@ impl Reading {
         Timestamp::from_millis(elapsed.cast_signed().saturating_add(lead).div_euclid(1_000_000))
     }
 
-    /// The error after the clocks have drifted apart until `elapsed`, by 500 parts in a million at most.
+    /// The error after the clocks have drifted apart until `elapsed`, by 500 parts in a million at
+    /// most.
     fn aged(&self, elapsed: u64) -> u64 {
         self.error.saturating_add(elapsed.saturating_sub(self.at) / 2000)
     }
@@ -41,13 +42,15 @@ pub(crate) struct StoreLine {
     pub(crate) anchor: Option<Reading>,
     /// When it was last read, whether that reading counts or not.
     pub(crate) read_at: Option<u64>,
-    /// By how many milliseconds its last reading differs from the anchor, if that was too much to follow.
+    /// By how many milliseconds its last reading differs from the anchor, if that was too much to
+    /// follow.
     pub(crate) jump: Option<i64>,
 }
 
 impl StoreLine {
-    /// Takes a reading. One that differs from what has elapsed by more than `max` milliseconds counts only if the machine's
-    /// own clock (`wall`) confirms it: a failover to a host with a wrong clock must not end every session.
+    /// Takes a reading. One that differs from what has elapsed by more than `max` milliseconds
+    /// counts only if the machine's own clock (`wall`) confirms it: a failover to a host with a
+    /// wrong clock must not end every session.
     pub(crate) fn take(&mut self, reading: Reading, wall: Timestamp, max: u64) {
         self.read_at = Some(reading.at);
         let Some(anchor) = self.anchor else {
@@ -77,7 +80,8 @@ pub(crate) struct MachineLine {
     lead: i64,
     /// Where it stands since it jumped, and since when (elapsed nanoseconds).
     moved: Option<(i64, u64)>,
-    /// The newest stamp in the store, if that is later than the clock at start, and when the start was.
+    /// The newest stamp in the store, if that is later than the clock at start, and when the start
+    /// was.
     behind: Option<(Timestamp, u64)>,
 }
 
@@ -92,8 +96,8 @@ impl MachineLine {
         }
     }
 
-    /// Compares both clocks. A clock that jumped by more than `max` milliseconds is right again when it comes back, or has
-    /// stood at its new time for `settle` nanoseconds.
+    /// Compares both clocks. A clock that jumped by more than `max` milliseconds is right again
+    /// when it comes back, or has stood at its new time for `settle` nanoseconds.
     pub(crate) fn look(&mut self, wall: Timestamp, elapsed: u64, max: u64, settle: u64) {
         let lead = lead(wall, elapsed);
         let has_settled = |since: u64| elapsed.saturating_sub(since) >= settle;
@@ -110,7 +114,8 @@ impl MachineLine {
         }
     }
 
-    /// By how many milliseconds the clock has jumped, or is behind the newest stamp; zero when it can be trusted.
+    /// By how many milliseconds the clock has jumped, or is behind the newest stamp; zero when it
+    /// can be trusted.
     pub(crate) fn deviation(&self, wall: Timestamp) -> i64 {
         match (self.moved, self.behind) {
             (Some((there, _)), _) => there.saturating_sub(self.lead),

@@ -29,6 +29,7 @@
 mod cache;
 mod calendar;
 mod clock_line;
+mod clock_report;
 mod commit;
 #[cfg(feature = "conformance")]
 pub mod conformance;

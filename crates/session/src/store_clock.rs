@@ -16,6 +16,7 @@ use tokio::time::sleep;
 use crate::{
     Clock, SessionStore, StoreError, SystemClock, Timer, Timestamp,
     clock_line::{MachineLine, Reading, StoreLine},
+    clock_report::Trouble,
     session::Chain,
 };
 
@@ -54,11 +55,13 @@ pub enum StoreTime {
 /// How to follow a store's clock.
 #[derive(Clone)]
 pub struct ClockOptions {
-    /// A deviation or a jump beyond this is logged, and nothing is swept until it has gone. Default: 5 seconds.
+    /// A deviation or a jump beyond this is logged, and nothing is swept until it has gone.
+    /// Default: 5 seconds.
     pub max_deviation: Duration,
     /// How often the store's clock is read. Default: 1 minute.
     pub read_every: Duration,
-    /// Without a store's clock: a machine's clock that jumped counts again when it has not jumped for so long. Default: 24 hours.
+    /// Without a store's clock: a machine's clock that jumped counts again when it has not jumped
+    /// for so long. Default: 24 hours.
     pub settle_after: Duration,
     /// Elapsed time. Default: that of this machine.
     pub timer: Timer,
@@ -96,8 +99,8 @@ pub struct ClockStatus {
     pub follows_store: bool,
     /// Whether the store's clock has been read lately. Always true where it has none.
     pub is_synchronised: bool,
-    /// By how many milliseconds the machine's clock is ahead of the store's. Where the store has no clock: by how many it has jumped,
-    /// or, negative, is behind the newest stamp in the store.
+    /// By how many milliseconds the machine's clock is ahead of the store's. Where the store has no
+    /// clock: by how many it has jumped, or, negative, is behind the newest stamp in the store.
     pub deviation: i64,
     /// By how many milliseconds the store's clock has jumped, when that is not followed.
     pub store_jump: i64,
@@ -107,12 +110,13 @@ pub struct ClockStatus {
 
 /// The store's time. Clones are the same clock.
 ///
-/// The store's clock is read at start and then every minute, and moves on with the [elapsed time](Timer) in between: so servers whose
-/// own clocks differ agree, and reading it costs no more than reading the machine's. The error is half of a round trip to the store, and
-/// what clocks drift in a minute.
+/// The store's clock is read at start and then every minute, and moves on with the [elapsed
+/// time](Timer) in between: so servers whose own clocks differ agree, and reading it costs no more
+/// than reading the machine's. The error is half of a round trip to the store, and what clocks
+/// drift in a minute.
 ///
-/// A store that has no clock of its own (memory, SQLite) lies on this machine, and the machine's clock counts. When that jumps against
-/// the elapsed time, nothing is swept.
+/// A store that has no clock of its own (memory, SQLite) lies on this machine, and the machine's
+/// clock counts. When that jumps against the elapsed time, nothing is swept.
 #[derive(Clone)]
 pub struct StoreClock(Arc<Inner>);
 
@@ -138,19 +142,11 @@ struct Lines {
     logged: Option<(Trouble, u64)>,
 }
 
-/// What an operator is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Trouble {
-    None,
-    NotSynchronised,
-    StoreJumped,
-    Deviates,
-}
-
 impl StoreClock {
-    /// The clock of what `read` reads, as [`SessionStore::time`](crate::SessionStore::time) does. Reads it at once and
-    /// then in the background, so it must be called within a Tokio runtime; that ends with the last clone. A store whose clock cannot
-    /// be read is asked again; until then the machine's clock counts, and nothing is swept.
+    /// The clock of what `read` reads, as [`SessionStore::time`](crate::SessionStore::time) does.
+    /// Reads it at once and then in the background, so it must be called within a Tokio runtime;
+    /// that ends with the last clone. A store whose clock cannot be read is asked again; until then
+    /// the machine's clock counts, and nothing is swept.
     pub async fn start<F, Fut>(read: F, options: ClockOptions) -> Self
     where
         F: Fn() -> Fut + Send + Sync + 'static,
@@ -250,7 +246,8 @@ impl Inner {
         self.options.timer.read().elapsed()
     }
 
-    /// Whether the store is to be asked again: a minute has passed, it could not be read, or the machine's clock disagrees.
+    /// Whether the store is to be asked again: a minute has passed, it could not be read, or the
+    /// machine's clock disagrees.
     fn is_due(&self) -> bool {
         let (waited, wait) = {
             let mut lines = self.lines();
@@ -341,12 +338,7 @@ impl Inner {
     fn report(&self) {
         let mut lines = self.lines();
         let (status, _) = self.status(&mut lines);
-        let trouble = match status {
-            ClockStatus { sweeps: true, .. } => Trouble::None,
-            ClockStatus { is_synchronised: false, .. } => Trouble::NotSynchronised,
-            ClockStatus { store_jump: 0, .. } => Trouble::Deviates,
-            _ => Trouble::StoreJumped,
-        };
+        let trouble = Trouble::of(status);
         let elapsed = self.elapsed();
         let (last, at) = lines.logged.unwrap_or((Trouble::None, elapsed));
         // A clock that goes to and fro across the bound is not told of each time.
@@ -359,37 +351,6 @@ impl Inner {
             lines.logged = Some((trouble, elapsed));
             drop(lines);
             trouble.log(status);
-        }
-    }
-}
-
-impl Trouble {
-    fn log(self, status: ClockStatus) {
-        let ClockStatus { deviation, store_jump, .. } = status;
-        match (self, status.follows_store) {
-            (Self::None, _) => tracing::info!(event = "clock_agrees", "expired sessions are removed again"),
-            (Self::NotSynchronised, _) => tracing::warn!(
-                event = "clock_not_synchronised",
-                "the store's clock cannot be read; nothing expired is removed until it can"
-            ),
-            (Self::StoreJumped, _) => tracing::warn!(
-                event = "store_clock_jumped",
-                jump_ms = store_jump,
-                "the store's clock jumped and this machine's does not confirm it; the time before the jump counts on, and nothing \
-                 expired is removed; set the clock of the database's host, or restart to follow it"
-            ),
-            (Self::Deviates, true) => tracing::warn!(
-                event = "clock_deviates",
-                deviation_ms = deviation,
-                "this machine's clock differs from the store's, whose time counts; this server removes nothing expired; run a time \
-                 service such as chrony"
-            ),
-            (Self::Deviates, false) => tracing::warn!(
-                event = "clock_jumped",
-                deviation_ms = deviation,
-                "this machine's clock jumped, or is behind the newest session; nothing expired is removed until it is right again, \
-                 or has not jumped for 24 hours; run a time service such as chrony"
-            ),
         }
     }
 }

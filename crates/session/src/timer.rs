@@ -1,8 +1,8 @@
 //! [`Timer`]: how much time has passed, including time while the machine was suspended.
 //!
-//! Linux and Android: `CLOCK_BOOTTIME`, which counts while the machine is suspended. Other systems: the
-//! monotonic clock, which may stand still meanwhile; the wall clock then reveals the suspension, as it does
-//! after a virtual machine was paused.
+//! Linux and Android: `CLOCK_BOOTTIME`, which counts while the machine is suspended. Other systems:
+//! the monotonic clock, which may stand still meanwhile; the wall clock then reveals the
+//! suspension, as it does after a virtual machine was paused.
 
 use std::{
     sync::{
@@ -31,15 +31,15 @@ impl Moment {
         self.elapsed
     }
 
-    /// How far the wall clock is ahead of the elapsed time, in milliseconds: constant unless somebody sets
-    /// the wall clock, or the elapsed time stood still.
+    /// How far the wall clock is ahead of the elapsed time, in milliseconds: constant unless
+    /// somebody sets the wall clock, or the elapsed time stood still.
     pub(crate) const fn lead(self) -> i64 {
         self.wall.saturating_sub((self.elapsed / 1_000_000).cast_signed())
     }
 }
 
-/// Reads elapsed time and the wall clock. The default reads the clocks of this machine; a test passes a
-/// [`ManualTimer`].
+/// Reads elapsed time and the wall clock. The default reads the clocks of this machine; a test
+/// passes a [`ManualTimer`].
 #[derive(Clone, Debug, Default)]
 pub struct Timer(Option<ManualTimer>);
 
