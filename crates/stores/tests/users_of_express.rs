@@ -66,9 +66,10 @@ async fn look(ours: Arc<dyn SessionStore>, others: Arc<dyn SessionStore>, search
     others.delete(&mine, now).await.unwrap();
     assert_eq!(total("ann").await, EACH as u64 + 1, "what has ended elsewhere is not");
     let listed = recent("ann").await.listed;
-    let ended = ours.delete_handle(listed[0].handle, Some("bob"), now).await.unwrap();
+    let oldest = listed.last().unwrap().handle;
+    let ended = ours.delete_handle(oldest, Some("bob"), now).await.unwrap();
     assert!(!ended, "another user's session");
-    assert!(ours.delete_handle(listed[0].handle, Some("ann"), now).await.unwrap());
+    assert!(ours.delete_handle(oldest, Some("ann"), now).await.unwrap());
 
     let unknown = create(&*others, "ann").await;
     assert_eq!(ours.delete_of_user("ann", Some(&theirs), now).await.unwrap(), EACH as u64);
