@@ -161,7 +161,7 @@ fn limits(account: u32, address: u32) -> ThrottleOptions {
     ThrottleOptions { account: free(account), max_failures: 1000, address: free(address), register: limit() }
 }
 
-/// Whoever knocks at Ann's account.
+/// A client that signs in to Ann's account.
 #[derive(Clone)]
 struct Ann {
     throttle: Throttle,
@@ -262,7 +262,7 @@ async fn guesses_are_counted_on_the_account_and_on_the_address_however_many_come
         assert_eq!(ann.guess(ELSEWHERE, NOW).await, allowed);
     }
     let counted = on_networks(&throttle, ELSEWHERE).await;
-    assert_eq!(counted, [3, 3], "knocking at a closed account counts for the address");
+    assert_eq!(counted, [3, 3], "an attempt at a blocked account counts on the address");
 }
 
 #[tokio::test]

@@ -11,13 +11,13 @@ fn known(addr: &str, id: u64) -> Requester {
 }
 
 /// One permit, taken; requests queue behind it in the order of their making.
-struct Desk {
+struct Harness {
     queue: Arc<Queue>,
     taken: Option<Permit>,
     requests: Vec<(&'static str, tokio::task::JoinHandle<Option<Permit>>)>,
 }
 
-impl Desk {
+impl Harness {
     async fn new(capacity: usize) -> Self {
         let queue = Queue::new(1, capacity);
         let taken = queue.acquire(Requester::operator(), PATIENT).await;
@@ -66,39 +66,39 @@ impl Desk {
 
 #[tokio::test]
 async fn networks_take_turns_and_so_do_clients_of_one_network() {
-    let mut desk = Desk::new(64).await;
+    let mut harness = Harness::new(64).await;
     for _ in 0..4 {
-        desk.ask("flood", from("192.0.2.1")).await;
+        harness.ask("flood", from("192.0.2.1")).await;
     }
-    desk.ask("neighbour", from("192.0.2.77")).await;
-    desk.ask("elsewhere", from("198.51.100.1")).await;
-    desk.ask("ipv6", from("2001:db8:1:2::3")).await;
-    let (served, refused) = desk.served().await;
+    harness.ask("neighbour", from("192.0.2.77")).await;
+    harness.ask("elsewhere", from("198.51.100.1")).await;
+    harness.ask("ipv6", from("2001:db8:1:2::3")).await;
+    let (served, refused) = harness.served().await;
     assert_eq!(served, ["flood", "elsewhere", "ipv6", "neighbour", "flood", "flood", "flood"]);
     assert!(refused.is_empty());
 }
 
 #[tokio::test]
 async fn many_addresses_of_one_ipv6_network_are_one_in_the_queue() {
-    let mut desk = Desk::new(64).await;
+    let mut harness = Harness::new(64).await;
     for part in 0..8 {
-        desk.ask("spray", from(&format!("2001:db8:1:{part:x}::1"))).await;
+        harness.ask("spray", from(&format!("2001:db8:1:{part:x}::1"))).await;
     }
-    desk.ask("elsewhere", from("2001:db8:2::1")).await;
-    let (served, _) = desk.served().await;
+    harness.ask("elsewhere", from("2001:db8:2::1")).await;
+    let (served, _) = harness.served().await;
     assert_eq!(served.iter().position(|name| *name == "elsewhere"), Some(1));
 }
 
 #[tokio::test]
 async fn known_browsers_go_first_and_others_are_served_too() {
-    let mut desk = Desk::new(64).await;
+    let mut harness = Harness::new(64).await;
     for _ in 0..3 {
-        desk.ask("other", from("192.0.2.1")).await;
+        harness.ask("other", from("192.0.2.1")).await;
     }
     for id in 0..9 {
-        desk.ask("known", known("192.0.2.1", id)).await;
+        harness.ask("known", known("192.0.2.1", id)).await;
     }
-    let (served, _) = desk.served().await;
+    let (served, _) = harness.served().await;
     let others: Vec<usize> =
         served.iter().enumerate().filter(|(_, name)| **name == "other").map(|(at, _)| at).collect();
     // The one that held the permit was known too.
@@ -107,24 +107,24 @@ async fn known_browsers_go_first_and_others_are_served_too() {
 
 #[tokio::test]
 async fn a_known_browser_that_floods_delays_other_known_ones_by_one_turn() {
-    let mut desk = Desk::new(64).await;
+    let mut harness = Harness::new(64).await;
     for _ in 0..20 {
-        desk.ask("flood", known("192.0.2.1", 1)).await;
+        harness.ask("flood", known("192.0.2.1", 1)).await;
     }
-    desk.ask("owner", known("192.0.2.1", 2)).await;
-    let (served, _) = desk.served().await;
+    harness.ask("owner", known("192.0.2.1", 2)).await;
+    let (served, _) = harness.served().await;
     assert_eq!(served[1], "owner");
 }
 
 #[tokio::test]
 async fn a_full_queue_turns_away_the_newest_of_the_network_with_most() {
-    let mut desk = Desk::new(4).await;
+    let mut harness = Harness::new(4).await;
     for name in ["flood 1", "flood 2", "flood 3", "flood 4", "flood 5"] {
-        desk.ask(name, from("192.0.2.1")).await;
+        harness.ask(name, from("192.0.2.1")).await;
     }
-    desk.ask("elsewhere", from("198.51.100.1")).await;
-    desk.ask("known", known("198.51.100.1", 1)).await;
-    let (served, mut refused) = desk.served().await;
+    harness.ask("elsewhere", from("198.51.100.1")).await;
+    harness.ask("known", known("198.51.100.1", 1)).await;
+    let (served, mut refused) = harness.served().await;
     refused.sort_unstable();
     assert_eq!(served, ["known", "flood 1", "elsewhere", "flood 2", "flood 3"]);
     assert_eq!(refused, ["flood 4", "flood 5"]);
@@ -132,35 +132,35 @@ async fn a_full_queue_turns_away_the_newest_of_the_network_with_most() {
 
 #[tokio::test]
 async fn a_full_queue_is_shared_by_the_clients_of_one_network() {
-    let mut desk = Desk::new(4).await;
+    let mut harness = Harness::new(4).await;
     for name in ["flood 1", "flood 2", "flood 3", "flood 4"] {
-        desk.ask(name, from("192.0.2.1")).await;
+        harness.ask(name, from("192.0.2.1")).await;
     }
-    desk.ask("neighbour", from("192.0.2.2")).await;
-    let (served, refused) = desk.served().await;
+    harness.ask("neighbour", from("192.0.2.2")).await;
+    let (served, refused) = harness.served().await;
     assert_eq!(served, ["flood 1", "neighbour", "flood 2", "flood 3"]);
     assert_eq!(refused, ["flood 4"]);
 }
 
 #[tokio::test]
 async fn equal_networks_do_not_displace_each_other() {
-    let mut desk = Desk::new(2).await;
-    desk.ask("one", from("192.0.2.1")).await;
-    desk.ask("two", from("198.51.100.1")).await;
-    desk.ask("three", from("203.0.113.1")).await;
-    let (served, refused) = desk.served().await;
+    let mut harness = Harness::new(2).await;
+    harness.ask("one", from("192.0.2.1")).await;
+    harness.ask("two", from("198.51.100.1")).await;
+    harness.ask("three", from("203.0.113.1")).await;
+    let (served, refused) = harness.served().await;
     assert_eq!((served.as_slice(), refused.as_slice()), (["one", "two"].as_slice(), ["three"].as_slice()));
 }
 
 #[tokio::test]
 async fn a_request_that_goes_away_takes_no_turn_and_no_room() {
-    let mut desk = Desk::new(1).await;
-    desk.ask("gone", from("192.0.2.1")).await;
-    let (_, request) = desk.requests.remove(0);
+    let mut harness = Harness::new(1).await;
+    harness.ask("gone", from("192.0.2.1")).await;
+    let (_, request) = harness.requests.remove(0);
     request.abort();
     assert!(request.await.is_err());
-    desk.ask("next", from("192.0.2.1")).await;
-    let (served, _) = desk.served().await;
+    harness.ask("next", from("192.0.2.1")).await;
+    let (served, _) = harness.served().await;
     assert_eq!(served, ["next"]);
 }
 
