@@ -10,10 +10,13 @@
 
 #[cfg(any(feature = "mongodb", feature = "postgres", feature = "redis"))]
 mod connect;
+mod durability;
 #[cfg(all(feature = "auth", any(feature = "mongodb", feature = "postgres", feature = "sqlite")))]
 mod existing;
 #[cfg(any(feature = "mongodb", feature = "postgres", feature = "redis"))]
 mod feed;
+#[cfg(feature = "auth")]
+mod inspect;
 #[cfg(feature = "mongodb")]
 mod mongo;
 #[cfg(feature = "auth")]
@@ -41,6 +44,7 @@ pub use connect::{Connect, ConnectOptions};
 pub use connect::{ConnectPg, ConnectPgOptions};
 #[cfg(feature = "redis")]
 pub use connect::{ConnectRedis, ConnectRedisOptions};
+pub use durability::DurabilityWarning;
 #[cfg(all(feature = "auth", feature = "mongodb"))]
 pub use existing::MongoUsers;
 #[cfg(all(feature = "auth", feature = "postgres"))]
@@ -49,6 +53,8 @@ pub use existing::PostgresUsers;
 pub use existing::SqliteUsers;
 #[cfg(all(feature = "auth", any(feature = "mongodb", feature = "postgres", feature = "sqlite")))]
 pub use existing::{Flag, Ids, Roles, UserMap, UserMapError, UsersError, Verified, open_users};
+#[cfg(feature = "auth")]
+pub use inspect::inspect;
 #[cfg(feature = "mongodb")]
 pub use mongo::Mongo;
 #[cfg(feature = "auth")]

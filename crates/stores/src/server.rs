@@ -2,6 +2,11 @@
 
 use std::{error::Error, time::Duration};
 
+#[cfg(any(feature = "mongodb", feature = "postgres", feature = "redis"))]
+use hallpass_session::StoreError;
+#[cfg(any(feature = "mongodb", feature = "postgres", feature = "redis"))]
+use tokio::time::{Instant, timeout};
+
 /// How to talk to a database server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerOptions {
@@ -50,6 +55,16 @@ pub enum ConnectError {
         /// Why.
         source: Box<dyn Error + Send + Sync>,
     },
+    /// Something accepts connections and does not answer.
+    #[error(
+        "{kind} accepted the connection and did not answer within {patience:?}; check that the address is a {kind} server's, that the server is not stopped or overloaded, and that no firewall drops its answers"
+    )]
+    Silent {
+        /// Which kind of database.
+        kind: &'static str,
+        /// How long was waited for an answer.
+        patience: Duration,
+    },
     /// The server lacks a command that is needed.
     #[error("this {kind} server is too old; use {kind} {needed}")]
     TooOld {
@@ -78,4 +93,55 @@ pub enum ConnectError {
         /// Why.
         source: Box<dyn Error + Send + Sync>,
     },
+}
+
+#[cfg(any(feature = "mongodb", feature = "postgres", feature = "redis"))]
+impl ConnectError {
+    /// A question to a server that was reached has failed.
+    pub(crate) fn asking(kind: &'static str, error: StoreError) -> Self {
+        Self::Prepare { kind, source: error.into() }
+    }
+}
+
+/// After so long, the log says what the start waits for; and again each time as much later as it has waited already.
+#[cfg(any(feature = "mongodb", feature = "postgres", feature = "redis"))]
+const NOTE_AFTER: Duration = Duration::from_secs(2);
+
+/// How long a database may take to be prepared: to build indexes on a large table, or to wait for another program that does.
+#[cfg(any(feature = "mongodb", feature = "postgres"))]
+const PREPARE_WITHIN: Duration = Duration::from_secs(600);
+
+/// Does something at start, and says in the log what is waited for when it takes long.
+#[cfg(any(feature = "mongodb", feature = "postgres", feature = "redis"))]
+pub(crate) async fn waiting<T>(
+    database: &'static str,
+    what: &'static str,
+    operation: impl Future<Output = T>,
+) -> T {
+    let (begun, mut pause) = (Instant::now(), NOTE_AFTER);
+    tokio::pin!(operation);
+    loop {
+        if let Ok(done) = timeout(pause, &mut operation).await {
+            return done;
+        }
+        pause = begun.elapsed();
+        let seconds = pause.as_secs();
+        tracing::warn!(event = "waiting_for_store", database, what, seconds);
+    }
+}
+
+/// Prepares a database, not for ever.
+#[cfg(any(feature = "mongodb", feature = "postgres"))]
+pub(crate) async fn preparing(
+    kind: &'static str,
+    what: &'static str,
+    steps: impl Future<Output = Result<(), ConnectError>>,
+) -> Result<(), ConnectError> {
+    if let Ok(done) = waiting(kind, what, timeout(PREPARE_WITHIN, steps)).await {
+        return done;
+    }
+    let reason = format!(
+        "not done within {PREPARE_WITHIN:?}; another program may hold a lock, or the server has stopped to answer"
+    );
+    Err(ConnectError::Prepare { kind, source: reason.into() })
 }

@@ -24,7 +24,7 @@ pub(super) struct CheckConfig {
     /// Describe all settings in Markdown instead
     #[arg(long)]
     reference: bool,
-    /// Ask the sign-in providers as well, instead of showing the settings: addresses, keys, client, clock
+    /// Ask the sign-in providers and the stores, instead of showing the settings: addresses, keys, client, clock; durability
     #[arg(long, conflicts_with = "reference")]
     online: bool,
 }

@@ -1,4 +1,5 @@
-//! `hallpass check-config --online`: whether the configured providers are what the configuration takes them for.
+//! `hallpass check-config --online`: whether the configured providers are what the configuration takes them for, and whether the stores
+//! keep what they answer.
 
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use hallpass_auth::{
     oauth::{Finding, Verdict},
 };
 use hallpass_session::{Secret, SystemClock, hex, random};
+use hallpass_stores::{Layout, OpenOptions, StoreUrl, inspect};
 use serde_json::{Value, json};
 
 use super::{
@@ -16,27 +18,52 @@ use super::{
 };
 use crate::{app, config::Config};
 
-/// Asks each of them, and says what was found. Nothing is opened or changed, here or there.
+/// Asks each of them and the stores, and says what was found. Nothing is opened or changed, here or there.
 pub(super) fn check(output: &Output, config: &Config) -> Result<(), Failure> {
-    let rows = runtime()?.block_on(async {
+    let (rows, stores) = runtime()?.block_on(async {
         let clock = clock::examine(config).await.map(|finding| ("database".to_owned(), finding));
         let mut rows: Vec<(String, Finding)> = clock.into_iter().collect();
         if !config.providers.is_empty() {
             rows.extend(ask(config).await?);
         }
-        Ok::<_, Failure>(rows)
+        Ok::<_, Failure>((rows, stores(config).await))
     })?;
-    if rows.is_empty() {
+    if rows.is_empty() && stores.is_empty() {
         output.answer("No provider is configured, so nobody was asked.", &json!([]));
         return Ok(());
     }
-    let cells: Vec<Vec<Value>> = rows.iter().map(|(name, finding)| row(name, finding)).collect();
+    let cells: Vec<Vec<Value>> =
+        rows.iter().map(|(name, finding)| row(name, finding)).chain(stores).collect();
     output.list(&["provider", "check", "result", "detail"], &cells);
-    match rows.iter().filter(|(_, finding)| finding.verdict == Verdict::Bad).count() {
+    match cells.iter().filter(|row| row[2] == "wrong").count() {
         0 => Ok(()),
-        1 => Err(Failure::new(Exit::Failed, "providers", "one check of a provider failed")),
-        count => Err(Failure::new(Exit::Failed, "providers", format!("{count} checks of providers failed"))),
+        1 => Err(Failure::new(Exit::Failed, "online", "one check failed")),
+        count => Err(Failure::new(Exit::Failed, "online", format!("{count} checks failed"))),
     }
+}
+
+/// What each store is set to that may take back what it has answered.
+async fn stores(config: &Config) -> Vec<Vec<Value>> {
+    let stores = &config.stores;
+    let users = stores.users.as_ref().and_then(|users| users.url.as_ref());
+    let places =
+        [("database", Some(&stores.database)), ("sessions", stores.sessions.as_ref()), ("users", users)];
+    let mut rows = Vec::new();
+    for (name, url) in places.into_iter().filter_map(|(name, url)| Some((name, url?))) {
+        let row = |result: &str, detail: String| {
+            vec![json!(name), json!("durability"), json!(result), json!(detail)]
+        };
+        // Only sessions are where an Express app keeps them.
+        let shared = name == "sessions" || (name == "database" && stores.sessions.is_none());
+        let layout = if shared { stores.options.layout.clone() } else { Layout::Native };
+        match inspect(url, &OpenOptions { layout, ..stores.options.clone() }).await {
+            Ok(found) if found.is_empty() && matches!(url, StoreUrl::Sqlite(_)) => {}
+            Ok(found) if found.is_empty() => rows.push(row("good", String::new())),
+            Ok(found) => rows.extend(found.iter().map(|warning| row("doubtful", warning.to_string()))),
+            Err(error) => rows.push(row("wrong", error.to_string())),
+        }
+    }
+    rows
 }
 
 async fn ask(config: &Config) -> Result<Vec<(String, Finding)>, Failure> {

@@ -32,6 +32,8 @@ use hallpass_session::CookieOptions;
 pub use self::mongo::{
     AutoRemove, Cipher, ConnectMongo, ConnectMongoOptions, Crypto, Encoding, TransformId, WebCrypto,
 };
+#[cfg(all(feature = "auth", feature = "postgres"))]
+pub(crate) use self::postgres::durability as pg_durability;
 #[cfg(feature = "postgres")]
 pub use self::postgres::{ConnectPg, ConnectPgOptions};
 #[cfg(feature = "redis")]

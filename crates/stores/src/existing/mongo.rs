@@ -24,7 +24,8 @@ use self::document::Documents;
 use super::{Flag, Ids, UserMap, UsersError, epoch, spelling};
 use crate::{
     ServerOptions,
-    mongo::{Mongo, is_duplicate, reason},
+    durability::report,
+    mongo::{KIND, Mongo, TRIES, disagreement, is_duplicate, reason},
     native::limit_of,
 };
 
@@ -79,6 +80,7 @@ impl MongoUsers {
             |error: StoreError| UsersError::Table { table: map.table.clone(), reason: error.to_string() };
         users.learn_styles(true).await.map_err(failed)?;
         map.warn_reused(users.documents.again(), "whoever gives the numbers may give", "");
+        report(KIND, users.mongo.durability().await);
         if let Some(reason) = users.closed().await.map_err(failed)? {
             tracing::warn!(event = "register_closed", reason);
         }
@@ -161,15 +163,21 @@ impl MongoUsers {
     /// Whether some account has the login, as the unique index compares it.
     async fn has(&self, login: &Email) -> Result<bool, StoreError> {
         let blind = self.map().logins.case == Case::Insensitive;
-        let found = if blind { self.spellings(login).await? } else { self.exactly(login.as_str()).await? };
-        Ok(!found.is_empty())
+        let filter = doc! { &self.map().login: login.as_str() };
+        let collation = blind.then(|| self.collation.clone());
+        self.mongo.is_there_in("create a user", &self.users, filter, collation).await
+    }
+
+    async fn has_in_any_spelling(&self, login: &Email) -> Result<bool, StoreError> {
+        let filter = doc! { &self.map().login: login.as_str() };
+        self.mongo.is_there_in("create a user", &self.users, filter, Some(self.collation.clone())).await
     }
 
     /// What a refused insert means: the login is taken, or another unique index has no room for accounts that lack its field.
     async fn duplicate(&self, user: &User, error: &str) -> Result<UserCreated, StoreError> {
         let index =
             error.split("index: ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap_or("another");
-        if index == "_id_" || self.has(&user.email).await? {
+        if self.has(&user.email).await? || index == "_id_" {
             return Ok(UserCreated::Taken);
         }
         Ok(UserCreated::Closed(format!(
@@ -179,12 +187,43 @@ impl MongoUsers {
     }
 }
 
+impl MongoUsers {
+    /// Changes the document that matches; whether there was one, by the word of a majority. `None`: the collection refuses it.
+    async fn apply(
+        &self,
+        filter: &Document,
+        update: &Document,
+        change: &Change,
+    ) -> Result<Option<bool>, StoreError> {
+        let doing = "change a user";
+        for _ in 0..TRIES {
+            let update = async {
+                match self.users.update_one(filter.clone(), update.clone()).await {
+                    // A validator, or a unique index that is not sparse.
+                    Err(error) if matches!(change, Change::Disconnect(_)) && is_refused(&error) => Ok(None),
+                    answer => answer.map(Some),
+                }
+            };
+            match self.mongo.run(doing, update).await? {
+                None => return Ok(None),
+                Some(changed) if changed.matched_count == 1 => return Ok(Some(true)),
+                Some(_) => {}
+            }
+            if !self.mongo.is_there(doing, &self.users, filter.clone()).await? {
+                return Ok(Some(false));
+            }
+        }
+        Err(disagreement(doing))
+    }
+}
+
 #[async_trait]
 impl UserStore for MongoUsers {
     async fn find(&self, id: &UserId) -> Result<Option<User>, StoreError> {
         let Some(id) = self.documents.id(id) else { return Ok(None) };
-        let find = self.users.find(doc! { "_id": id }).projection(self.documents.projection());
-        Ok(self.all("find a user", find).await?.pop())
+        let (filter, fields) = (doc! { "_id": id }, self.documents.projection());
+        let found = self.mongo.find_confirmed("find a user", &self.users, filter, Some(fields)).await?;
+        found.as_ref().map(|document| self.documents.user(document)).transpose()
     }
 
     async fn find_by_email(&self, email: &Email) -> Result<Option<User>, StoreError> {
@@ -218,7 +257,7 @@ impl UserStore for MongoUsers {
         if let Some(reason) = self.closed().await? {
             return Ok(UserCreated::Closed(reason));
         }
-        if self.map().is_spelled_freely() && !self.spellings(&user.email).await?.is_empty() {
+        if self.map().is_spelled_freely() && self.has_in_any_spelling(&user.email).await? {
             return Ok(UserCreated::Taken);
         }
         self.learn_styles(false).await?;
@@ -244,32 +283,23 @@ impl UserStore for MongoUsers {
             return Ok(UserChanged::NoPlace);
         };
         filter.insert("_id", id.clone());
-        let update = async {
-            match self.users.update_one(filter, update).await {
-                // A validator, or a unique index that is not sparse.
-                Err(error) if matches!(change, Change::Disconnect(_)) && is_refused(&error) => Ok(None),
-                answer => answer.map(Some),
-            }
-        };
-        match self.mongo.run("change a user", update).await? {
+        match self.apply(&filter, &update, change).await? {
             None => return Ok(UserChanged::Refused),
-            Some(changed) if changed.matched_count == 1 => return Ok(UserChanged::Done),
-            Some(_) => {}
+            Some(true) => return Ok(UserChanged::Done),
+            Some(false) => {}
         }
-        let find = self.users.find_one(doc! { "_id": id }).projection(doc! { "_id": 1 });
-        let found = self.mongo.run("change a user", find).await?;
+        let found = self.mongo.is_there("change a user", &self.users, doc! { "_id": id }).await?;
         Ok(match (found, change) {
-            (None, _) => UserChanged::Gone,
+            (false, _) => UserChanged::Gone,
             // Another id stands there, or none.
-            (Some(_), Change::Disconnect(_)) => UserChanged::Done,
-            (Some(_), _) => UserChanged::Refused,
+            (true, Change::Disconnect(_)) => UserChanged::Done,
+            (true, _) => UserChanged::Refused,
         })
     }
 
     async fn delete(&self, id: &UserId) -> Result<bool, StoreError> {
         let Some(id) = self.documents.id(id) else { return Ok(false) };
-        let deleted = self.mongo.run("delete a user", self.users.delete_one(doc! { "_id": id })).await?;
-        Ok(deleted.deleted_count == 1)
+        Ok(self.mongo.delete_all("delete a user", &self.users, doc! { "_id": id }).await? > 0)
     }
 
     async fn list(&self, after: Option<&Email>, limit: usize) -> Result<Vec<User>, StoreError> {

@@ -22,8 +22,9 @@ use self::{statements::Statements, table::Table};
 use super::{Flag, UserMap, UsersError, epoch, placeholder, reading::Raw, spelling};
 use crate::{
     ConnectError, ServerOptions,
+    durability::report,
     native::limit_of,
-    postgres::{Postgres, Values, column},
+    postgres::{KIND, Postgres, Values, column},
 };
 
 /// Accounts in a table that another application made. Clones share its connections.
@@ -76,6 +77,7 @@ impl PostgresUsers {
         let searched = table.is_searched(&postgres, map).await.map_err(unreadable)?;
         let shape = Arc::new(Shape { map: map.clone(), table, sql, searched });
         let users = Self { postgres, shape, unique: Arc::default() };
+        report(KIND, users.postgres.shared_durability(&map.table).await);
         if let Some(reason) = users.closed().await.map_err(unreadable)? {
             tracing::warn!(event = "register_closed", reason);
         }
@@ -277,7 +279,8 @@ impl UserStore for PostgresUsers {
         if !self.shape.table.is_id(id) {
             return Ok(false);
         }
-        let deleted = self.postgres.query("delete a user", &self.shape.sql.delete, &[&id.as_str()]).await?;
+        let deleted =
+            self.postgres.settled_query("delete a user", &self.shape.sql.delete, &[&id.as_str()]).await?;
         Ok(!deleted.is_empty())
     }
 

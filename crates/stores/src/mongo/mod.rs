@@ -1,9 +1,12 @@
 //! [`Mongo`]: sessions, users and records in MongoDB, in collections of our own (`hallpass_sessions`, …).
 //!
 //! Every operation that changes something is a change of one document, so it needs no transaction and no replica set; with one, it
-//! is answered when a majority has it. Only moving a session to a new id takes two: the old one is made useless first, so that
+//! is answered when a majority has it, and so is an answer that says there was nothing to change (`confirm.rs`). Only moving
+//! a session to a new id takes two: the old one is made useless first, so that
 //! a crash between the two signs somebody out, never in.
 
+mod confirm;
+mod durability;
 mod feed;
 #[cfg(feature = "auth")]
 mod records;
@@ -18,16 +21,31 @@ use mongodb::{
     Client, Collection, Database, IndexModel,
     bson::{DateTime, Document, doc},
     error::{Error, ErrorKind, WriteFailure},
-    options::{
-        ClientOptions, Hint, IndexOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern,
-    },
+    options::{ClientOptions, Hint, IndexOptions, ReadPreference, SelectionCriteria, WriteConcern},
 };
 use tokio::time::timeout;
 
-pub(crate) use self::feed::{Told, refused, said};
-use crate::{ConnectError, ServerOptions};
+pub(crate) use self::{
+    confirm::{TRIES, disagreement},
+    feed::{Told, refused, said},
+};
+use crate::{
+    ConnectError, ServerOptions,
+    durability::report,
+    server::{preparing, waiting},
+};
 
 pub(crate) const KIND: &str = "MongoDB";
+/// How long a connection may take to be made. Shorter than an operation may take, so that attempts begun while the network was down
+/// do not hold up those after it.
+const CONNECT_WITHIN: Duration = Duration::from_secs(2);
+
+/// How often each server is asked how it is; the least that the driver allows.
+const HEARTBEAT: Duration = Duration::from_millis(500);
+
+/// How long a server that was reached may take to answer, at start.
+const ANSWER: Duration = Duration::from_secs(1);
+
 const EXAMPLE: &str = "mongodb://user:password@host/database";
 
 /// The version of documents and indexes. A program that finds a higher one does not start.
@@ -39,6 +57,10 @@ const SCHEMA: u32 = 1;
 pub struct Mongo {
     database: Database,
     timeout: Duration,
+    /// Whether other servers have the data too, so that what one of them shows may be taken back.
+    replicated: bool,
+    /// Whether a write can wait until it is in the journal.
+    journaled: bool,
 }
 
 impl Mongo {
@@ -46,7 +68,8 @@ impl Mongo {
     /// URL's, else `hallpass`.
     pub async fn connect(url: &str, options: &ServerOptions) -> Result<Self, ConnectError> {
         let mongo = Self::reach(url, options, None, "hallpass").await?;
-        mongo.prepare().await?;
+        preparing(KIND, "the indexes", mongo.prepare()).await?;
+        report(KIND, mongo.durability().await);
         Ok(mongo)
     }
 
@@ -61,18 +84,27 @@ impl Mongo {
         config.app_name.get_or_insert_with(|| "hallpass".to_owned());
         config.max_pool_size.get_or_insert(u32::try_from(options.connections).unwrap_or(u32::MAX));
         config.server_selection_timeout.get_or_insert(options.timeout);
-        config.connect_timeout.get_or_insert(options.timeout);
-        // A logout that a failed-over primary forgets would be none.
-        config.write_concern.get_or_insert_with(WriteConcern::majority);
-        config.read_concern.get_or_insert_with(ReadConcern::local);
+        config.connect_timeout.get_or_insert(options.timeout.min(CONNECT_WITHIN));
+        // What has failed is noticed, and what works again is used, in this time.
+        config.heartbeat_freq.get_or_insert(HEARTBEAT);
         let name = database.map(str::to_owned).or_else(|| config.default_database.clone());
         let name = name.unwrap_or_else(|| usual.to_owned());
         let unreachable =
             |error: Error| ConnectError::Unreachable { kind: KIND, source: reason(&error).into() };
         let client = Client::with_options(config).map_err(unreachable)?;
-        let mongo = Self { database: client.database(&name), timeout: options.timeout };
-        mongo.database.run_command(doc! { "ping": 1 }).await.map_err(unreachable)?;
-        Ok(mongo)
+        let plain = client.database(&name);
+        let patience = options.timeout + ANSWER;
+        let hello = timeout(patience, plain.run_command(doc! { "hello": 1 }).into_future());
+        let hello = match waiting(KIND, "a connection", hello).await {
+            Ok(hello) => hello.map_err(unreachable)?,
+            Err(_) => return Err(ConnectError::Silent { kind: KIND, patience }),
+        };
+        let replicated =
+            hello.contains_key("setName") || hello.get_str("msg").is_ok_and(|msg| msg == "isdbgrid");
+        let journaled = durability::can_wait_for_the_journal(&plain, patience).await;
+        let how = confirm::options(&plain, replicated, journaled);
+        let database = client.database_with_options(&name, how);
+        Ok(Self { database, timeout: options.timeout, replicated, journaled })
     }
 
     /// Makes the indexes that are missing, and notes the schema.

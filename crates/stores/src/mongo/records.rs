@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::native::limit_of;
 
-use super::{Mongo, date, is_duplicate, time};
+use super::{Mongo, TRIES, date, disagreement, time};
 
 /// A record as it is stored.
 #[derive(Clone, Deserialize)]
@@ -42,23 +42,27 @@ impl RecordStore for Mongo {
             "version": 1_i64,
         };
         // Replaces an expired record; a live one does not match, and its key refuses the second document.
-        let filter = doc! { "_id": id(key), "expires": { "$lte": date(now) } };
-        let records = self.collection("records");
-        let inserted = self.run("insert a record", async {
-            match records.replace_one(filter, row).upsert(true).await {
-                Err(error) if is_duplicate(&error) => Ok(Inserted::Taken),
-                written => written.map(|_| Inserted::Done),
+        let expired = doc! { "_id": id(key), "expires": { "$lte": date(now) } };
+        let (doing, records) = ("insert a record", self.collection("records"));
+        for _ in 0..TRIES {
+            let written = records.replace_one(expired.clone(), row.clone()).upsert(true);
+            if self.unless_taken(doing, written).await? {
+                return Ok(Inserted::Done);
             }
-        });
-        inserted.await
+            if self.is_there(doing, &records, live(doc! { "_id": id(key) }, now)).await? {
+                return Ok(Inserted::Taken);
+            }
+        }
+        Err(disagreement(doing))
     }
 
     async fn get(&self, key: &RecordKey, now: Timestamp) -> Result<Option<Record>, StoreError> {
-        let found =
-            self.run("get a record", self.records().find_one(live(doc! { "_id": id(key) }, now))).await?;
+        let filter = live(doc! { "_id": id(key) }, now);
+        let found = self.find_confirmed("get a record", &self.records(), filter, None).await?;
         Ok(found.map(|row| record(key.kind, row)))
     }
 
+    /// For those who write before they answer: a record that is missing here is not confirmed to be.
     async fn get_all(&self, keys: &[RecordKey], now: Timestamp) -> Result<Vec<Option<Record>>, StoreError> {
         let doing = "get records";
         let ids: Vec<Document> = keys.iter().map(id).collect();
@@ -85,14 +89,14 @@ impl RecordStore for Mongo {
             "$inc": { "version": 1_i64 },
         };
         let records = self.collection("records");
-        let replaced = self.run("replace a record", records.update_one(filter, change)).await?;
-        Ok(if replaced.matched_count == 1 { Replaced::Done } else { Replaced::Refused })
+        let replaced = self.update_confirmed("replace a record", &records, &filter, &change).await?;
+        Ok(if replaced { Replaced::Done } else { Replaced::Refused })
     }
 
     async fn take(&self, key: &RecordKey, now: Timestamp) -> Result<Option<Record>, StoreError> {
-        let records = self.records();
-        let taken = records.find_one_and_delete(live(doc! { "_id": id(key) }, now));
-        Ok(self.run("take a record", taken).await?.map(|row| record(key.kind, row)))
+        let filter = live(doc! { "_id": id(key) }, now);
+        let taken = self.take_one("take a record", &self.records(), filter, None).await?;
+        Ok(taken.map(|row| record(key.kind, row)))
     }
 
     async fn list(
@@ -104,7 +108,8 @@ impl RecordStore for Mongo {
         let doing = "list a user's records";
         let records = self.records();
         let filter = live(doc! { "owner": owner.as_str(), "_id.kind": kind }, now);
-        let mut rows = self.run(doing, records.find(filter).sort(doc! { "_id.id": 1 })).await?;
+        let listing = records.find(filter).with_options(self.listing());
+        let mut rows = self.run(doing, listing.sort(doc! { "_id.id": 1 })).await?;
         let mut found = Vec::new();
         while self.run(doing, rows.advance()).await? {
             found.push(record(
@@ -118,11 +123,10 @@ impl RecordStore for Mongo {
     async fn delete_owned(&self, owner: &UserId, now: Timestamp) -> Result<u64, StoreError> {
         let doing = "delete a user's records";
         let records = self.collection("records");
-        let deleted =
-            self.run(doing, records.delete_many(live(doc! { "owner": owner.as_str() }, now))).await?;
+        let deleted = self.delete_all(doing, &records, live(doc! { "owner": owner.as_str() }, now)).await?;
         // What has expired is nobody's loss, but a deleted person leaves nothing behind.
         self.run(doing, records.delete_many(doc! { "owner": owner.as_str() })).await?;
-        Ok(deleted.deleted_count)
+        Ok(deleted)
     }
 
     async fn export(
@@ -138,7 +142,8 @@ impl RecordStore for Mongo {
             filter.insert("_id.id", doc! { "$gt": after });
         }
         let records = self.records();
-        let page = records.find(filter).sort(doc! { "_id.id": 1 }).limit(limit_of(limit));
+        let page = records.find(filter).with_options(self.listing());
+        let page = page.sort(doc! { "_id.id": 1 }).limit(limit_of(limit));
         let mut rows = self.run(doing, page).await?;
         let mut found = Vec::new();
         while self.run(doing, rows.advance()).await? {

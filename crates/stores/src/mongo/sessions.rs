@@ -13,7 +13,7 @@ use mongodb::{
 };
 use serde::Deserialize;
 
-use super::{Mongo, Told, date, time};
+use super::{Mongo, TRIES, Told, date, disagreement, time};
 use crate::native;
 
 /// The id that the session of this document has now. Such documents, and those that keep an id from being stored, have no `expires`, so
@@ -51,7 +51,8 @@ impl Mongo {
     async fn listed(&self, filter: Document, order: Document, limit: i64) -> Result<Vec<Listed>, StoreError> {
         let doing = "list sessions";
         let sessions = self.database.collection::<Row>("hallpass_sessions");
-        let found = sessions.find(filter).sort(order).limit(limit).projection(doc! { "document": 0 });
+        let found = sessions.find(filter).with_options(self.listing());
+        let found = found.sort(order).limit(limit).projection(doc! { "document": 0 });
         let mut rows = self.run(doing, found).await?;
         let mut listed = Vec::new();
         while self.run(doing, rows.advance()).await? {
@@ -99,9 +100,7 @@ impl Mongo {
     /// Whether the session lives; asked when a change found nothing to change.
     async fn answer_for(&self, id: &SessionId, now: Timestamp) -> Result<Updated, StoreError> {
         let filter = doc! { "_id": binary(id.hash().0), "expires": { "$gt": date(now) } };
-        let sessions = self.sessions();
-        let found = sessions.find_one(filter).projection(doc! { "_id": 1 });
-        let live = self.run("save a session", found).await?.is_some();
+        let live = self.is_there("save a session", &self.sessions(), filter).await?;
         Ok(if live { Updated::Conflict } else { Updated::Gone })
     }
 }
@@ -125,7 +124,7 @@ impl SessionStore for Mongo {
     async fn load(&self, id: &SessionId, now: Timestamp) -> Result<Option<Stored>, StoreError> {
         let filter = doc! { "_id": binary(id.hash().0), "expires": { "$gt": date(now) } };
         let sessions = self.database.collection::<Row>("hallpass_sessions");
-        let row = self.run("load a session", sessions.find_one(filter)).await?;
+        let row = self.find_confirmed("load a session", &sessions, filter, None).await?;
         Ok(row.and_then(Row::stored))
     }
 
@@ -137,11 +136,20 @@ impl SessionStore for Mongo {
     ) -> Result<Created, StoreError> {
         let id = binary(id.hash().0);
         // Replaces an expired session; a live one does not match, and its id refuses the second document.
-        let filter = doc! { "_id": id.clone(), "expires": { "$lte": date(now) } };
-        let sessions = self.sessions();
-        let written = sessions.replace_one(filter, row(id, record, Revision(1))).upsert(true);
-        let made = self.unless_taken("create a session", written).await?;
-        Ok(if made { Created::Done(Revision(1)) } else { Created::Taken })
+        let expired = doc! { "_id": id.clone(), "expires": { "$lte": date(now) } };
+        let live = doc! { "_id": id.clone(), "expires": { "$gt": date(now) } };
+        let (doing, sessions) = ("create a session", self.sessions());
+        for _ in 0..TRIES {
+            let new = row(id.clone(), record, Revision(1));
+            let written = sessions.replace_one(expired.clone(), new).upsert(true);
+            if self.unless_taken(doing, written).await? {
+                return Ok(Created::Done(Revision(1)));
+            }
+            if self.is_there(doing, &sessions, live.clone()).await? {
+                return Ok(Created::Taken);
+            }
+        }
+        Err(disagreement(doing))
     }
 
     async fn update(
@@ -205,11 +213,9 @@ impl SessionStore for Mongo {
     }
 
     async fn delete(&self, id: &SessionId, now: Timestamp) -> Result<bool, StoreError> {
-        let sessions = self.sessions();
-        let deleted = sessions
-            .find_one_and_delete(doc! { "_id": binary(id.hash().0), MOVED_AT: { "$exists": false } })
-            .projection(doc! { "expires": 1 });
-        let deleted = self.run("end a session", deleted).await?;
+        let filter = doc! { "_id": binary(id.hash().0), MOVED_AT: { "$exists": false } };
+        let end = doc! { "expires": 1 };
+        let deleted = self.take_one("end a session", &self.sessions(), filter, Some(end)).await?;
         Ok(deleted
             .and_then(|row| row.get_datetime("expires").ok().copied())
             .is_some_and(|end| time(end) > now))
@@ -241,8 +247,8 @@ impl SessionStore for Mongo {
         if let Some(except) = except {
             filter.insert("_id", doc! { "$ne": binary(except.hash().0) });
         }
-        let deleted = self.run("end a user's sessions", self.sessions().delete_many(filter)).await?;
-        Ok(deleted.deleted_count + self.end_moving(user, except, now).await?)
+        let deleted = self.delete_all("end a user's sessions", &self.sessions(), filter).await?;
+        Ok(deleted + self.end_moving(user, except, now).await?)
     }
 
     async fn delete_handle(
@@ -258,7 +264,8 @@ impl SessionStore for Mongo {
         if let Some(user) = user {
             filter.insert("user", user);
         }
-        Ok(self.run("end a session", self.sessions().delete_one(filter)).await?.deleted_count == 1)
+        let ended = self.take_one("end a session", &self.sessions(), filter, Some(doc! { "_id": 1 })).await?;
+        Ok(ended.is_some())
     }
 
     async fn list(
@@ -290,7 +297,8 @@ impl SessionStore for Mongo {
             filter.insert("_id", doc! { "$gt": binary(native::ids_of(after).1) });
         }
         let sessions = self.database.collection::<Row>("hallpass_sessions");
-        let page = sessions.find(filter).sort(doc! { "_id": 1 }).limit(native::limit_of(limit));
+        let page = sessions.find(filter).with_options(self.listing());
+        let page = page.sort(doc! { "_id": 1 }).limit(native::limit_of(limit));
         let mut rows = self.run(doing, page).await?;
         let mut found = Vec::new();
         while self.run(doing, rows.advance()).await? {

@@ -11,7 +11,7 @@ use mongodb::{
 };
 use serde::Deserialize;
 
-use super::{Mongo, Told, date, is_duplicate, time};
+use super::{Mongo, TRIES, Told, date, disagreement, time};
 use crate::native::limit_of;
 
 /// A user as it is stored.
@@ -39,7 +39,8 @@ impl UserStore for Mongo {
     }
 
     async fn find(&self, id: &UserId) -> Result<Option<User>, StoreError> {
-        self.one_user(doc! { "_id": id.as_str() }).await
+        let filter = doc! { "_id": id.as_str() };
+        Ok(self.find_confirmed("find a user", &self.users(), filter, None).await?.map(user))
     }
 
     async fn find_by_email(&self, email: &Email) -> Result<Option<User>, StoreError> {
@@ -57,14 +58,19 @@ impl UserStore for Mongo {
             "created": date(user.created),
             "session_epoch": user.session_epoch.cast_signed(),
         };
-        let users = self.collection("users");
-        let created = self.run("create a user", async {
-            match users.insert_one(row).await {
-                Err(error) if is_duplicate(&error) => Ok(UserCreated::Taken),
-                created => created.map(|_| UserCreated::Done(user.id.clone())),
+        let (doing, users) = ("create a user", self.collection("users"));
+        let same = [doc! { "_id": user.id.as_str() }, doc! { "email": user.email.as_str() }];
+        for _ in 0..TRIES {
+            if self.unless_taken(doing, users.insert_one(&row)).await? {
+                return Ok(UserCreated::Done(user.id.clone()));
             }
-        });
-        created.await
+            for filter in &same {
+                if self.is_there(doing, &users, filter.clone()).await? {
+                    return Ok(UserCreated::Taken);
+                }
+            }
+        }
+        Err(disagreement(doing))
     }
 
     async fn change(&self, id: &UserId, change: &Change) -> Result<UserChanged, StoreError> {
@@ -86,19 +92,17 @@ impl UserStore for Mongo {
                 doc! { "$set": { "disabled": disabled }, "$inc": { "session_epoch": i64::from(*disabled) } }
             }
         };
-        let users = self.collection("users");
-        let changed = self.run("change a user", users.update_one(filter, update)).await?;
-        if changed.matched_count == 1 {
+        let (doing, users) = ("change a user", self.collection("users"));
+        if self.update_confirmed(doing, &users, &filter, &update).await? {
             return Ok(UserChanged::Done);
         }
-        let found = self.run("change a user", users.find_one(doc! { "_id": id.as_str() })).await?;
-        Ok(if found.is_some() { UserChanged::Refused } else { UserChanged::Gone })
+        let found = self.is_there(doing, &users, doc! { "_id": id.as_str() }).await?;
+        Ok(if found { UserChanged::Refused } else { UserChanged::Gone })
     }
 
     async fn delete(&self, id: &UserId) -> Result<bool, StoreError> {
-        let users = self.collection("users");
-        let deleted = self.run("delete a user", users.delete_one(doc! { "_id": id.as_str() })).await?;
-        Ok(deleted.deleted_count == 1)
+        let filter = doc! { "_id": id.as_str() };
+        Ok(self.delete_all("delete a user", &self.collection("users"), filter).await? > 0)
     }
 
     async fn list(&self, after: Option<&Email>, limit: usize) -> Result<Vec<User>, StoreError> {

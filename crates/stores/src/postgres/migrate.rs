@@ -4,7 +4,7 @@ use deadpool_postgres::GenericClient;
 use tokio_postgres::Error;
 
 use super::{KIND, Postgres};
-use crate::ConnectError;
+use crate::{ConnectError, server::preparing};
 
 /// Step n brings schema n-1 to n. A step that was released is never changed again.
 const STEPS: &[&str] = &[include_str!("../migrations/postgres/0001_initial.sql")];
@@ -14,6 +14,10 @@ const LOCK: i64 = 0x4861_5061;
 
 /// Brings the schema up to date. Of two programs that start at once, one does it and the other waits.
 pub(super) async fn migrate(postgres: &Postgres) -> Result<(), ConnectError> {
+    preparing(KIND, "the schema to be brought up to date", steps(postgres)).await
+}
+
+async fn steps(postgres: &Postgres) -> Result<(), ConnectError> {
     let mut client = postgres.client().await?;
     let failed = |error: Error| ConnectError::Prepare { kind: KIND, source: error.into() };
     let transaction = client.transaction().await.map_err(failed)?;

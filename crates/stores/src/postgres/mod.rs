@@ -2,6 +2,7 @@
 //!
 //! Every operation is one prepared statement, so one round trip, and atomic by itself. What is answered is committed.
 
+mod durability;
 mod feed;
 mod migrate;
 #[cfg(feature = "auth")]
@@ -14,12 +15,18 @@ use std::{sync::Arc, time::Duration};
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
 use hallpass_session::{StoreError, StoreTime, Timestamp};
-use tokio::time::{Instant, timeout_at};
-use tokio_postgres::{Config, NoTls, Row, config::SslMode, types::ToSql};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_postgres::{
+    Config, Error, NoTls, Row,
+    config::{SslMode, TargetSessionAttrs},
+    error::SqlState,
+    types::ToSql,
+};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use self::durability::Commits;
 pub(crate) use self::feed::Told;
-use crate::{ConnectError, ServerOptions};
+use crate::{ConnectError, ServerOptions, durability::report, server::waiting};
 
 pub(crate) const KIND: &str = "PostgreSQL";
 const EXAMPLE: &str = "postgres://user:password@host/database";
@@ -32,7 +39,14 @@ pub struct Postgres {
     /// For connections beside the pool.
     config: Arc<Config>,
     timeout: Duration,
+    commits: Commits,
 }
+
+/// How long a server that was reached may take to take a client, at start.
+const ANSWER: Duration = Duration::from_secs(1);
+
+/// The tables of our own.
+pub(crate) const TABLES: [&str; 3] = ["sessions", "users", "records"];
 
 /// A statement's values.
 pub(crate) type Values<'a> = &'a [&'a (dyn ToSql + Sync)];
@@ -43,6 +57,7 @@ impl Postgres {
     pub async fn connect(url: &str, options: &ServerOptions) -> Result<Self, ConnectError> {
         let postgres = Self::reach(url, options, None)?;
         migrate::migrate(&postgres).await?;
+        report(KIND, postgres.durability(&TABLES).await);
         Ok(postgres)
     }
 
@@ -61,6 +76,10 @@ impl Postgres {
         if config.get_application_name().is_none() {
             config.application_name("hallpass");
         }
+        // Of several servers, the one that is no standby.
+        if config.get_hosts().len() > 1 && config.get_target_session_attrs() == TargetSessionAttrs::Any {
+            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        }
         if let Some(settings) = settings {
             let settings =
                 config.get_options().map_or_else(|| settings.to_owned(), |url| format!("{url} {settings}"));
@@ -69,18 +88,27 @@ impl Postgres {
         // Fast: a query before each use would double the round trips; a dead connection is noticed by its own task.
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = manager(config.clone(), recycling)?;
+        let commits = Commits::default();
         let pool = Pool::builder(manager)
             .max_size(options.connections)
             .runtime(Runtime::Tokio1)
+            .post_create(commits.hook())
             .build()
             .map_err(|error| ConnectError::Unreachable { kind: KIND, source: error.into() })?;
-        Ok(Self { pool, config: Arc::new(config), timeout: options.timeout })
+        Ok(Self { pool, config: Arc::new(config), timeout: options.timeout, commits })
     }
 
     /// A connection, to see whether there can be one.
     pub(crate) async fn client(&self) -> Result<Object, ConnectError> {
-        let unreachable = |error: PoolError| ConnectError::Unreachable { kind: KIND, source: error.into() };
-        self.pool.get().await.map_err(unreachable)
+        // Each address may use up its time to be reached; then this one's answer is waited for.
+        let hosts = u32::try_from(self.config.get_hosts().len()).unwrap_or(u32::MAX);
+        let patience = self.timeout.saturating_mul(hosts.max(1)) + ANSWER;
+        match waiting(KIND, "a connection", timeout(patience, self.pool.get())).await {
+            Ok(client) => {
+                client.map_err(|error| ConnectError::Unreachable { kind: KIND, source: error.into() })
+            }
+            Err(_) => Err(ConnectError::Silent { kind: KIND, patience }),
+        }
     }
 
     /// The server's clock, not that of the transaction, in milliseconds.
@@ -132,13 +160,18 @@ impl Postgres {
         let client = timeout_at(deadline, self.pool.get()).await.map_err(late)??;
         let answer = timeout_at(deadline, async {
             let statement = client.prepare_cached(sql).await?;
-            client.query(&statement, values).await
+            self.commits.run(&client, sql, &statement, values).await
         });
         let Ok(rows) = answer.await else {
             // Whoever gets this connection next would wait behind the answer that has not come.
             drop(Object::take(client));
             return Err(Failure::Timeout(self.timeout));
         };
+        let read_only = |error: &Error| error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION);
+        if rows.as_ref().is_err_and(read_only) {
+            // The server became a standby; where there are several, another connection leads to the one that can be written.
+            drop(Object::take(client));
+        }
         Ok(rows?)
     }
 }

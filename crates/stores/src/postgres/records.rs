@@ -38,12 +38,12 @@ impl RecordStore for Postgres {
         let Record { key, owner, body, expires, .. } = record;
         let (owner, expires) = (owner.as_ref().map(UserId::as_str), expires.map(Timestamp::as_millis));
         let values: Values<'_> = &[&key.kind, &key.id, &owner, body, &expires, &now.as_millis()];
-        let inserted = self.query("insert a record", INSERT, values).await?;
+        let inserted = self.settled_query("insert a record", INSERT, values).await?;
         Ok(if inserted.is_empty() { Inserted::Taken } else { Inserted::Done })
     }
 
     async fn get(&self, key: &RecordKey, now: Timestamp) -> Result<Option<Record>, StoreError> {
-        let rows = self.query("get a record", GET, &[&key.kind, &key.id, &now.as_millis()]).await?;
+        let rows = self.settled_query("get a record", GET, &[&key.kind, &key.id, &now.as_millis()]).await?;
         rows.first().map(|row| record(key.kind, row)).transpose()
     }
 
@@ -65,12 +65,12 @@ impl RecordStore for Postgres {
         let (owner, expires) = (owner.as_ref().map(UserId::as_str), expires.map(Timestamp::as_millis));
         let version = version.cast_signed();
         let values: Values<'_> = &[&key.kind, &key.id, &owner, body, &expires, &now.as_millis(), &version];
-        let replaced = self.query("replace a record", REPLACE, values).await?;
+        let replaced = self.settled_query("replace a record", REPLACE, values).await?;
         Ok(if replaced.is_empty() { Replaced::Refused } else { Replaced::Done })
     }
 
     async fn take(&self, key: &RecordKey, now: Timestamp) -> Result<Option<Record>, StoreError> {
-        let rows = self.query("take a record", TAKE, &[&key.kind, &key.id, &now.as_millis()]).await?;
+        let rows = self.settled_query("take a record", TAKE, &[&key.kind, &key.id, &now.as_millis()]).await?;
         rows.first().map(|row| record(key.kind, row)).transpose()
     }
 

@@ -154,14 +154,17 @@ impl Postgres {
         Ok(match (column(&row, doing, "done")?, column(&row, doing, "live")?) {
             (true, _) => Updated::Done(Revision(expected.cast_unsigned() + 1)),
             (false, true) => Updated::Conflict,
-            (false, false) => Updated::Gone,
+            (false, false) => {
+                self.settle(doing).await?;
+                Updated::Gone
+            }
         })
     }
 
     /// Runs a statement that deletes; how many of the deleted were live.
     async fn ended(&self, sql: &'static str, values: super::Values<'_>) -> Result<u64, StoreError> {
         let doing = "end a session";
-        let rows = self.query(doing, sql, values).await?;
+        let rows = self.settled_query(doing, sql, values).await?;
         rows.iter().map(|row| column::<bool>(row, doing, "live").map(u64::from)).sum()
     }
 }
@@ -180,7 +183,7 @@ impl SessionStore for Postgres {
 
     async fn load(&self, id: &SessionId, now: Timestamp) -> Result<Option<Stored>, StoreError> {
         let doing = "load a session";
-        let rows = self.query(doing, LOAD, &[&id.hash().0.as_slice(), &now.as_millis()]).await?;
+        let rows = self.settled_query(doing, LOAD, &[&id.hash().0.as_slice(), &now.as_millis()]).await?;
         rows.first().map_or(Ok(None), |row| stored(row, doing))
     }
 
@@ -206,7 +209,7 @@ impl SessionStore for Postgres {
             document,
             &now,
         ];
-        let written = self.query("create a session", CREATE, values).await?;
+        let written = self.settled_query("create a session", CREATE, values).await?;
         Ok(if written.is_empty() { Created::Taken } else { Created::Done(Revision(1)) })
     }
 

@@ -74,7 +74,7 @@ impl UserStore for Postgres {
             &user.created.as_millis(),
             &user.session_epoch.cast_signed(),
         ];
-        let created = self.query("create a user", CREATE, values).await?;
+        let created = self.settled_query("create a user", CREATE, values).await?;
         Ok(if created.is_empty() { UserCreated::Taken } else { UserCreated::Done(user.id.clone()) })
     }
 
@@ -95,7 +95,7 @@ impl UserStore for Postgres {
     }
 
     async fn delete(&self, id: &UserId) -> Result<bool, StoreError> {
-        Ok(!self.query("delete a user", DELETE, &[&id.as_str()]).await?.is_empty())
+        Ok(!self.settled_query("delete a user", DELETE, &[&id.as_str()]).await?.is_empty())
     }
 
     async fn list(&self, after: Option<&Email>, limit: usize) -> Result<Vec<User>, StoreError> {
@@ -113,6 +113,9 @@ impl Postgres {
     async fn apply(&self, sql: &'static str, values: Values<'_>) -> Result<UserChanged, StoreError> {
         let doing = "change a user";
         let row = self.query_one(doing, sql, values).await?;
+        if !column::<bool>(&row, doing, "done")? {
+            self.settle(doing).await?;
+        }
         Ok(match (column(&row, doing, "done")?, column(&row, doing, "found")?) {
             (true, _) => UserChanged::Done,
             (false, true) => UserChanged::Refused,

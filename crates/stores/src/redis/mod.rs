@@ -4,6 +4,7 @@
 //! keys expire with them, there is nothing to sweep. A user's sessions stand in an index that is written before the session and healed
 //! when it is read, so a crash between the two leaves an entry too many, never a session that "sign out everywhere" would miss.
 
+mod durability;
 mod feed;
 mod index;
 mod link;
@@ -18,9 +19,9 @@ use redis::{Cmd, FromRedisValue, Value};
 pub(crate) use self::feed::Hears;
 use self::link::Link;
 pub(crate) use self::scripts::{Call, Script};
-use crate::{ConnectError, ServerOptions};
+use crate::{ConnectError, ServerOptions, durability::report, server::waiting};
 
-const KIND: &str = "Redis";
+pub(crate) const KIND: &str = "Redis";
 
 /// How to keep sessions in Redis.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +55,7 @@ impl Redis {
     pub async fn connect(url: &str, options: &RedisOptions) -> Result<Self, ConnectError> {
         let redis = Self::reach(url, options).await?;
         redis.require_what_scripts_use().await?;
+        report(KIND, redis.durability().await);
         Ok(redis)
     }
 
@@ -65,8 +67,7 @@ impl Redis {
             let cause = std::error::Error::source(&source).map(ToString::to_string);
             ConnectError::Unreachable { kind: KIND, source: cause.unwrap_or_default().into() }
         };
-        redis.ping().await.map_err(unreachable)?;
-        redis.warn_of_forgetting().await;
+        waiting(KIND, "a connection", redis.ping()).await.map_err(unreachable)?;
         Ok(redis)
     }
 
@@ -94,25 +95,6 @@ impl Redis {
             }
             // Whatever else is wrong, the next question meets as well.
             _ => Ok(()),
-        }
-    }
-
-    /// A Redis that keeps nothing on disk, or drops keys when it is full, signs people out.
-    async fn warn_of_forgetting(&self) {
-        let setting = async |name: &str| {
-            let mut get = redis::cmd("CONFIG");
-            get.arg("GET").arg(name);
-            // Hosted servers do not tell.
-            let pair = self.one::<Vec<String>>("ask Redis for its settings", get).await.ok()?;
-            pair.into_iter().nth(1)
-        };
-        if setting("appendonly").await.is_some_and(|value| value == "no") {
-            let advice = "a restart of Redis signs people out or back in; set appendonly yes";
-            tracing::warn!(event = "redis_not_durable", advice);
-        }
-        if setting("maxmemory-policy").await.is_some_and(|policy| policy != "noeviction") {
-            let advice = "a full Redis signs people out; set maxmemory-policy noeviction";
-            tracing::warn!(event = "redis_evicts", advice);
         }
     }
 

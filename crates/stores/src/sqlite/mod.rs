@@ -5,6 +5,7 @@
 //! cut takes back an acknowledged logout. One more thread copies the log into the file. Other processes may use the file at the same time.
 
 mod checkpoints;
+mod durability;
 mod feed;
 mod migrate;
 #[cfg(feature = "auth")]
@@ -15,6 +16,7 @@ mod users;
 mod worker;
 
 use std::{
+    convert::Infallible,
     fs::OpenOptions,
     io,
     path::{Path, PathBuf},
@@ -26,7 +28,9 @@ use std::{
 use hallpass_session::{StoreError, StoreTime, Timestamp};
 use rusqlite::{Connection, OpenFlags};
 
+pub(crate) use self::durability::file_durability;
 use self::worker::{Connections, Workers};
+use crate::durability::report;
 
 /// Between two attempts to open a file that another program is just making.
 const BUSY_PAUSE: Duration = Duration::from_millis(5);
@@ -121,6 +125,7 @@ impl Sqlite {
     /// Opens the file, makes it if there is none (readable by this user only), and brings its schema up to date.
     pub fn open(path: impl AsRef<Path>, options: &SqliteOptions) -> Result<Self, OpenError> {
         let (path, deadline) = (path.as_ref(), Instant::now() + options.timeout);
+        report("SQLite", Ok::<_, Infallible>(file_durability(path)));
         loop {
             match Self::try_open(path, options) {
                 // SQLite does not wait for a lock while another program is just making the file or switching its journal.
@@ -216,7 +221,8 @@ fn attach(path: &Path, options: &SqliteOptions) -> rusqlite::Result<Connection> 
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(options.timeout)?;
-    connection.pragma_update(None, "synchronous", "full")?;
+    // In a file of another application without a write-ahead log, this also waits until the end of its journal is on disk.
+    connection.pragma_update(None, "synchronous", "extra")?;
     connection.pragma_update(None, "temp_store", "memory")?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)

@@ -69,6 +69,15 @@ pub async fn step_down(primary: &Engine) {
     admin.run_command(doc! { "replSetStepDown": 5, "secondaryCatchUpPeriodSecs": 3 }).await.unwrap();
 }
 
+/// Has this member become the primary, which takes a majority.
+pub async fn step_up(member: &Engine) {
+    let direct = format!("mongodb://127.0.0.1:{}/?directConnection=true", member.port);
+    let admin = Client::with_uri_str(direct).await.unwrap().database("admin");
+    while admin.run_command(doc! { "replSetStepUp": 1 }).await.is_err() {
+        tokio::time::sleep(HELLO_PAUSE).await;
+    }
+}
+
 /// Where scripts/setup puts a mongod.
 fn cache() -> PathBuf {
     let home = env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));

@@ -26,6 +26,9 @@ pub struct Proxy {
 struct Held {
     everything: AtomicBool,
     feeds: AtomicBool,
+    /// So many connections were made; those with a lower number than `dead` never say anything again.
+    made: AtomicUsize,
+    dead: AtomicUsize,
     /// The connections that are open.
     open: Mutex<Vec<TcpStream>>,
 }
@@ -69,6 +72,7 @@ impl Proxy {
                 let feed = is_feed.clone();
                 kept.open.lock().unwrap().push(client.try_clone().unwrap());
                 let hold = kept.clone();
+                let number = kept.made.fetch_add(1, Ordering::SeqCst);
                 let (asks, answers) = (counted.clone(), counted.clone());
                 let answered = Arc::new(AtomicBool::new(true));
                 let (from, to, seen) =
@@ -88,7 +92,7 @@ impl Proxy {
                         if !answered.swap(true, Ordering::SeqCst) {
                             answers.answered();
                         }
-                        while hold.holds(feed.load(Ordering::SeqCst)) {
+                        while hold.holds(feed.load(Ordering::SeqCst)) || hold.is_dead(number) {
                             thread::sleep(Duration::from_millis(2));
                         }
                     });
@@ -107,6 +111,12 @@ impl Proxy {
     pub fn hold_nothing(&self) {
         self.held.feeds.store(false, Ordering::SeqCst);
         self.held.everything.store(false, Ordering::SeqCst);
+    }
+
+    /// Ends the silence of `hold` for new connections only: as after a network failure, when old ones wait long before they try again.
+    pub fn heal(&self) {
+        self.held.dead.store(self.held.made.load(Ordering::SeqCst), Ordering::SeqCst);
+        self.hold_nothing();
     }
 
     /// Cuts all connections; new ones may come.
@@ -128,6 +138,10 @@ impl Proxy {
 }
 
 impl Held {
+    fn is_dead(&self, number: usize) -> bool {
+        number < self.dead.load(Ordering::SeqCst)
+    }
+
     fn holds(&self, feed: bool) -> bool {
         self.everything.load(Ordering::SeqCst) || (feed && self.feeds.load(Ordering::SeqCst))
     }

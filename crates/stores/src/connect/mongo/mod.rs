@@ -27,7 +27,9 @@ use self::{crypto::Sealer, ended::Ended, rows::Collection};
 use super::{ConnectOptions, sessions::Connect, sweep::Turn};
 use crate::{
     ConnectError,
+    durability::report,
     mongo::{KIND, Mongo, reason},
+    server::preparing,
 };
 
 /// Sessions in a collection of connect-mongo 6.
@@ -136,9 +138,12 @@ impl ConnectMongo {
         if options.auto_remove == AutoRemove::Native {
             let ttl = IndexOptions::builder().expire_after(Duration::ZERO).build();
             let index = IndexModel::builder().keys(doc! { "expires": 1 }).options(ttl).build();
-            rows.sessions.create_index(index).await.map_err(|error| failed(reason(&error).into()))?;
+            let made = async { rows.sessions.create_index(index).await.map(drop) };
+            let made = async { made.await.map_err(|error| failed(reason(&error).into())) };
+            preparing(KIND, "the index of sessions", made).await?;
         }
         rows.warn_of_another_secret().await.map_err(|error| failed(error.into()))?;
+        report(KIND, rows.mongo.durability().await);
         Ok(Self::new(rows, &connect))
     }
 }

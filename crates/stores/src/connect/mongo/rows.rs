@@ -23,7 +23,7 @@ use crate::{
         rows::{Change, End, Move, Row, Rows, Unreadable, Use},
         sweep::Turn,
     },
-    mongo::{Mongo, Told, date, time},
+    mongo::{Mongo, Told, date, disagreement, time},
 };
 
 /// In front of the bytes of a row: a text, or an object.
@@ -91,8 +91,20 @@ impl Collection {
     }
 
     async fn rows(&self, doing: &'static str, filter: Document) -> Result<Vec<Row>, StoreError> {
-        let found = self.sessions.aggregate(self.ended.living(filter)).with_type::<RawDocumentBuf>();
-        let mut found: Cursor<RawDocumentBuf> = self.mongo.run(doing, found).await?;
+        self.rows_by(doing, filter, true).await
+    }
+
+    /// The rows that match; with `confirmed`, none is missing by the word of a majority.
+    async fn rows_by(
+        &self,
+        doing: &'static str,
+        filter: Document,
+        confirmed: bool,
+    ) -> Result<Vec<Row>, StoreError> {
+        let options = self.mongo.aggregation(confirmed);
+        let found = self.sessions.aggregate(self.ended.living(filter)).with_options(options);
+        let mut found: Cursor<RawDocumentBuf> =
+            self.mongo.run(doing, found.with_type::<RawDocumentBuf>()).await?;
         let mut rows = Vec::new();
         while self.mongo.run(doing, found.advance()).await? {
             rows.extend(row(found.current()));
@@ -278,12 +290,16 @@ impl Rows for Collection {
         if let Some(noted) = noted {
             set.insert("lastModified", date(noted));
         }
-        let written = self.sessions.update_one(doc! { "_id": key }, self.stamps(doc! { "$set": set }));
-        Ok(self.mongo.run(doing, written).await?.matched_count == 1)
+        let change = self.stamps(doc! { "$set": set });
+        self.mongo.update_confirmed(doing, &self.sessions, &doc! { "_id": key }, &change).await
     }
 
     async fn get(&self, doing: &'static str, key: &str, now: Timestamp) -> Result<Option<Row>, StoreError> {
-        let row = self.rows(doing, live(doc! { "_id": key }, now)).await?.pop();
+        let filter = live(doc! { "_id": key }, now);
+        let mut row = self.rows_by(doing, filter.clone(), false).await?.pop();
+        if row.is_none() && self.mongo.is_replicated() {
+            row = self.rows_by(doing, filter, true).await?.pop();
+        }
         let touch_after = self.touch_after;
         Ok(row.map(|row| Row { last_modified: row.last_modified.filter(|_| !touch_after.is_zero()), ..row }))
     }
@@ -304,7 +320,10 @@ impl Rows for Collection {
         };
         let (made, has_ended) = try_join!(write(), self.ended.has(&self.mongo, doing, key))?;
         if !has_ended {
-            return Ok(made);
+            if made || self.mongo.is_there(doing, &self.sessions, live(doc! { "_id": key }, now)).await? {
+                return Ok(made);
+            }
+            return Err(disagreement(doing));
         }
         // What is there now is ours, or Express wrote it from a stale copy.
         let is_lifted = self.ended.lift(&self.mongo, doing, key).await?;
@@ -395,7 +414,8 @@ impl Rows for Collection {
     }
 
     async fn keys(&self, doing: &'static str) -> Result<Vec<String>, StoreError> {
-        let found = self.sessions.find(doc! {}).projection(doc! { "_id": 1 });
+        let found = self.sessions.find(doc! {}).with_options(self.mongo.listing());
+        let found = found.projection(doc! { "_id": 1 });
         let mut found: Cursor<Document> = self.mongo.run(doing, found).await?;
         let mut keys = Vec::new();
         while self.mongo.run(doing, found.advance()).await? {

@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     ConnectError,
+    durability::report,
     postgres::{KIND, Postgres, Told, Values, column},
 };
 
@@ -89,12 +90,26 @@ impl ConnectPg {
         postgres.query("look at the table of sessions", &look, &[]).await.map_err(failed)?;
         let ended = Ended::prepare(&postgres, options).await.map_err(failed)?;
         let sql = Statements::new(options, &ended);
+        report(KIND, postgres.shared_durability(&table(options)).await);
         let (disable_touch, prune_interval) = (options.disable_touch, options.prune_interval);
         let told = options.triggers.then(|| options.clone());
         let ttl = options.connect.ttl.as_secs_f64();
         let rows = Table { postgres, sql, ttl, disable_touch, prune_interval, turn: Turn::default(), told };
         Ok(Self::new(rows, &options.connect))
     }
+}
+
+/// What is set so that a crash can take back what was answered. Nothing is made or changed.
+#[cfg(feature = "auth")]
+pub(crate) async fn durability(
+    url: &str,
+    options: &ConnectPgOptions,
+    server: &crate::ServerOptions,
+) -> Result<Vec<crate::DurabilityWarning>, ConnectError> {
+    let postgres = Postgres::reach(url, server, None)?;
+    drop(postgres.client().await?);
+    let found = postgres.shared_durability(&table(options)).await;
+    found.map_err(|error| ConnectError::asking(KIND, error))
 }
 
 fn chain(mut error: &dyn std::error::Error) -> String {
@@ -183,7 +198,7 @@ impl Rows for Table {
     }
 
     async fn get(&self, doing: &'static str, key: &str, now: Timestamp) -> Result<Option<Row>, StoreError> {
-        let found = self.postgres.query(doing, &self.sql.get, &[&key, &seconds(now)]).await?;
+        let found = self.postgres.settled_query(doing, &self.sql.get, &[&key, &seconds(now)]).await?;
         found.first().map(|found| row(doing, found)).transpose()
     }
 
@@ -198,13 +213,13 @@ impl Rows for Table {
         let sess = text(doing, bytes)?;
         let (expires, now) = (seconds(expires), seconds(now));
         let values: Values<'_> = &[&key, &sess, &expires, &now];
-        if !self.postgres.query(doing, &self.sql.insert, values).await?.is_empty() {
+        if !self.postgres.settled_query(doing, &self.sql.insert, values).await?.is_empty() {
             return Ok(true);
         }
         // It lives, has ended, or another store held it meanwhile.
         let Some(lift) = &self.sql.lift else { return Ok(false) };
         let lifted = !self.postgres.query(doing, lift, &[&key]).await?.is_empty();
-        Ok(lifted && !self.postgres.query(doing, &self.sql.insert, values).await?.is_empty())
+        Ok(lifted && !self.postgres.settled_query(doing, &self.sql.insert, values).await?.is_empty())
     }
 
     /// connect-pg-simple stores whole seconds.
@@ -235,7 +250,11 @@ impl Rows for Table {
         if self.disable_touch {
             return Ok(true);
         }
-        Ok(!self.postgres.query(doing, &self.sql.prolong, &[&key, &seconds(expires)]).await?.is_empty())
+        Ok(!self
+            .postgres
+            .settled_query(doing, &self.sql.prolong, &[&key, &seconds(expires)])
+            .await?
+            .is_empty())
     }
 
     async fn replace(&self, key: &str, change: Change<'_>, now: Timestamp) -> Result<bool, StoreError> {
@@ -279,7 +298,7 @@ impl Rows for Table {
     ) -> Result<Option<Row>, StoreError> {
         let (any, moved, now) = (None::<&str>, end == End::Moved, seconds(now));
         let values: Values<'_> = &[&key, &any, &now, &self.ttl, &moved];
-        let removed = self.postgres.query(doing, &self.sql.remove, values).await?;
+        let removed = self.postgres.settled_query(doing, &self.sql.remove, values).await?;
         let Some(removed) = removed.first() else { return Ok(None) };
         if column(removed, doing, "live")? { row(doing, removed).map(Some) } else { Ok(None) }
     }

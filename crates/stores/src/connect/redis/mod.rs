@@ -24,8 +24,10 @@ use super::{
     text::needle,
 };
 use crate::{
-    ConnectError, native,
-    redis::{Call, Redis, RedisOptions, Script, parsed},
+    ConnectError,
+    durability::report,
+    native,
+    redis::{Call, KIND, Redis, RedisOptions, Script, parsed},
 };
 
 /// What the notes of ended sessions begin with.
@@ -71,6 +73,7 @@ impl ConnectRedis {
         let redis =
             Redis::reach(url, &RedisOptions { server: connect.server.clone(), prefix: prefix.clone() })
                 .await?;
+        report(KIND, redis.durability().await);
         let names = Names { prefix, lasting: disable_ttl, ttl: connect.ttl };
         let guard = Guard::new(&redis, &names, connect.guard);
         Ok(Self::new(Keys { redis, names, disable_touch, disable_ttl, guard }, &connect))
