@@ -87,7 +87,19 @@ fn start(mut command: Command, port: u16, folder: TempDir) -> Proxy {
     proxy
 }
 
-fn nginx(program: &Path, servers: [u16; 2]) -> Proxy {
+/// The recipe with connections that nginx uses again.
+fn kept_open(recipe: &str) -> String {
+    let kept = recipe.replace("}\nserver {", "    keepalive 16;\n}\nserver {");
+    let kept = kept.replace(
+        "proxy_pass",
+        "proxy_http_version 1.1;\n        proxy_set_header Connection \"\";\n        proxy_pass",
+    );
+    assert!(kept.contains("keepalive 16") && kept.contains("Connection"), "{kept}");
+    kept
+}
+
+/// With the recipe, or with its connections to the servers kept open too.
+fn nginx(program: &Path, servers: [u16; 2], keepalive: bool) -> Proxy {
     let (folder, [port]) = (TempDir::new().unwrap(), free_ports());
     let at = folder.path().display();
     let paths: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
@@ -95,7 +107,7 @@ fn nginx(program: &Path, servers: [u16; 2]) -> Proxy {
         .concat();
     let config = format!(
         "daemon off; pid {at}/nginx.pid; error_log {at}/error.log;\nevents {{}}\nhttp {{\naccess_log off;\n{paths}{}}}",
-        recipe("nginx", port, servers)
+        if keepalive { kept_open(&recipe("nginx", port, servers)) } else { recipe("nginx", port, servers) }
     );
     fs::write(folder.path().join("nginx.conf"), config).unwrap();
     let mut command = Command::new(program);
@@ -213,7 +225,13 @@ fn restarts_fail_no_request(proxy: impl FnOnce([u16; 2]) -> Proxy) {
 #[test]
 fn restarts_behind_nginx_fail_no_request() {
     let Some(program) = program("nginx") else { return };
-    restarts_fail_no_request(|servers| nginx(&program, servers));
+    restarts_fail_no_request(|servers| nginx(&program, servers, false));
+}
+
+#[test]
+fn restarts_behind_nginx_that_keeps_connections_fail_no_request() {
+    let Some(program) = program("nginx") else { return };
+    restarts_fail_no_request(|servers| nginx(&program, servers, true));
 }
 
 #[test]

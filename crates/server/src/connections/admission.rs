@@ -9,11 +9,13 @@ use std::{
     },
 };
 
+use super::files::Affordable;
+
 /// Connections beyond the limit that are accepted all the same, for health checks alone.
 pub(super) const HEALTH_PLACES: usize = 64;
 
-/// How many of those one client may have.
-const HEALTH_PLACES_PER_CLIENT: usize = 4;
+/// One client may have this part of those.
+const HEALTH_SHARE: usize = 16;
 
 /// What every connection may hold without being counted, in bytes: hyper's first buffer.
 const FREE_BYTES: usize = 8 * 1024;
@@ -23,7 +25,7 @@ const SHARE: usize = 4;
 
 /// The counts of all open connections.
 pub(super) struct Admission {
-    most: usize,
+    most: Affordable,
     most_per_client: usize,
     most_bytes: usize,
     bytes: AtomicUsize,
@@ -73,7 +75,7 @@ pub(super) struct Place {
 }
 
 impl Admission {
-    pub(super) fn new(most: usize, most_per_client: usize, most_bytes: usize) -> Arc<Self> {
+    pub(super) fn new(most: Affordable, most_per_client: usize, most_bytes: usize) -> Arc<Self> {
         let (bytes, counts) = (AtomicUsize::new(0), Mutex::default());
         Arc::new(Self { most, most_per_client, most_bytes, bytes, counts })
     }
@@ -84,12 +86,12 @@ impl Admission {
         let client = (!is_proxy).then(|| client(peer));
         let of_client = client.and_then(|client| counts.clients.get(&client));
         let (open, health) = of_client.map_or((0, 0), |counted| (counted.open, counted.health));
-        let full = if counts.open >= self.most {
+        let full = if counts.open >= self.most.connections {
             Some(Full::Server)
         } else {
             (open >= self.most_per_client).then_some(Full::Client)
         };
-        let has_health = counts.health < HEALTH_PLACES && health < HEALTH_PLACES_PER_CLIENT;
+        let has_health = counts.health < self.most.health && health < self.most.health.div_ceil(HEALTH_SHARE);
         let allowed = match full {
             None => Use::Any,
             Some(_) if has_health => Use::Health,
@@ -205,6 +207,10 @@ fn client(addr: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
+    fn admission(connections: usize, share: usize, bytes: usize) -> Arc<Admission> {
+        Admission::new(Affordable { connections, health: HEALTH_PLACES }, share, bytes)
+    }
+
     fn admit(admission: &Arc<Admission>, peer: &str) -> (Option<Place>, Option<Full>) {
         admission.admit(peer.parse().unwrap(), false)
     }
@@ -215,7 +221,7 @@ mod tests {
 
     #[test]
     fn one_client_leaves_room_for_others() {
-        let admission = Admission::new(8, 2, 0);
+        let admission = admission(8, 2, 0);
         let mut taken: Vec<_> = (0..2).map(|_| admit(&admission, "2001:db8::1")).collect();
         assert!(taken.iter().all(|admitted| allowed(admitted) == Some(Use::Any)));
         // Another address of the same /64 is the same client.
@@ -234,7 +240,7 @@ mod tests {
 
     #[test]
     fn health_checks_have_places_when_all_are_taken() {
-        let admission = Admission::new(3, 3, 0);
+        let admission = admission(3, 3, 0);
         let taken: Vec<_> = (0..3).map(|last| admit(&admission, &format!("192.0.2.{last}"))).collect();
         let check = admit(&admission, "192.0.2.9");
         assert_eq!((allowed(&check), check.1), (Some(Use::Health), Some(Full::Server)));
@@ -244,7 +250,7 @@ mod tests {
 
     #[test]
     fn a_trusted_proxy_has_no_share() {
-        let admission = Admission::new(9, 1, 0);
+        let admission = admission(9, 1, 0);
         let proxy: IpAddr = "10.0.0.1".parse().unwrap();
         let taken: Vec<_> = (0..9).map(|_| admission.admit(proxy, true)).collect();
         assert!(taken.iter().all(|admitted| allowed(admitted) == Some(Use::Any)));
@@ -252,7 +258,7 @@ mod tests {
 
     #[test]
     fn bytes_are_bounded_for_one_client_and_for_all() {
-        let admission = Admission::new(9, 9, 4 * FREE_BYTES);
+        let admission = admission(9, 9, 4 * FREE_BYTES);
         let first = admit(&admission, "192.0.2.1").0.unwrap();
         let second = admit(&admission, "192.0.2.1").0.unwrap();
         assert!(first.hold(FREE_BYTES) && second.hold(FREE_BYTES), "ordinary requests are not counted");

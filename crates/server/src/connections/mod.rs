@@ -1,6 +1,7 @@
 //! The open connections: how many, how long each may stand still, and how they end when the server stops.
 
 mod admission;
+mod files;
 mod framing;
 mod service;
 mod stream;
@@ -26,7 +27,8 @@ use tokio::{
 
 pub(crate) use self::service::Room;
 use self::{
-    admission::{Admission, Full, Use},
+    admission::{Admission, Full, HEALTH_PLACES, Use},
+    files::Affordable,
     service::Served,
     stream::{Limited, Noted, Patience, Shared},
 };
@@ -75,11 +77,12 @@ pub(crate) struct Connections {
 
 impl Connections {
     pub(crate) fn new(router: Router, limits: Limits, trust_proxy: TrustProxy) -> Self {
+        let affordable = Affordable::here(limits.max_connections, HEALTH_PLACES);
         let share = match limits.max_connections_per_client {
-            0 => limits.max_connections.div_ceil(4),
+            0 => affordable.connections.div_ceil(4),
             share => share,
         };
-        let admission = Admission::new(limits.max_connections, share, limits.receive_memory);
+        let admission = Admission::new(affordable, share, limits.receive_memory);
         let (open, draining) = (GracefulShutdown::new(), Arc::default());
         Self { router, limits, trust_proxy, admission, open, draining }
     }

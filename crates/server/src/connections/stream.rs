@@ -271,3 +271,29 @@ impl Patience {
         (LEAST_RATE * self.write.as_secs()).max(1)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+    use crate::connections::{admission::Admission, files::Affordable};
+
+    fn shared() -> Arc<Shared> {
+        let admission = Admission::new(Affordable { connections: 1, health: 1 }, 1, 0);
+        Arc::new(Shared::new(admission.admit([192, 0, 2, 1].into(), false).0.unwrap()))
+    }
+
+    #[tokio::test]
+    async fn a_client_that_does_not_wait_for_answers_is_noticed() {
+        let shared = shared();
+        let requests = b"GET /1 HTTP/1.1\r\nhost: a\r\n\r\nGET /2 HTTP/1.1\r\nhost: a\r\n\r\n";
+        let mut stream = Noted::new(&requests[..], shared.clone());
+        let mut bytes = [0; 4096];
+        let mut buffer = ReadBuf::new(&mut bytes);
+        poll_fn(|cx| Pin::new(&mut stream).poll_read(cx, &mut buffer)).await.unwrap();
+        assert_eq!(buffer.filled(), requests);
+        assert!(shared.begin(), "the second request is here already");
+        assert!(!shared.begin(), "nothing comes after it");
+    }
+}

@@ -58,14 +58,22 @@ impl Server {
         // On a free port, unless its address must be known beforehand.
         let fixed = environment.iter().any(|(name, _)| *name == "HALLPASS__LISTEN");
         let listen: &[&str] = if fixed { &["serve"] } else { &["serve", "--listen", "127.0.0.1:0"] };
-        let mut child = hallpass(folder)
-            .args(listen)
-            .args(arguments)
-            .envs(environment.iter().copied())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = hallpass(folder);
+        command.args(listen).args(arguments).envs(environment.iter().copied());
+        Self::run(command)
+    }
+
+    /// With at most this many open files.
+    pub fn start_with_files(folder: &Path, files: usize) -> Self {
+        let server = env!("CARGO_BIN_EXE_hallpass");
+        let mut command = Command::new("sh");
+        command.current_dir(folder).env_clear().stdin(Stdio::null());
+        command.arg("-c").arg(format!("ulimit -n {files}; exec {server} serve --listen 127.0.0.1:0"));
+        Self::run(command)
+    }
+
+    fn run(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let (stderr, written) = (child.stderr.take().unwrap(), log.clone());
         let reader = thread::spawn(move || {
