@@ -29,10 +29,13 @@ pub(crate) const REPEATED: &str = "repeated";
 /// missing. Attempts to sign in are bounded by the throttle already.
 pub(crate) const EACH_MATTERS: &[&str] = &[
     "account_claimed",
+    "account_locked",
     "back_channel_logout_refused",
     "events_left_out",
     "id_reused",
+    "known_browser_distrusted",
     "login_disabled",
+    "login_locked",
     "login_refused",
     "login_throttled",
     "password_change_refused",
@@ -139,16 +142,19 @@ fn limited_kind(event: &Event<'_>) -> Option<Kind> {
     if *metadata.level() > Level::WARN && metadata.name() != REPEATED {
         return None;
     }
-    let mut named = Named { event: None, status: 0 };
+    let mut named = Named { event: None, status: 0, counts_itself: false };
     event.record(&mut named);
     let name = named.event.unwrap_or_else(|| metadata.name().to_owned());
-    (!EACH_MATTERS.contains(&name.as_str())).then_some((name, named.status))
+    let is_limited = !named.counts_itself && !EACH_MATTERS.contains(&name.as_str());
+    is_limited.then_some((name, named.status))
 }
 
 /// Reads what tells kinds apart.
 struct Named {
     event: Option<String>,
     status: u64,
+    /// It says `left_out` itself: whoever wrote it limits it already.
+    counts_itself: bool,
 }
 
 impl tracing::field::Visit for Named {
@@ -159,8 +165,10 @@ impl tracing::field::Visit for Named {
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        if field.name() == "status" {
-            self.status = value;
+        match field.name() {
+            "status" => self.status = value,
+            "left_out" => self.counts_itself = true,
+            _ => {}
         }
     }
 

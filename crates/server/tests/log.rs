@@ -82,6 +82,8 @@ const REPEAT: &[&str] = &[
     "no_hash_thread",
     "provider_stale",
     "register_closed",
+    "session_user_unreadable",
+    "sign_in_not_noted",
     "users_not_cached",
 ];
 
