@@ -1,6 +1,7 @@
 //! [`PasswordPolicy`]: which passwords are accepted.
 
 use unicode_normalization::UnicodeNormalization;
+use zeroize::Zeroizing;
 
 use super::{common, pattern};
 use crate::Email;
@@ -126,8 +127,12 @@ impl PasswordPolicy {
 }
 
 /// One spelling for one password: different keyboards write `é` in different ways (NFKC, NIST SP 800-63B-4 §3.1.1.2).
-pub(super) fn normalise(password: &str) -> String {
-    password.nfkc().collect()
+pub(super) fn normalise(password: &str) -> Zeroizing<String> {
+    // Growing would leave copies behind.
+    let length = password.nfkc().map(char::len_utf8).sum();
+    let mut normal = Zeroizing::new(String::with_capacity(length));
+    normal.extend(password.nfkc());
+    normal
 }
 
 #[cfg(test)]

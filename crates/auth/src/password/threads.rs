@@ -11,6 +11,8 @@ use std::{
     thread,
 };
 
+use zeroize::Zeroize;
+
 type Job = Box<dyn FnOnce() + Send>;
 
 /// Threads that do one job after the other, at a lower priority than the threads that serve requests: a storm of sign-ins takes what processor
@@ -20,6 +22,9 @@ pub(super) struct Threads(Sender<Job>);
 /// As `nice` has it: a tenth of the share of a thread that serves requests, and all that nobody else wants.
 #[cfg(target_os = "linux")]
 const NICENESS: i32 = 10;
+
+/// How much of the stack a hash may have used, in bytes.
+const WIPED: usize = 16 * 1024;
 
 impl Threads {
     /// So many. None of them is needed before the first job, so a thread that cannot be made now is missed only when all cannot.
@@ -53,7 +58,16 @@ fn work(jobs: &Mutex<Receiver<Job>>) {
         let Ok(job) = job else { return };
         // Whoever waits for the answer learns of a panic from its missing; the thread goes on.
         let _ = catch_unwind(AssertUnwindSafe(job));
+        wipe_stack();
     }
+}
+
+/// Overwrites what the last job left on the stack: hash functions keep parts of the password in buffers of their own there.
+#[inline(never)]
+fn wipe_stack() {
+    let mut left = [0_u8; WIPED];
+    left.zeroize();
+    std::hint::black_box(&left);
 }
 
 impl fmt::Debug for Threads {

@@ -20,6 +20,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Instant, Sleep, sleep_until},
 };
+use zeroize::Zeroize;
 
 use super::{admission::Place, framing::Framing};
 
@@ -128,12 +129,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Noted<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        // What stood there of a former request may be a password: a connection that stays open keeps its buffer.
+        buffer.initialize_unfilled();
         let mut bytes = [MaybeUninit::uninit(); MOST_AT_ONCE];
         let most = buffer.remaining().min(MOST_AT_ONCE);
         let mut part = ReadBuf::uninit(&mut bytes[..most]);
         ready!(Pin::new(&mut this.stream).poll_read(cx, &mut part))?;
         this.arrived(part.filled_mut())?;
         buffer.put_slice(part.filled());
+        part.filled_mut().zeroize();
         Poll::Ready(Ok(()))
     }
 }
