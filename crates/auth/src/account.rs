@@ -18,6 +18,12 @@ use crate::{
 pub enum PasswordChanged {
     /// It is changed, and all other sessions have ended.
     Done,
+    /// It is changed, and no session of the former password opens the account. This session could not be stored: the user signs in
+    /// again.
+    SignInAgain,
+    /// It is changed, and this session goes on. The others could not be removed from the store. Those that began with a sign-in here
+    /// open nothing, those that [another application](crate::AuthOptions::accept_foreign_sign_ins) opened may.
+    OthersRemain,
     /// The current password is not right, or was changed at this very moment.
     WrongPassword,
     /// The new password is not accepted.
@@ -36,12 +42,23 @@ pub enum PasswordChanged {
 pub enum PasswordSet {
     /// It is set, and all other sessions have ended.
     Done,
+    /// As [`PasswordChanged::SignInAgain`].
+    SignInAgain,
+    /// As [`PasswordChanged::OthersRemain`].
+    OthersRemain,
     /// There is one already, which must be known to change it.
     HasOne,
     /// The new password is not accepted.
     Refused(PasswordProblem),
     /// The user must sign in again first: too long ago, or the account was changed at this very moment.
     NotFresh,
+}
+
+/// What became of the sessions once a password was stored.
+enum After {
+    Done,
+    SignInAgain,
+    OthersRemain,
 }
 
 /// One of a user's sessions.
@@ -97,29 +114,74 @@ impl Auth {
             return Ok(PasswordChanged::Refused(problem));
         }
         let to = inner.hashing.hash_after(new, user.password.clone(), requester).await?;
-        let change = Change::Password { from: user.password.clone(), to: Some(to.clone()) };
-        if inner.users.change(&user.id, &change).await? != UserChanged::Done {
+        if self.replace_password(user, user.password.clone(), &to).await? != UserChanged::Done {
             return Ok(PasswordChanged::WrongPassword);
         }
-        self.after_change(session, user, to, origin).await?;
-        Ok(PasswordChanged::Done)
+        Ok(match self.after_change(session, user, to, origin).await {
+            After::Done => PasswordChanged::Done,
+            After::SignInAgain => PasswordChanged::SignInAgain,
+            After::OthersRemain => PasswordChanged::OthersRemain,
+        })
+    }
+
+    /// Stores the password. When the answer is lost, the account says whether it was.
+    async fn replace_password(
+        &self,
+        user: &User,
+        from: Option<PasswordHash>,
+        to: &PasswordHash,
+    ) -> Result<UserChanged, Error> {
+        let users = &self.inner().users;
+        let change = Change::Password { from, to: Some(to.clone()) };
+        match users.change(&user.id, &change).await {
+            Ok(changed) => Ok(changed),
+            Err(error) => match users.find(&user.id).await {
+                // Each hash has a salt of its own, so nobody else stored this one.
+                Ok(Some(now)) if now.password.as_ref() == Some(to) => Ok(UserChanged::Done),
+                _ => Err(error.into()),
+            },
+        }
     }
 
     /// From here on all sessions of the former epoch are void, whatever happens; deleting them only tidies up. This one gets the
-    /// new epoch, as it is unless somebody changed the account at this very moment: then it is void too.
+    /// new epoch, as it is unless somebody changed the account at this very moment: then it is void too. The password is changed, so
+    /// nothing that fails here is an error.
     async fn after_change(
         &self,
         session: &Session,
         user: &User,
         password: PasswordHash,
         origin: &Origin,
-    ) -> Result<(), Error> {
+    ) -> After {
         let session_epoch = self.inner().users.epoch_after(user, &password);
         let user = &User { password: Some(password), placeholder: None, session_epoch, ..user.clone() };
-        self.establish_again(session, user, origin)?;
-        session.store().delete_of_user(user.id.as_str(), session.id().as_ref(), session.now()).await?;
         tracing::info!(event = "password_changed", user = %user.id, client = %origin.addr);
-        Ok(())
+        let established = self.establish_again(session, user, origin);
+        let stored = established.is_ok() && self.is_stored(session).await;
+        if !stored {
+            session.discard();
+        }
+        let except = session.id().filter(|_| stored);
+        let ended = session.store().delete_of_user(user.id.as_str(), except.as_ref(), session.now()).await;
+        if let Err(error) = &ended {
+            tracing::error!(event = "other_sessions_remain", user = %user.id, error = error as &dyn std::error::Error);
+        }
+        match (stored, ended) {
+            (false, _) => After::SignInAgain,
+            (true, Ok(_)) => After::Done,
+            (true, Err(_)) => After::OthersRemain,
+        }
+    }
+
+    /// Stores the session of somebody who has just signed in, and whether it is: then nothing that can fail is left to write.
+    pub(crate) async fn is_stored(&self, session: &Session) -> bool {
+        match session.save().await {
+            Ok(saved) => saved,
+            Err(error) => {
+                tracing::error!(event = "session_not_stored", error = &error as &dyn std::error::Error);
+                false
+            }
+        }
     }
 
     /// Sets the first password of a user who has none, because a provider vouches for them; they must have proved who they are
@@ -139,28 +201,39 @@ impl Auth {
         }
         let to = self.inner().hashing.hash_after(new, None, signed_in(user, origin)).await?;
         // Where a placeholder stands, another one since means that the account was taken over: then nothing is written at all.
-        let change = Change::Password { from: user.placeholder.clone(), to: Some(to.clone()) };
-        if self.inner().users.change(&user.id, &change).await? != UserChanged::Done {
+        if self.replace_password(user, user.placeholder.clone(), &to).await? != UserChanged::Done {
             let now = self.inner().users.find(&user.id).await?;
             let has_one = now.is_some_and(|now| now.password.is_some());
             return Ok(if has_one { PasswordSet::HasOne } else { PasswordSet::NotFresh });
         }
-        if !self.is_ours(user, &to).await? {
+        if !self.is_ours(user, &to).await {
             // Refused when whoever took the account has removed it already.
             self.inner().users.change(&user.id, &Change::Password { from: Some(to), to: None }).await?;
             return Ok(PasswordSet::NotFresh);
         }
-        self.after_change(session, user, to, origin).await?;
-        Ok(PasswordSet::Done)
+        Ok(match self.after_change(session, user, to, origin).await {
+            After::Done => PasswordSet::Done,
+            After::SignInAgain => PasswordSet::SignInAgain,
+            After::OthersRemain => PasswordSet::OthersRemain,
+        })
     }
 
     /// Whether the password is the one change since `user` was read. Without a former password nothing else tells that the owner of the
     /// address has taken the account over meanwhile, from whoever is at work here.
-    async fn is_ours(&self, user: &User, password: &PasswordHash) -> Result<bool, Error> {
+    /// What cannot be read after several attempts is not.
+    async fn is_ours(&self, user: &User, password: &PasswordHash) -> bool {
         let users = &self.inner().users;
         let epoch = users.epoch_after(user, password);
-        let now = users.find(&user.id).await?;
-        Ok(now.is_some_and(|now| now.session_epoch == epoch))
+        for pause in [0, 50, 200, 1000] {
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+            match users.find(&user.id).await {
+                Ok(now) => return now.is_some_and(|now| now.session_epoch == epoch),
+                Err(error) => {
+                    tracing::warn!(event = "password_not_confirmed", user = %user.id, error = &error as &dyn std::error::Error);
+                }
+            }
+        }
+        false
     }
 
     /// A new id and a fresh proof of identity, still remembered if it was. A logout beside it wins.

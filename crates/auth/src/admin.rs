@@ -1,8 +1,37 @@
 //! What operators do with accounts. Each order of writes logs somebody out when it is cut short, never in.
 
+use std::time::Duration;
+
 use hallpass_session::{SessionStore, StoreError, Timestamp};
 
 use crate::{Auth, Change, Email, Error, User, UserChanged};
+
+/// The answer to [`Auth::set_disabled`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disabled {
+    /// It is done, and with disabling the sessions have ended.
+    Done,
+    /// The account is disabled, so its sessions open nothing; they could not be removed from the store.
+    SessionsRemain,
+    /// There is no such account.
+    Gone,
+    /// An existing table has no place for it; nothing was changed.
+    NoPlace,
+}
+
+/// The answer to [`Auth::delete_user`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deleted {
+    /// The account is gone, with its sessions and records.
+    Done,
+    /// The account is gone; of its sessions and records, which open nothing, some could not be removed.
+    Leftovers,
+    /// There was no such account.
+    Missing,
+}
+
+/// The pauses between attempts to remove what belongs to a deleted account, in milliseconds.
+const PAUSES: [u64; 4] = [0, 50, 200, 1000];
 
 impl Auth {
     /// The user who signs in as this; `None` also when nobody can have such a login.
@@ -32,31 +61,48 @@ impl Auth {
         disabled: bool,
         sessions: &dyn SessionStore,
         now: Timestamp,
-    ) -> Result<UserChanged, Error> {
-        let changed = self.inner().users.change(&user.id, &Change::Disabled(disabled)).await?;
-        if changed == UserChanged::NoPlace {
-            return Ok(changed);
-        }
-        if disabled {
-            sessions.delete_of_user(user.id.as_str(), None, now).await?;
+    ) -> Result<Disabled, Error> {
+        match self.inner().users.change(&user.id, &Change::Disabled(disabled)).await? {
+            UserChanged::Done => {}
+            UserChanged::NoPlace => return Ok(Disabled::NoPlace),
+            UserChanged::Refused | UserChanged::Gone => return Ok(Disabled::Gone),
         }
         tracing::info!(event = "user_disabled", user = %user.id, disabled);
-        Ok(changed)
+        if !disabled {
+            return Ok(Disabled::Done);
+        }
+        Ok(match sessions.delete_of_user(user.id.as_str(), None, now).await {
+            Ok(_) => Disabled::Done,
+            Err(error) => {
+                tracing::error!(event = "sessions_remain", user = %user.id, error = &error as &dyn std::error::Error);
+                Disabled::SessionsRemain
+            }
+        })
     }
 
-    /// Deletes an account with its sessions and records; `false` when it does not exist.
+    /// Deletes an account with its sessions and records.
     pub async fn delete_user(
         &self,
         user: &User,
         sessions: &dyn SessionStore,
         now: Timestamp,
-    ) -> Result<bool, Error> {
+    ) -> Result<Deleted, Error> {
         // The account first: without it no session of its own opens anything, and none can begin.
         let deleted = self.inner().users.delete(&user.id).await?;
-        sessions.delete_of_user(user.id.as_str(), None, now).await?;
-        self.inner().records.delete_owned(&user.id, now).await?;
-        self.forget_provisioned(user, now).await?;
         tracing::info!(event = "user_deleted", user = %user.id);
-        Ok(deleted)
+        for pause in PAUSES {
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+            let ended = sessions.delete_of_user(user.id.as_str(), None, now).await;
+            let removed = self.inner().records.delete_owned(&user.id, now).await;
+            let forgotten = self.forget_provisioned(user, now).await;
+            match ended.and(removed).map_err(Error::from).and(forgotten.map_err(Error::from)) {
+                Ok(_) if deleted => return Ok(Deleted::Done),
+                Ok(_) => return Ok(Deleted::Missing),
+                Err(error) => {
+                    tracing::error!(event = "leftovers_remain", user = %user.id, error = &error as &dyn std::error::Error);
+                }
+            }
+        }
+        Ok(Deleted::Leftovers)
     }
 }

@@ -34,6 +34,10 @@ pub struct AuthOptions {
     /// Roles that mean nothing more than having an account, such as the default of an application's table. An account with any other role
     /// is connected to a provider only by whoever is signed in to it. Default: none.
     pub ordinary_roles: Vec<String>,
+    /// Accepts sessions that another application signed in: their data names the user at [`login_key`](Self::login_key), and nothing says
+    /// that the sign-in was here. For stores that an Express app shares, and signs in at. Such a session does not end by itself with a
+    /// change of password; it is ended if the store lists it under its user, as the layouts of Express do. Default: no.
+    pub accept_foreign_sign_ins: bool,
     /// Where guards send page loads of visitors, with `?next=` and the way back. `None`: 401 for everybody.
     pub sign_in_path: Option<String>,
 }
@@ -48,6 +52,7 @@ impl Default for AuthOptions {
             throttle: ThrottleOptions::default(),
             device_cookies: None,
             remember_for: Duration::from_secs(30 * 24 * 3600),
+            accept_foreign_sign_ins: false,
             secret: Secret::new(random::<32>().to_vec()),
             ordinary_roles: Vec::new(),
             sign_in_path: None,

@@ -54,6 +54,7 @@ mod verify;
 mod web;
 
 pub use account::{OwnSession, OwnSessions, PasswordChanged, PasswordSet};
+pub use admin::{Deleted, Disabled};
 pub use auth::{Auth, AuthOptions};
 pub use cached_users::CachedUsers;
 pub use conventions::{Case, Conventions, LoginKind, Logins, Reuse};

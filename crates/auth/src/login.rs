@@ -159,7 +159,7 @@ impl Auth {
         }
         if let Err(error) = saved {
             // Whoever is told that it failed must not be signed in by the same answer.
-            session.unset();
+            session.discard();
             return Err(error.into());
         }
         Ok(())
@@ -203,6 +203,28 @@ impl Auth {
             user.password = Some(to);
         }
         Ok(())
+    }
+
+    /// Signs in a user whom the application has verified itself, such as by a code it has sent or a client certificate. What the
+    /// visitor put into the session before stays, unless somebody else was signed in. Refused when there is no such account, or
+    /// when it is disabled; never throttled.
+    ///
+    /// Writing the user's ID into the session's data signs nobody in: the session would not be listed, and would survive a change of
+    /// the password.
+    pub async fn log_in_verified(
+        &self,
+        session: &Session,
+        user: &UserId,
+        origin: &Origin,
+    ) -> Result<LoginOutcome, Error> {
+        let found = self.inner().users.find(user).await?.filter(|found| !found.disabled);
+        let Some(user) = found else {
+            tracing::warn!(event = "login_refused", client = %origin.addr);
+            return Ok(LoginOutcome::Refused);
+        };
+        self.establish(session, &user, origin)?;
+        tracing::info!(event = "login_succeeded", user = %user.id, client = %origin.addr);
+        Ok(LoginOutcome::LoggedIn(user))
     }
 
     /// The one place that writes who is signed in; always with a new id.
@@ -253,17 +275,10 @@ impl Auth {
 
     /// The user of a session, if the account still counts.
     pub async fn current_user(&self, session: &Session) -> Result<Option<User>, Error> {
-        let Some(id) = self.options().login_key.user(session) else { return Ok(None) };
-        // A stamp that cannot be read proves nothing.
-        let Ok(stamp) = STAMP.get(session) else { return Ok(None) };
-        let counts = |user: &User| {
-            let current = match &stamp {
-                Some(stamp) => user.session_epoch == stamp.epoch,
-                // A session that Express opened has no stamp; one of ours without it is none.
-                None => session.authenticated().is_none(),
-            };
-            current && !user.disabled
-        };
+        let Some((id, stamp)) = self.signed_in(session) else { return Ok(None) };
+        // A session that another application opened has no stamp.
+        let current = |user: &User| stamp.as_ref().is_none_or(|stamp| user.session_epoch == stamp.epoch);
+        let counts = |user: &User| current(user) && !user.disabled;
         // A copy may be a moment too old for a session from after a change of password: only the store says no.
         if let Some(user) = self.inner().users.cached(&id).filter(counts) {
             return Ok(Some(user));
@@ -279,9 +294,10 @@ impl Auth {
         session.destroy();
     }
 
-    /// Ends this session and all others of its user; how many others ended. No other browser stays [known](crate::DeviceCookies).
+    /// Ends this session and all others of its user; how many others ended. No other browser stays [known](crate::DeviceCookies). This
+    /// session ends last, so that it can be repeated when the store fails.
     pub async fn log_out_everywhere(&self, session: &Session) -> Result<u64, Error> {
-        let Some(user) = self.options().login_key.user(session) else {
+        let Some((user, _)) = self.signed_in(session) else {
             session.destroy();
             return Ok(0);
         };

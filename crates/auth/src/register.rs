@@ -6,7 +6,7 @@ use hallpass_session::{Secret, Session, Timestamp};
 
 use crate::{
     Auth, Case, Email, Error, InvalidEmail, LoginKind, Origin, PasswordProblem, Requester, Reuse, User,
-    UserCreated, email::is_bidi_control, throttle::Charge,
+    UserCreated, UserId, email::is_bidi_control, throttle::Charge,
 };
 
 /// The longest name, in code points.
@@ -79,6 +79,8 @@ impl fmt::Display for Refusal {
 pub enum RegisterOutcome {
     /// The account exists and the session belongs to it.
     Registered(User),
+    /// The account exists, but the session could not be stored: the user signs in.
+    SignInAgain(User),
     /// The address has an account already.
     Taken,
     /// Something has to be changed.
@@ -108,16 +110,24 @@ impl Auth {
         }
         let outcome =
             self.create(registration, Vec::new(), Requester::address(origin.addr), session.now()).await?;
-        match &outcome {
+        Ok(match outcome {
             RegisterOutcome::Registered(user) => {
-                self.establish(session, user, origin)?;
-                self.note_sign_in(user, origin, session.now()).await;
                 tracing::info!(event = "registered", user = %user.id, client = %origin.addr);
+                // The account is there, so what fails from here on is no error.
+                if self.establish(session, &user, origin).is_ok() && self.is_stored(session).await {
+                    self.note_sign_in(&user, origin, session.now()).await;
+                    RegisterOutcome::Registered(user)
+                } else {
+                    session.discard();
+                    RegisterOutcome::SignInAgain(user)
+                }
             }
-            RegisterOutcome::Closed(reason) => tracing::error!(event = "register_closed", reason),
-            _ => {}
-        }
-        Ok(outcome)
+            RegisterOutcome::Closed(reason) => {
+                tracing::error!(event = "register_closed", reason);
+                RegisterOutcome::Closed(reason)
+            }
+            other => other,
+        })
     }
 
     /// Makes an account with these roles, for programs; nobody is signed in. Operators [provision](Self::provision_user) accounts.
@@ -157,12 +167,9 @@ impl Auth {
         user.session_epoch = self.inner().users.epoch_at_first(&user);
         user.name = name;
         user.roles = roles;
-        Ok(match self.inner().users.create(&user).await? {
+        Ok(match self.store_new(&user).await? {
             UserCreated::Done(id) => {
-                if self.conventions().reuse != Reuse::Never {
-                    // What a former account of this id has left behind.
-                    self.inner().records.delete_owned(&id, now).await?;
-                }
+                self.forget_former(&id, now).await?;
                 RegisterOutcome::Registered(User { id, ..user })
             }
             UserCreated::Taken => RegisterOutcome::Taken,
@@ -177,6 +184,31 @@ impl Auth {
             LoginKind::Email => Refusal::Email(reason),
             LoginKind::UserName => Refusal::UserName(reason),
         })
+    }
+
+    /// Stores a new account. When the answer is lost, the table says whether it was.
+    async fn store_new(&self, user: &User) -> Result<UserCreated, Error> {
+        let users = &self.inner().users;
+        match users.create(user).await {
+            Ok(created) => Ok(created),
+            Err(error) => match users.find_by_email(&user.email).await {
+                // Each hash has a salt of its own, so nobody else stored this one.
+                Ok(Some(found)) if found.password == user.password => Ok(UserCreated::Done(found.id)),
+                _ => Err(error.into()),
+            },
+        }
+    }
+
+    /// Removes what a former account of this id has left behind. An account to which that might count is none: it goes again.
+    async fn forget_former(&self, id: &UserId, now: Timestamp) -> Result<(), Error> {
+        if self.conventions().reuse == Reuse::Never {
+            return Ok(());
+        }
+        if let Err(error) = self.inner().records.delete_owned(id, now).await {
+            self.inner().users.delete(id).await?;
+            return Err(error.into());
+        }
+        Ok(())
     }
 
     /// The login and the name of a new account.

@@ -137,7 +137,7 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
         let auth = Auth::from_ref(state);
         let session = Session::of(parts).await.map_err(Rejection::Session)?;
-        let id = auth.options().login_key.user(&session);
+        let id = auth.signed_in(&session).map(|(id, _)| id);
         id.map(Self).ok_or_else(|| auth.unauthorized(parts))
     }
 }

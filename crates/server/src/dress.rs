@@ -7,7 +7,7 @@ use axum::{
 };
 use http::{
     HeaderValue, StatusCode,
-    header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER},
+    header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, SET_COOKIE},
 };
 
 use crate::{app::App, error::ApiError, input::wants_page};
@@ -19,6 +19,10 @@ pub(crate) async fn dress(State(app): State<App>, request: Request, next: Next) 
     let status = response.status();
     if !status.is_client_error() && !status.is_server_error() {
         return response;
+    }
+    if status == StatusCode::SERVICE_UNAVAILABLE && response.headers_mut().remove(SET_COOKIE).is_some() {
+        // "Try again" and a new cookie contradict each other; whoever sent both is to be found.
+        tracing::error!(event = "cookie_on_503");
     }
     let is = |kind: &str| {
         response

@@ -1,10 +1,10 @@
 //! From a configuration to a server that answers, and to its end.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
-use hallpass_auth::{Auth, CachedUsers, records::RecordStore};
-use hallpass_session::{CachedSessions, Keys, KeysError, Secret, Sweeper};
-use hallpass_stores::{Stores, StoresError};
+use hallpass_auth::Auth;
+use hallpass_session::{Keys, KeysError, Secret};
+use hallpass_stores::{StoresError, UpkeepOptions};
 use tokio::time::sleep;
 
 use crate::{
@@ -62,10 +62,8 @@ fn advice(error: &io::Error) -> &'static str {
 
 /// Serves until SIGTERM or SIGINT. `ready` is called with the address once connections are accepted.
 pub async fn serve(config: Config, ready: impl FnOnce(&str)) -> Result<(), ServeError> {
-    let mut stores = config.stores.open(true).await?;
-    let sessions = Arc::new(CachedSessions::new(stores.sessions, &config.stores.cache));
-    stores.sessions = sessions.clone();
-    stores.users = Arc::new(CachedUsers::new(stores.users, &config.stores.cache));
+    let upkeep = UpkeepOptions { cache: Some(config.stores.cache.clone()), ..UpkeepOptions::default() };
+    let stores = config.stores.open(true).await?.with_upkeep(&upkeep);
     let (keys, secrets) = keys(&config)?;
     let listener = connections::listen(config.listen);
     let address = config.listen;
@@ -76,13 +74,8 @@ pub async fn serve(config: Config, ready: impl FnOnce(&str)) -> Result<(), Serve
     let public_url = config.public_url(address);
     let app = App::new(config.clone(), stores.clone(), &secrets, &public_url)?;
     let router = router(app.clone(), keys)?;
-    let [sessions_swept, records_swept] = sweep(&stores);
-    let background = [
-        sessions_swept,
-        records_swept,
-        tokio::spawn(learn_hash_costs(app.auth().clone())),
-        tokio::spawn(log::report_what_is_left_out()),
-    ];
+    let background =
+        [tokio::spawn(learn_hash_costs(app.auth().clone())), tokio::spawn(log::report_what_is_left_out())];
     ready(&public_url);
     tracing::info!(event = "listening", %address, public_url);
     for provider in app.providers().iter() {
@@ -109,9 +102,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&str)) -> Result<(), Serve
         () = signals.next() => tracing::warn!(event = "stopped_at_once"),
     }
     background.iter().for_each(tokio::task::JoinHandle::abort);
-    if let Err(error) = sessions.flush().await {
-        tracing::warn!(event = "session_touch_failed", error = &error as &dyn std::error::Error);
-    }
+    stores.upkeep.stop().await;
     LIMIT.report(Duration::ZERO);
     tracing::info!(event = "stopped");
     Ok(())
@@ -142,17 +133,6 @@ fn warn_of_development(config: &Config) {
             "good for development only: cookies travel without https; put a TLS proxy in front and give --public-url https://..."
         );
     }
-}
-
-/// Removes expired sessions and records in the background.
-fn sweep(stores: &Stores) -> [tokio::task::JoinHandle<()>; 2] {
-    let records: Arc<dyn RecordStore> = stores.records.clone();
-    let sweeper = Sweeper { clock: Arc::new(stores.clock.clone()), ..Sweeper::default() };
-    let sweep_records = sweeper.clone().run_with(move |limit, now| {
-        let records = records.clone();
-        async move { records.sweep(limit, now).await }
-    });
-    [tokio::spawn(sweeper.run(stores.sessions.clone())), tokio::spawn(sweep_records)]
 }
 
 /// How often accounts are looked at for what their hashes cost.

@@ -72,7 +72,10 @@ pub use log_limit::LogLimit;
 pub use memory::MemoryStore;
 pub use options::{OptionsError, SessionOptions, Unset};
 pub use place::LoadError;
-pub use proxy::{Client, PeerAddr, Scheme, TrustProxy, TrustProxyError, TrustProxyLayer, TrustProxyService};
+pub use proxy::{
+    Client, PeerAddr, Scheme, TrustProxy, TrustProxyError, TrustProxyFuture, TrustProxyLayer,
+    TrustProxyService,
+};
 pub use secret::Secret;
 pub use session::{HoldError, Session, Slot, TakeError};
 pub use store::{

@@ -32,6 +32,8 @@ mod redis;
 mod server;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(feature = "auth")]
+mod upkeep;
 mod url;
 
 #[cfg(feature = "mongodb")]
@@ -68,6 +70,8 @@ pub use redis::{Redis, RedisOptions};
 pub use server::{ConnectError, ServerOptions};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{OpenError, Sqlite, SqliteOptions};
+#[cfg(feature = "auth")]
+pub use upkeep::{Upkeep, UpkeepOptions};
 pub use url::{StoreUrl, StoreUrlError};
 
 /// For the fuzzer: what is read from databases that others write to.

@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use hallpass_auth::{RecordStore, UserStore};
 use hallpass_session::{ClockOptions, SessionStore, StoreClock, StoreError, StoreTime, Timestamp};
 
-use crate::{ServerOptions, StoreUrl, StoreUrlError};
+use crate::{ServerOptions, StoreUrl, StoreUrlError, Upkeep, UpkeepOptions};
 
 /// The three stores of a program, and what time it is there.
 #[derive(Clone)]
@@ -19,6 +19,8 @@ pub struct Stores {
     /// The time by which sessions and records expire: give it to the [session layer](hallpass_session::SessionOptions::clock) and to
     /// [sweepers](hallpass_session::Sweeper::clock), so that all servers on these stores agree.
     pub clock: StoreClock,
+    /// What runs in the background for them.
+    pub upkeep: Upkeep,
 }
 
 /// How to open stores.
@@ -32,6 +34,8 @@ pub struct OpenOptions {
     pub layout: Layout,
     /// How the clock of the stores is followed.
     pub clock: ClockOptions,
+    /// What is done for the stores in the background. `None`: nothing. Default: caches and sweeps, as the server has them.
+    pub upkeep: Option<UpkeepOptions>,
 }
 
 impl Default for OpenOptions {
@@ -41,6 +45,7 @@ impl Default for OpenOptions {
             server: ServerOptions::default(),
             layout: Layout::default(),
             clock: ClockOptions::default(),
+            upkeep: Some(UpkeepOptions::default()),
         }
     }
 }
@@ -116,7 +121,8 @@ fn cause(error: &StoreError) -> String {
 }
 
 impl Stores {
-    /// Opens the stores at `sqlite:PATH`, `mongodb://…` or `postgres://…`, and makes what is missing.
+    /// Opens the stores at `sqlite:PATH`, `mongodb://…` or `postgres://…`, and makes what is missing. Expired sessions are removed in the
+    /// background, and what is read often is answered from memory; see [`Upkeep`].
     pub async fn open(url: &str) -> Result<Self, StoresError> {
         Self::open_with(&url.parse()?, None, &OpenOptions::default()).await
     }
@@ -134,12 +140,21 @@ impl Stores {
             StoreUrl::Redis(_) => return Err(StoresError::SessionsOnly),
         };
         let sessions = match (sessions, &options.layout) {
-            (None, Layout::Native) => return Ok(stores.with_clock(&options.clock).await),
+            (None, Layout::Native) => return Ok(stores.follow(options).await),
             (None, Layout::Connect(_)) => database,
             (Some(sessions), _) => sessions,
         };
         let sessions = open_sessions(sessions, options).await?;
-        Ok(Self { sessions, ..stores }.with_clock(&options.clock).await)
+        Ok(Self { sessions, ..stores }.follow(options).await)
+    }
+
+    /// With its clock, and what is done in the background.
+    async fn follow(self, options: &OpenOptions) -> Self {
+        let stores = self.with_clock(&options.clock).await;
+        match &options.upkeep {
+            Some(upkeep) => stores.with_upkeep(upkeep),
+            None => stores,
+        }
     }
 
     /// Follows the clock of the sessions' store; that of the records', if it has none.
@@ -229,7 +244,13 @@ async fn open_connect(
 fn all(database: impl SessionStore + UserStore + RecordStore + 'static) -> Stores {
     let database = Arc::new(database);
     let clock = StoreClock::of_machine();
-    Stores { sessions: database.clone(), users: database.clone(), records: database, clock }
+    Stores {
+        sessions: database.clone(),
+        users: database.clone(),
+        records: database,
+        clock,
+        upkeep: Upkeep::default(),
+    }
 }
 
 #[cfg(feature = "sqlite")]

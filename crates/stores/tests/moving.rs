@@ -24,6 +24,7 @@ fn stores() -> Stores {
         users: Arc::new(MemoryUsers::new()),
         records: Arc::new(MemoryRecords::new()),
         clock: StoreClock::of_machine(),
+        upkeep: hallpass_stores::Upkeep::default(),
     }
 }
 

@@ -137,6 +137,7 @@ impl Providers {
         let name = &arrival.entry.provider.name;
         if let Some(user) = self.users().find_by_provider(name, &identity.subject).await? {
             // An application's own table says so already.
+            arrival.begin();
             if !self.note_link(arrival, &user, now).await? {
                 return Ok(None);
             }
@@ -184,6 +185,7 @@ impl Providers {
         }
         self.check_claim(arrival, &user, now).await?;
         if self.0.auth.is_verified(&user, now).await? {
+            arrival.begin();
             return self.open_by_address(arrival, user, now).await;
         }
         if user.verified.is_none() {
@@ -240,6 +242,7 @@ impl Providers {
         user: User,
     ) -> Result<Option<Found>, Stop> {
         let now = session.now();
+        arrival.begin();
         if self.users().change(&user.id, &Change::Disconnect(None)).await? == UserChanged::Refused {
             let detail = format!(
                 "the account {} cannot be taken over: a field in users.providers holds its maker's id and must not be empty",
@@ -314,6 +317,7 @@ impl Providers {
         }
         let mut user = User::new(email.clone(), now);
         user.name.clone_from(&arrival.identity.name);
+        arrival.begin();
         if !self.note_first_link(arrival, &user.id, now).await? {
             return Ok(None);
         }

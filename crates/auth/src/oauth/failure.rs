@@ -38,6 +38,8 @@ pub enum Failure {
     NotSignedIn,
     /// Too many attempts, or new accounts, from one address.
     Throttled,
+    /// A store failed after part of it was done: an account was made or taken over, or a link was made. Beginning again finishes it.
+    Interrupted,
 }
 
 /// Each failure with its code.
@@ -58,6 +60,7 @@ const CODES: &[(Failure, &str)] = &[
     (Failure::LinkedElsewhere, "linked_elsewhere"),
     (Failure::NotSignedIn, "not_signed_in"),
     (Failure::Throttled, "throttled"),
+    (Failure::Interrupted, "interrupted"),
 ];
 
 impl Failure {
@@ -127,6 +130,11 @@ impl Failure {
             Self::LinkedElsewhere => format!("This {label} account is connected to another account here."),
             Self::NotSignedIn => format!("Sign in again before you connect {label}."),
             Self::Throttled => "Too many attempts came from your network. Try again later.".to_owned(),
+            Self::Interrupted => {
+                format!(
+                    "This was interrupted by a failure here after a part was done. Start again with {label} to finish it."
+                )
+            }
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Somebody comes back from a provider.
 
-use hallpass_session::Session;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use hallpass_session::{Session, Timestamp};
 use http::{HeaderMap, HeaderValue};
 use serde_json::Value;
 
@@ -52,6 +54,15 @@ pub(super) struct Arrival<'a> {
     pub(super) identity: Identity,
     pub(super) tokens: Tokens,
     pub(super) origin: &'a Origin,
+    /// Something of an account or a link is written.
+    pub(super) begun: AtomicBool,
+}
+
+impl Arrival<'_> {
+    /// From here on a failure is no longer "nothing has happened".
+    pub(super) fn begin(&self) {
+        self.begun.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Providers {
@@ -117,15 +128,42 @@ impl Providers {
         }
         entry.check_domain(&identity)?;
         let proved = entry.proved(attempt, &identity, now)?;
-        let arrival = Arrival { entry, identity, tokens, origin };
+        let arrival = Arrival { entry, identity, tokens, origin, begun: AtomicBool::new(false) };
+        let outcome = self.complete(&arrival, attempt, session, proved, now).await;
+        if outcome.is_err() {
+            // Whoever is told that it failed must not be signed in by the same answer.
+            session.discard();
+        }
+        match outcome {
+            Err(Stop::Broken(error)) if arrival.begun.load(Ordering::Relaxed) => {
+                tracing::error!(
+                    event = "provider_sign_in_interrupted",
+                    error = &error as &dyn std::error::Error
+                );
+                Err(Problem::new(Failure::Interrupted, "a store failed after a part was done").into())
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Signs in or links. The session comes last: when it is stored, nothing that can fail is left.
+    async fn complete(
+        &self,
+        arrival: &Arrival<'_>,
+        attempt: &Attempt,
+        session: &Session,
+        proved: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<Outcome, Stop> {
         let outcome = match &attempt.link {
-            Some(user) => self.link(session, &arrival, user, attempt.epoch).await?,
-            None => self.sign_in(session, &arrival).await?,
+            Some(user) => self.link(session, arrival, user, attempt.epoch).await?,
+            None => self.sign_in(session, arrival).await?,
         };
+        self.keep(arrival, &outcome, now).await?;
         if matches!(outcome, Outcome::SignedIn { .. }) {
             session.proved_at(proved);
+            session.save().await.map_err(Error::from)?;
         }
-        self.keep(&arrival, &outcome, now).await?;
         Ok(outcome)
     }
 }

@@ -38,6 +38,8 @@ pub enum Unlinked {
     NotFound,
     /// It is the last way in, not counting links of providers that are no longer configured: set a password or link another account first.
     LastWayIn,
+    /// It no longer opens the account, but sessions that it opened could not be ended, or tokens of it not be removed.
+    Remains,
     /// The user must sign in again first.
     NotFresh,
     /// An application's own table says who the person at the provider is, in a field that must not be empty.
@@ -137,16 +139,37 @@ impl Providers {
             return Ok(Unlinked::NotFound);
         };
         // Of two that are removed at once, or beside the password, one stays.
-        let user_now = self.users().find(&user.id).await?;
-        let password = user_now.is_some_and(|user| user.password.is_some());
-        if !password && !self.opens_without(user, id, now).await? {
-            self.records().insert(&taken, now).await?;
-            return Ok(Unlinked::LastWayIn);
+        match self.has_way_in(user, id, now).await {
+            Ok(true) => {}
+            Ok(false) => {
+                self.records().insert(&taken, now).await?;
+                return Ok(Unlinked::LastWayIn);
+            }
+            // What cannot be told is as before; if that fails too, the link is gone, as it was to be.
+            Err(error) if self.records().insert(&taken, now).await.is_ok() => return Err(error),
+            Err(error) => {
+                tracing::error!(event = "unlinked_unseen", error = &error as &dyn std::error::Error)
+            }
         }
-        self.records().take(&RecordKey { kind: OAUTH_TOKENS, id: id.to_owned() }, now).await?;
-        self.end_sessions(session.store().as_ref(), &user.id, id, None, session.handle(), now).await?;
         tracing::info!(event = "provider_unlinked", user = %user.id, provider = read(link).provider);
-        Ok(Unlinked::Done)
+        let tokens = RecordKey { kind: OAUTH_TOKENS, id: id.to_owned() };
+        let removed = self.records().take(&tokens, now).await.map(drop).map_err(Error::from);
+        let store = session.store().as_ref();
+        let ended = self.end_sessions(store, &user.id, id, None, session.handle(), now).await;
+        match removed.and(ended.map(drop)) {
+            Ok(()) => Ok(Unlinked::Done),
+            Err(error) => {
+                tracing::error!(event = "unlinked_remains", user = %user.id, error = &error as &dyn std::error::Error);
+                Ok(Unlinked::Remains)
+            }
+        }
+    }
+
+    /// Whether the user can sign in without this link.
+    async fn has_way_in(&self, user: &User, id: &str, now: Timestamp) -> Result<bool, Error> {
+        let found = self.users().find(&user.id).await?;
+        let password = found.is_some_and(|user| user.password.is_some());
+        Ok(password || self.opens_without(user, id, now).await?)
     }
 
     /// Whether another link than this one opens the user's account: one of a provider that is configured still.
@@ -240,13 +263,16 @@ impl Providers {
         let same = |current: &User| current.id.as_str() == user && current.session_epoch == epoch;
         let current =
             current.filter(|current| same(current) && session.is_fresh()).ok_or_else(not_signed_in)?;
+        arrival.begin();
         if !self.note_new_link(arrival, &current, now).await? {
             return Ok(Outcome::Linked);
         }
         // Whoever claims this account meanwhile moves its epoch on first and removes links afterwards: one of us sees the other.
-        let still = self.users().find(&current.id).await?.filter(|user| !user.disabled);
-        if still.is_none_or(|user| user.session_epoch != epoch) {
+        let still = self.users().find(&current.id).await;
+        let same = |user: &User| !user.disabled && user.session_epoch == epoch;
+        if !still.as_ref().is_ok_and(|user| user.as_ref().is_some_and(same)) {
             self.records().take(&key(&arrival.identity.key()), now).await?;
+            still?;
             return Err(not_signed_in().into());
         }
         if arrival.identity.proves(&current.email) {

@@ -4,13 +4,13 @@ use std::{net::Ipv4Addr, sync::Arc};
 
 use axum::{Router, body::Body, extract::State, response::Response, routing::post};
 use hallpass_auth::{
-    Argon2Params, Auth, AuthOptions, Change, MemoryRecords, MemoryUsers, Origin, RecordStore,
+    Argon2Params, Auth, AuthOptions, Change, Error, MemoryRecords, MemoryUsers, Origin, RecordStore,
     RegisterOutcome, Registration, UserId, UserStore,
     oauth::{Begun, Callback, ClientAuth, Outcome, Providers, ProvidersOptions, SealKeys},
 };
 use hallpass_session::{
     Clock, CookieOptions, Keys, ManualClock, MemoryStore, Secret, Session, SessionLayer, SessionOptions,
-    Timestamp,
+    SessionStore, Timestamp,
 };
 use http::{
     HeaderMap, HeaderValue, Request,
@@ -42,22 +42,22 @@ pub async fn finish(
     session: Session,
     headers: HeaderMap,
     body: String,
-) -> String {
+) -> Result<String, Error> {
     let origin = Origin::new(Ipv4Addr::LOCALHOST.into());
     let callback = Callback::parse(&body).unwrap();
-    let finished = shared.0.finish("login", &session, &headers, &callback, &origin).await.unwrap();
-    match finished.outcome {
+    let finished = shared.0.finish("login", &session, &headers, &callback, &origin).await?;
+    Ok(match finished.outcome {
         Outcome::SignedIn { user, .. } => user.id.to_string(),
         Outcome::Linked => "linked".to_owned(),
         Outcome::Failed(failure) => format!("failed {}", failure.code()),
-    }
+    })
 }
 
 /// The body is a user and a link, which the user removes.
-pub async fn unlink(State(shared): State<Shared>, session: Session, body: String) -> String {
+pub async fn unlink(State(shared): State<Shared>, session: Session, body: String) -> Result<String, Error> {
     let (user, link) = body.split_once(' ').unwrap();
-    let user = shared.1.users().find(&UserId::new(user)).await.unwrap().unwrap();
-    format!("{:?}", shared.0.unlink(&session, &user, link).await.unwrap())
+    let user = shared.1.users().find(&UserId::new(user)).await?.unwrap();
+    Ok(format!("{:?}", shared.0.unlink(&session, &user, link).await?))
 }
 
 /// The body is a user who sets a first password, while the owner of the address takes the account over.
@@ -97,10 +97,10 @@ async fn begin_link(State(shared): State<Shared>, session: Session, headers: Hea
 }
 
 /// Whoever is signed in sets a first password.
-async fn set_password(State(shared): State<Shared>, session: Session) -> String {
-    let Some(user) = shared.1.current_user(&session).await.unwrap() else { return "nobody".to_owned() };
+async fn set_password(State(shared): State<Shared>, session: Session) -> Result<String, Error> {
+    let Some(user) = shared.1.current_user(&session).await? else { return Ok("nobody".to_owned()) };
     let new = Secret::new("quite a long passphrase".to_owned());
-    format!("{:?}", shared.1.set_password(&session, &user, new, &origin()).await.unwrap())
+    Ok(format!("{:?}", shared.1.set_password(&session, &user, new, &origin()).await?))
 }
 
 async fn who(State(shared): State<Shared>, session: Session) -> String {
@@ -122,6 +122,16 @@ pub fn app_on(
     before: impl FnOnce(Arc<dyn RecordStore>) -> Arc<dyn RecordStore>,
     change: impl FnOnce(&mut hallpass_auth::oauth::Provider),
 ) -> App {
+    app_over(users, before, |sessions| sessions, change)
+}
+
+/// The same, with something in front of the sessions.
+pub fn app_over(
+    users: Arc<dyn UserStore>,
+    before: impl FnOnce(Arc<dyn RecordStore>) -> Arc<dyn RecordStore>,
+    before_sessions: impl FnOnce(Arc<dyn SessionStore>) -> Arc<dyn SessionStore>,
+    change: impl FnOnce(&mut hallpass_auth::oauth::Provider),
+) -> App {
     let provider = Provider::new();
     let records = MemoryRecords::new();
     let options = AuthOptions { argon2: Argon2Params::insecure_for_tests(), ..AuthOptions::default() };
@@ -141,7 +151,7 @@ pub fn app_on(
     };
     let keys = Keys::from_secret("a secret of at least thirty-two bytes").unwrap();
     let sessions = Arc::new(MemoryStore::new());
-    let layer = SessionLayer::new(sessions.clone(), keys, session_options).unwrap();
+    let layer = SessionLayer::new(before_sessions(sessions.clone()), keys, session_options).unwrap();
     let router = Router::new()
         .route("/", post(finish))
         .route("/unlink", post(unlink))

@@ -214,7 +214,8 @@ pub async fn no_link_to_a_deleted_account_stays(users: impl AsyncFn() -> Arc<dyn
         let (app, link) = (trap.app.clone(), trap.about_to_link().await);
         let delete = async {
             let user = app.auth.users().find(&UserId::new(&trap.id)).await.unwrap().unwrap();
-            assert!(app.auth.delete_user(&user, &*app.sessions, app.clock.now()).await.unwrap());
+            let deleted = app.auth.delete_user(&user, &*app.sessions, app.clock.now()).await.unwrap();
+            assert_eq!(deleted, hallpass_auth::Deleted::Done);
         };
         let (_, reached) = at_question(number, link, delete).await;
         if !reached {

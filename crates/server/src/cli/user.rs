@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::Subcommand;
-use hallpass_auth::{Refusal, RegisterOutcome, Registration, User, UserChanged};
+use hallpass_auth::{Deleted, Disabled, Refusal, RegisterOutcome, Registration, User};
 use hallpass_session::Secret;
 use serde_json::{Value, json};
 
@@ -108,7 +108,7 @@ async fn create(
     let registration = Registration { email: email.clone(), password: password()?, name };
     let outcome = desk.auth.provision_user(registration, roles, desk.now).await.map_err(Failure::failed)?;
     match outcome {
-        RegisterOutcome::Registered(user) => {
+        RegisterOutcome::Registered(user) | RegisterOutcome::SignInAgain(user) => {
             let sentence = format!("Created {} ({})", user.email, user.id);
             audit::log("user_created", Target::User(user.id.as_str()), "done");
             output.answer(&sentence, &json!({ "id": user.id, "email": user.email.as_str() }));
@@ -205,13 +205,19 @@ async fn set_disabled(output: &Output, desk: &Desk, email: &str, disabled: bool)
     let change = async {
         let changed = desk.auth.set_disabled(&user, disabled, &*desk.stores.sessions, desk.now).await;
         match changed.map_err(Failure::failed)? {
-            UserChanged::Done => Ok(()),
-            UserChanged::NoPlace => {
+            Disabled::Done => Ok(()),
+            Disabled::SessionsRemain => {
+                let message = format!(
+                    "{email} is disabled, but its sessions could not be removed; they open nothing. Run the command again"
+                );
+                Err(Failure::new(Exit::Failed, "sessions_remain", message))
+            }
+            Disabled::NoPlace => {
                 let advice =
                     "the existing accounts have no flag for it; name one in users.disabled or users.enabled";
                 Err(Failure::new(Exit::Refused, "no_place", advice))
             }
-            UserChanged::Refused | UserChanged::Gone => Err(missing(email)),
+            Disabled::Gone => Err(missing(email)),
         }
     };
     let act = if disabled { "user_disabled" } else { "user_enabled" };
@@ -267,7 +273,18 @@ async fn delete(output: &Output, desk: &Desk, email: &str, yes: bool) -> Result<
         return Err(Failure::new(Exit::Refused, "not_confirmed", "nothing was deleted"));
     }
     let delete = async {
-        desk.auth.delete_user(&user, &*desk.stores.sessions, desk.now).await.map_err(Failure::failed)
+        let deleted = desk.auth.delete_user(&user, &*desk.stores.sessions, desk.now).await;
+        match deleted.map_err(Failure::failed)? {
+            Deleted::Done => Ok(()),
+            Deleted::Missing => Err(missing(email)),
+            Deleted::Leftovers => {
+                let message = format!(
+                    "{} is deleted, but not everything that belonged to {} could be removed; it opens nothing",
+                    user.email, user.id
+                );
+                Err(Failure::new(Exit::Failed, "leftovers_remain", message))
+            }
+        }
     };
     desk.act("user_deleted", Target::User(user.id.as_str()), delete).await?;
     output.answer(

@@ -249,6 +249,12 @@ pub(super) const SERVER: &[Setting] = &[
         "How sessions are stored: `native` (ours, ids hashed), or `connect`: as Express's stores do it, so that an Express app shares them. See [stores.md](stores.md#sessions-shared-with-express).",
     ),
     setting(
+        "session.accept_foreign_sign_ins",
+        Flag,
+        "false",
+        "Whether a session counts that names a user who signed in at another application. Always so with the layout `connect`, and while moving from it; keep it on after such a move until the sessions of before have ended.",
+    ),
+    setting(
         "session.clear_site_data",
         List,
         "cache,storage",

@@ -148,6 +148,8 @@ pub(super) fn check(values: &mut Values, cookie: &CookieOptions) -> Option<Store
         server: server(values),
         layout: layout(values, "session.layout"),
         clock: clock(values),
+        // The server begins its own; commands have none.
+        upkeep: None,
         ..OpenOptions::default()
     };
     let sessions_only = values.flag_of("moving.sessions_only");

@@ -13,7 +13,7 @@ use minijinja::{Value, context};
 use serde_json::json;
 
 use super::{
-    ThePageQuery, done, links, oauth,
+    ThePageQuery, done, done_but, links, oauth,
     register::refused,
     sessions::{self, ShownSession},
     shown,
@@ -27,6 +27,13 @@ use crate::{
 
 /// What somebody is told who took over an account that anybody may have made.
 const CLAIMED: &str = "You are signed in. Nobody had confirmed the address of this account before, so its password was removed and other devices were signed out. You can set a new password below.";
+
+/// What somebody is told whose other sessions could not be ended.
+const OTHERS_REMAIN: &str = "Your password is changed. The list of your other sessions could not be cleared right now. End them below.";
+
+/// What somebody is told who removed a link whose sessions could not be ended.
+const UNLINKED_ONLY: &str =
+    "The account is disconnected. Sessions that it opened could not be ended right now. End them below.";
 
 /// GET /auth/me
 pub(super) async fn me(CurrentUser(user): CurrentUser) -> Response {
@@ -43,6 +50,8 @@ pub(super) async fn page(
     let notice = match query.done.as_deref() {
         Some("name") => Some("Your name is saved."),
         Some("password") => Some("Your password is changed. You are signed out everywhere else."),
+        Some("password-only") => Some(OTHERS_REMAIN),
+        Some("unlinked-only") => Some(UNLINKED_ONLY),
         Some("ended") => Some("That session has ended."),
         Some("others") => Some("You are signed out everywhere else."),
         Some("linked") => Some("The account is connected. You can sign in with it from now on."),
@@ -122,12 +131,39 @@ pub(super) async fn change_password(
     fields: Fields,
 ) -> Result<Response, ApiError> {
     let error = match changed(&app, &user, &session, &asker, &fields).await {
-        Ok(()) if asker.page => return Ok(Redirect::to("/account?done=password").into_response()),
-        Ok(()) => return Ok(done("Password changed")),
+        Ok(changed) => return Ok(changed.answer(asker.page)),
         Err(error) if error.status.is_server_error() => return Err(error),
         Err(error) => error,
     };
     answer(&app, &session, &user, asker.page, error, "password").await
+}
+
+/// A password that was changed, and what became of the sessions.
+enum Changed {
+    Done,
+    SignInAgain,
+    OthersRemain,
+}
+
+impl Changed {
+    fn answer(self, page: bool) -> Response {
+        let (path, message, code) = match self {
+            Self::Done => ("/account?done=password", "Password changed", None),
+            Self::SignInAgain => {
+                ("/login?done=password", "Password changed. Sign in again with it", Some("sign_in_again"))
+            }
+            Self::OthersRemain => (
+                "/account?done=password-only",
+                "Password changed. Other sessions could not be ended",
+                Some("sessions_remain"),
+            ),
+        };
+        match code {
+            _ if page => Redirect::to(path).into_response(),
+            Some(code) => done_but(message, code),
+            None => done(message),
+        }
+    }
 }
 
 async fn changed(
@@ -136,11 +172,13 @@ async fn changed(
     session: &Session,
     asker: &Asker,
     fields: &Fields,
-) -> Result<(), ApiError> {
+) -> Result<Changed, ApiError> {
     let new = fields.secret("new_password")?;
     if user.password.is_none() {
         return match app.auth().set_password(session, user, new, &asker.origin).await? {
-            PasswordSet::Done => Ok(()),
+            PasswordSet::Done => Ok(Changed::Done),
+            PasswordSet::SignInAgain => Ok(Changed::SignInAgain),
+            PasswordSet::OthersRemain => Ok(Changed::OthersRemain),
             PasswordSet::HasOne => Err(wrong_password()),
             PasswordSet::Refused(problem) => Err(refused(Refusal::Password(problem))),
             PasswordSet::NotFresh => Err(not_fresh()),
@@ -148,7 +186,9 @@ async fn changed(
     }
     let current = fields.secret("current_password")?;
     match app.auth().change_password(session, user, current, new, &asker.origin).await? {
-        PasswordChanged::Done => Ok(()),
+        PasswordChanged::Done => Ok(Changed::Done),
+        PasswordChanged::SignInAgain => Ok(Changed::SignInAgain),
+        PasswordChanged::OthersRemain => Ok(Changed::OthersRemain),
         PasswordChanged::WrongPassword => Err(wrong_password()),
         PasswordChanged::Refused(problem) => Err(refused(Refusal::Password(problem))),
         PasswordChanged::NotFresh => Err(not_fresh()),

@@ -14,7 +14,7 @@ use http::StatusCode;
 use minijinja::{Value, context};
 use serde_json::json;
 
-use super::{account, done};
+use super::{account, done, done_but};
 use crate::{app::App, device, error::ApiError, input::Asker};
 
 /// What the provider of a link is called.
@@ -75,6 +75,13 @@ pub(super) async fn end(
             return Ok(Redirect::to("/account?done=unlinked").into_response());
         }
         Unlinked::Done => return Ok(done("Disconnected")),
+        Unlinked::Remains if asker.page => {
+            return Ok(Redirect::to("/account?done=unlinked-only").into_response());
+        }
+        Unlinked::Remains => {
+            let message = "Disconnected. Sessions that it opened could not be ended";
+            return Ok(done_but(message, "sessions_remain"));
+        }
         Unlinked::NotFound => ApiError::new(StatusCode::NOT_FOUND, "not_found", "You have no such link"),
         Unlinked::LastWayIn => {
             let message =

@@ -35,7 +35,12 @@ pub(super) async fn page(
     if user.is_some() && query.again.is_none() {
         return Ok(Redirect::to(next.as_ref().map_or("/account", RedirectPath::as_str)).into_response());
     }
-    let notice = (query.done.as_deref() == Some("logout")).then_some("You are signed out.");
+    let notice = match query.done.as_deref() {
+        Some("logout") => Some("You are signed out."),
+        Some("registered") => Some("Your account is made. Sign in to go on."),
+        Some("password") => Some("Your password is changed. Sign in again with it."),
+        _ => None,
+    };
     let next = next.as_ref().map(RedirectPath::as_str);
     let again = user.is_some();
     app.pages().render(&session, StatusCode::OK, "login.html", context! { next, notice, failed, again })

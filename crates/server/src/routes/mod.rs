@@ -134,6 +134,11 @@ fn done(message: &str) -> Response {
     Json(json!({ "message": message })).into_response()
 }
 
+/// The same with a code, for what is done and asks for something more.
+fn done_but(message: &str, code: &str) -> Response {
+    Json(json!({ "message": message, "code": code })).into_response()
+}
+
 /// A user as the API shows them.
 fn shown(user: &User) -> Value {
     json!({ "id": user.id, "email": user.email.as_str(), "name": user.name })

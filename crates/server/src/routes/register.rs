@@ -78,6 +78,14 @@ async fn attempt(app: &App, session: &Session, asker: Asker, fields: &Fields) ->
             let body = json!({ "message": "Registered", "user": shown(&user) });
             Ok((StatusCode::CREATED, Json(body)).into_response())
         }
+        RegisterOutcome::SignInAgain(_) if asker.page => {
+            Ok(Redirect::to("/login?done=registered").into_response())
+        }
+        RegisterOutcome::SignInAgain(user) => {
+            let message = "Registered. Sign in to go on";
+            let body = json!({ "message": message, "code": "sign_in_again", "user": shown(&user) });
+            Ok((StatusCode::CREATED, Json(body)).into_response())
+        }
         RegisterOutcome::Taken => Err(ApiError::new(
             StatusCode::CONFLICT,
             "email_taken",

@@ -172,7 +172,14 @@ impl Held {
                 let id = self.machine().id.clone();
                 self.profile.store.destroy(&id, self.now()).await.map(drop)
             }
-            Write::Set => self.note_and_set().await.map(drop),
+            Write::Set => match self.note_and_set().await {
+                // An explicit save has stored it already, so the answer may say so.
+                Err(error) if self.machine().is_stored() => {
+                    tracing::warn!(event = "session_saved_once", error = %Chain(&error));
+                    Ok(())
+                }
+                set => set.map(drop),
+            },
         }
     }
 

@@ -320,6 +320,12 @@ impl Machine {
         *self = Self { ending, later, cleared, ..Self::generated(cookie_id, id, cookie) };
     }
 
+    /// Whether the store has the data as it is now.
+    pub(super) fn is_stored(&self) -> bool {
+        let (Some(kept), Some(live)) = (&self.kept, &self.live) else { return false };
+        js::text(&kept.document, Some(COOKIE)) == live.text()
+    }
+
     /// Begins the lifetime anew, once a request.
     pub(super) fn touch_once(&mut self, now: Timestamp) -> Result<(), ExpressCookieError> {
         if let Some(live) = self.live.as_mut().filter(|_| !self.touched) {

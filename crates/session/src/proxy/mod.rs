@@ -7,6 +7,6 @@ mod trust;
 
 pub use self::{
     client::{Client, PeerAddr, Scheme},
-    layer::{TrustProxyLayer, TrustProxyService},
+    layer::{TrustProxyFuture, TrustProxyLayer, TrustProxyService},
     trust::{TrustProxy, TrustProxyError},
 };

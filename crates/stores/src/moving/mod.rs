@@ -27,13 +27,14 @@ impl Stores {
     /// until `old` is empty.
     #[must_use]
     pub fn moving_from(self, old: Self) -> Self {
-        let Self { sessions, users, records, clock } = self;
+        let Self { sessions, users, records, clock, upkeep } = self;
         let ended = Ended(records.clone());
         Self {
             sessions: Arc::new(MovingSessions { old: old.sessions, new: sessions, ended: ended.clone() }),
             users: Arc::new(MovingUsers { old: old.users, new: users, ended, clock: clock.clone() }),
             records: Arc::new(MovingRecords { old: old.records, new: records }),
             clock,
+            upkeep,
         }
     }
 }
