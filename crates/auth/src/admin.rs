@@ -93,11 +93,11 @@ impl Auth {
         for pause in PAUSES {
             tokio::time::sleep(Duration::from_millis(pause)).await;
             let ended = sessions.delete_of_user(user.id.as_str(), None, now).await;
-            let removed = self.inner().records.delete_owned(&user.id, now).await;
+            let removed = self.inner().records.delete_owned(&user.id, now).await.map(drop);
             let forgotten = self.forget_provisioned(user, now).await;
             match ended.and(removed).map_err(Error::from).and(forgotten.map_err(Error::from)) {
-                Ok(_) if deleted => return Ok(Deleted::Done),
-                Ok(_) => return Ok(Deleted::Missing),
+                Ok(()) if deleted => return Ok(Deleted::Done),
+                Ok(()) => return Ok(Deleted::Missing),
                 Err(error) => {
                     tracing::error!(event = "leftovers_remain", user = %user.id, error = &error as &dyn std::error::Error);
                 }

@@ -67,6 +67,8 @@ async fn sessions_cost_no_more_than_they_must() {
             get(async |session: Session| {
                 session.establish("ann");
                 session.insert("userId", "ann").unwrap();
+                // As a sign-in leaves it.
+                session.insert("hallpass", &serde_json::json!({ "epoch": 0 })).unwrap();
             }),
         )
         .layer(layer)

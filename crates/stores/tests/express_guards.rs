@@ -80,7 +80,11 @@ impl Site {
         let store =
             ConnectRedis::connect(&redis::url(&engine), &ConnectRedisOptions::default()).await.unwrap();
         let store = Arc::new(store);
-        let options = AuthOptions { argon2: Argon2Params::insecure_for_tests(), ..AuthOptions::default() };
+        let options = AuthOptions {
+            argon2: Argon2Params::insecure_for_tests(),
+            accept_foreign_sign_ins: true,
+            ..AuthOptions::default()
+        };
         let auth = Auth::new(Arc::new(MemoryUsers::new()), Arc::new(MemoryRecords::new()), options).unwrap();
         let account = Registration { email: EMAIL.into(), password: secret(PASSWORD), name: None };
         auth.create_user(account, Vec::new(), SystemClock.now()).await.unwrap();

@@ -78,6 +78,7 @@ async fn people(url: &str, devices: DeviceCookies) -> Result<Auth, Box<dyn Error
     let records = Mongo::connect(url, &ServerOptions::default()).await?;
     let options = AuthOptions {
         login_key: LoginKey::plain("userId"),
+        accept_foreign_sign_ins: true, // people sign in at Express too
         device_cookies: Some(devices),
         password: PasswordPolicy { min_length: 8, ..PasswordPolicy::default() }, // as long as Express has its own say
         ..AuthOptions::default()

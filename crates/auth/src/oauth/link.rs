@@ -148,7 +148,7 @@ impl Providers {
             // What cannot be told is as before; if that fails too, the link is gone, as it was to be.
             Err(error) if self.records().insert(&taken, now).await.is_ok() => return Err(error),
             Err(error) => {
-                tracing::error!(event = "unlinked_unseen", error = &error as &dyn std::error::Error)
+                tracing::error!(event = "unlinked_unseen", error = &error as &dyn std::error::Error);
             }
         }
         tracing::info!(event = "provider_unlinked", user = %user.id, provider = read(link).provider);
