@@ -137,3 +137,34 @@ async fn a_text_where_passport_has_an_object_signs_nobody_in() {
         assert_eq!(body, user, "{value}");
     }
 }
+
+#[tokio::test]
+async fn a_users_id_in_the_session_alone_signs_nobody_in() {
+    for accept in [false, true] {
+        let options = AuthOptions { accept_foreign_sign_ins: accept, ..common::options() };
+        let app = app_with(options).await;
+        let id = app.user("ann").await.id;
+        let keys = Keys::from_secret("a secret of at least thirty-two bytes").unwrap();
+        let layer = SessionLayer::new(app.sessions.clone(), keys, SessionOptions::default()).unwrap();
+        let (auth, written) = (app.auth.clone(), id.clone());
+        let router = Router::new()
+            .route(
+                "/write",
+                post(async move |session: Session| session.insert("userId", written.as_str()).unwrap()),
+            )
+            .route(
+                "/who",
+                post(async move |session: Session| {
+                    format!("{}", auth.current_user(&session).await.unwrap().is_some())
+                }),
+            )
+            .layer(layer);
+        let written =
+            router.clone().oneshot(Request::post("/write").body(Body::empty()).unwrap()).await.unwrap();
+        let cookie = written.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+        let request = Request::post("/who").header("cookie", cookie).body(Body::empty()).unwrap();
+        let response = router.oneshot(request).await.unwrap();
+        let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        assert_eq!(body, accept.to_string());
+    }
+}
