@@ -42,7 +42,8 @@ impl Answer {
 impl Site {
     fn new() -> Self {
         let flags = Flags { database: Some("sqlite:none.db".to_owned()), ..Flags::default() };
-        let mut config = Config::load(&flags, [("HALLPASS__SECRETS".to_owned(), SECRET.to_owned())]).unwrap();
+        let mut config =
+            Config::load(&flags, [("HALLPASS__SESSION__SECRETS".to_owned(), SECRET.to_owned())]).unwrap();
         config.auth.argon2 = Argon2Params::insecure_for_tests();
         let faulty = Faulty::default();
         let all = Arc::new(faulty.clone());
