@@ -170,6 +170,10 @@ async fn change_password(
 ) -> Answer {
     Ok(match auth.change_password(&session, &user, current, new, &origin).await? {
         PasswordChanged::Done => says(StatusCode::OK, "Password changed"),
+        PasswordChanged::SignInAgain => says(StatusCode::OK, "Password changed; sign in again"),
+        PasswordChanged::OthersRemain => {
+            says(StatusCode::OK, "Password changed; other sessions end as soon as the database answers")
+        }
         PasswordChanged::WrongPassword => says(StatusCode::BAD_REQUEST, "Invalid credentials"),
         PasswordChanged::Refused(problem) => says(StatusCode::UNPROCESSABLE_ENTITY, &problem.to_string()),
         PasswordChanged::NotFresh => says(StatusCode::FORBIDDEN, "Sign in again to do this"),
