@@ -13,14 +13,14 @@ use std::{
 
 use tokio::time::{Instant, sleep_until};
 
-/// How long what was found is used at least.
-const FRESH: Duration = Duration::from_secs(60);
+/// How long what was found is used at least: as long as a cached session may be stale.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// Reading all sessions again takes at most one part in so many of the database's time.
 const SHARE: u32 = 50;
 
-/// After this many times as long without anybody looking, the memory is given back.
-const UNUSED: u32 = 10;
+/// After this time without a reading, the memory is given back.
+const UNUSED: Duration = Duration::from_secs(600);
 
 /// More sessions than this are not kept in memory: about 100 bytes each.
 const MOST: usize = 1_000_000;
@@ -100,7 +100,7 @@ impl UserIndex {
             noted.push((user.clone(), key.into()));
         }
         let Some(index) = &mut state.index else { return };
-        if index.entries > MOST || index.began.elapsed() > index.fresh_for() * UNUSED {
+        if index.entries > MOST || index.began.elapsed() > UNUSED.max(index.fresh_for() * 2) {
             state.index = None;
         } else {
             index.add(user, key);
@@ -186,7 +186,7 @@ mod tests {
         assert!(users.keys("eve").unwrap().is_empty());
         tokio::time::advance(FRESH).await;
         assert_eq!((users.keys("ann"), users.known_keys("ann").len()), (None, 2));
-        tokio::time::advance(FRESH * UNUSED).await;
+        tokio::time::advance(UNUSED).await;
         users.note(Some(&"ann".into()), "5");
         assert!(users.known_keys("ann").is_empty(), "the memory was given back");
     }
