@@ -23,7 +23,7 @@ use crate::{
         rows::{Change, End, Move, Row, Rows, Unreadable, Use},
         sweep::Turn,
     },
-    mongo::{Mongo, Told, date, disagreement, time},
+    mongo::{Mongo, TRIES, Told, date, disagreement, time},
 };
 
 /// In front of the bytes of a row: a text, or an object.
@@ -318,12 +318,16 @@ impl Rows for Collection {
             let change = self.made(bytes, expires, now);
             self.mongo.unless_taken(doing, self.sessions.update_one(filter.clone(), change).upsert(true))
         };
-        let (made, has_ended) = try_join!(write(), self.ended.has(&self.mongo, doing, key))?;
+        let (mut made, has_ended) = try_join!(write(), self.ended.has(&self.mongo, doing, key))?;
         if !has_ended {
-            if made || self.mongo.is_there(doing, &self.sessions, live(doc! { "_id": key }, now)).await? {
-                return Ok(made);
+            for _ in 0..TRIES {
+                if made || self.mongo.is_there(doing, &self.sessions, live(doc! { "_id": key }, now)).await? {
+                    return Ok(made);
+                }
+                // What refused it is gone already.
+                made = write().await?;
             }
-            return Err(disagreement(doing));
+            return if made { Ok(true) } else { Err(disagreement(doing)) };
         }
         // What is there now is ours, or Express wrote it from a stale copy.
         let is_lifted = self.ended.lift(&self.mongo, doing, key).await?;
