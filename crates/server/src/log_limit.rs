@@ -34,14 +34,22 @@ pub(crate) const EACH_MATTERS: &[&str] = &[
     "events_left_out",
     "id_reused",
     "known_browser_distrusted",
+    "leftovers_remain",
     "login_disabled",
     "login_locked",
     "login_refused",
     "login_throttled",
+    "other_sessions_remain",
     "password_change_refused",
     "password_hash_refused",
+    "password_not_confirmed",
     "provider_refused",
+    "provider_sign_in_interrupted",
     "register_throttled",
+    "session_not_stored",
+    "sessions_remain",
+    "unlinked_remains",
+    "unlinked_unseen",
 ];
 
 /// The limit of this process's log.
