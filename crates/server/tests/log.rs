@@ -83,6 +83,7 @@ const REPEAT: &[&str] = &[
     "provider_stale",
     "register_closed",
     "session_user_unreadable",
+    "session_without_sign_in",
     "sign_in_not_noted",
     "users_not_cached",
 ];
