@@ -31,8 +31,10 @@ export class MongoEye {
     return on;
   }
 
-  clear() {
-    return this.collection.deleteMany({});
+  /** Also forgets which sessions Hallpass has ended: cases use one ID again and again. */
+  async clear() {
+    await this.database.collection("hallpass_ended_sessions").deleteMany({});
+    await this.collection.deleteMany({});
   }
 
   async put({ sid, session, text, ends = 60, fields = {} }) {
@@ -89,7 +91,8 @@ export class RedisEye {
   }
 
   async rows() {
-    const keys = (await this.client.keys("*")).sort();
+    // That a session has ended is remembered beside the sessions.
+    const keys = (await this.client.keys("*")).filter((key) => !key.startsWith("hallpass:ended:")).sort();
     const rows = keys.map(async (id) => {
       const [kind, left] = await Promise.all([this.client.type(id), this.client.pTTL(id)]);
       // A hash is a note of ours beside a session.
@@ -119,7 +122,8 @@ export class PgEye {
 
   on(store) {
     const on = Object.create(this);
-    on.table = `"${store.tableName ?? "session"}"`;
+    const table = store.tableName ?? "session";
+    Object.assign(on, { table: `"${table}"`, ended: `"hallpass_ended_${table}"` });
     const zone = store.timeZone;
     if (!this.pools.has(zone)) this.pools.set(zone, zoned(this.url, zone));
     on.pool = this.pools.get(zone);
@@ -130,6 +134,8 @@ export class PgEye {
     await this.pool.query(
       `CREATE TABLE IF NOT EXISTS ${this.table} (sid varchar PRIMARY KEY, sess json NOT NULL, expire timestamp(6) NOT NULL)`,
     );
+    const { rows } = await this.pool.query("SELECT to_regclass($1) IS NOT NULL AS remembers", [this.ended]);
+    if (rows[0].remembers) await this.pool.query(`DELETE FROM ${this.ended}`);
     await this.pool.query(`DELETE FROM ${this.table}`);
   }
 

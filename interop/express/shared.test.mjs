@@ -57,7 +57,7 @@ async function cell(row, column, check) {
 async function configure(store, own) {
   const passport = own.userPath === "passport.user";
   const config = { session: { secret: ["new", "old"], resave: false, saveUninitialized: false, cookie: { maxAge: HOUR } }, store, passport };
-  if (store.type === "pg") config.store = { ...store, createTableIfMissing: true };
+  if (store.type === "pg") config.store = { ...store, createTableIfMissing: true, triggers: true };
   const eye = express.eye(config);
   await eye.clear();
   await express.control("config", config);

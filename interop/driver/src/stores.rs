@@ -130,7 +130,7 @@ fn pg(config: &Config, store: &Value) -> ConnectPgOptions {
         // Not an option of connect-pg-simple, but of the connections that it is given.
         time_zone: store["timeZone"].as_str().map(str::to_owned),
         columns: defaults.columns,
-        triggers: false,
+        triggers: store["triggers"].as_bool().unwrap_or_default(),
     }
 }
 
