@@ -11,10 +11,10 @@ const SECONDS = "3";
 const RUN = fileURLToPath(new URL("run.mjs", import.meta.url));
 
 const SHORT = {
-  sqlite: ["server killed"],
-  postgres: ["kill", "answers cut", "packet loss", "failover"],
-  mongodb: ["kill", "failover"],
-  redis: ["hang", "failover"],
+  sqlite: ["server killed", "full"],
+  postgres: ["kill", "answers cut", "packet loss", "read-only", "failover", "clock +40d"],
+  mongodb: ["hang", "failover", "no majority"],
+  redis: ["full", "failover"],
   moving: ["migrate is killed"],
 };
 

@@ -5,7 +5,7 @@
 //! failovers, delayed notifications, suspended machines, and an Express request that saves a stale
 //! copy of the session.
 //!
-//! Two properties must hold in every reachable state ([`Ending::properties`]):
+//! Two properties must hold in every reachable state, and [`Ending`] names them:
 //!
 //! * **ended stays ended**: after an acknowledged end and the staleness bound, no server accepts the
 //!   session.
