@@ -13,7 +13,7 @@ const RUN = fileURLToPath(new URL("run.mjs", import.meta.url));
 const SHORT = {
   sqlite: ["server killed", "full"],
   postgres: ["kill", "answers cut", "packet loss", "read-only", "failover", "clock +40d"],
-  mongodb: ["hang", "failover", "no majority"],
+  mongodb: ["hang", "no majority"],
   redis: ["full", "failover"],
   moving: ["migrate is killed"],
 };
@@ -24,7 +24,7 @@ for (const [store, names] of Object.entries(SHORT)) {
       const child = spawn(process.execPath, [RUN, "--seconds", SECONDS, store, name]);
       const [table, found] = await Promise.all([text(child.stdout), text(child.stderr), once(child, "close")]);
       assert.equal(child.exitCode, 0, found);
-      assert.match(table, new RegExp(`\\| ${store} \\| ${name} \\|`));
+      assert.ok(table.includes(`| ${store} | ${name} |`), table);
     });
   }
 }
