@@ -1,14 +1,18 @@
 //! The configuration: flags over environment over file over defaults, parsed once into types that cannot be wrong.
 
 mod check;
+mod check_auth;
+mod check_session;
 mod connect;
 mod gather;
 mod provider_settings;
 mod providers;
 pub(crate) mod schema;
+mod session_settings;
 mod settings;
 mod stores;
 mod users;
+mod web_settings;
 
 use std::{
     fmt,

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{connect::CONNECT, provider_settings::PROVIDER_SETTINGS, settings::SERVER};
+use super::{
+    connect::CONNECT, provider_settings::PROVIDER_SETTINGS, session_settings::SESSIONS, settings::SERVER,
+    web_settings::WEB,
+};
 
 /// One setting.
 #[derive(Clone, Copy)]
@@ -58,15 +61,22 @@ pub(super) const fn setting(
 
 use Kind::{Choice, Duration as Time, Flag, List, Number, Secret, Secrets, Size, Text, Trust, Url};
 
-/// The table: the server's settings, then what is only for the layouts shared with Express; without what is of each provider.
+/// The table: the server's settings, then what is only for the layouts shared with Express; without
+/// what is of each provider.
 pub(crate) const SETTINGS: &[Setting] = &joined();
 
-const fn joined() -> [Setting; SERVER.len() + CONNECT.len()] {
-    let mut all = [SERVER[0]; SERVER.len() + CONNECT.len()];
-    let mut at = 0;
-    while at < all.len() {
-        all[at] = if at < SERVER.len() { SERVER[at] } else { CONNECT[at - SERVER.len()] };
-        at += 1;
+const PARTS: [&[Setting]; 4] = [SERVER, SESSIONS, WEB, CONNECT];
+
+const fn joined() -> [Setting; SERVER.len() + SESSIONS.len() + WEB.len() + CONNECT.len()] {
+    let mut all = [SERVER[0]; SERVER.len() + SESSIONS.len() + WEB.len() + CONNECT.len()];
+    let (mut at, mut part) = (0, 0);
+    while part < PARTS.len() {
+        let mut from = 0;
+        while from < PARTS[part].len() {
+            all[at] = PARTS[part][from];
+            (at, from) = (at + 1, from + 1);
+        }
+        part += 1;
     }
     all
 }
