@@ -6,8 +6,8 @@ use hallpass_session::{Listed, Secret, Session, SessionHandle};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Auth, Change, Error, Origin, PasswordHash, PasswordProblem, Refusal, Requester, User, UserChanged,
-    Verdict,
+    Auth, Change, Ending, Error, Origin, PasswordHash, PasswordProblem, Refusal, Requester, User,
+    UserChanged, Verdict,
     register::clean_name,
     stamp::STAMP,
     throttle::{Charge, account_key},
@@ -162,7 +162,8 @@ impl Auth {
             session.discard();
         }
         let except = session.id().filter(|_| stored);
-        let ended = session.store().delete_of_user(user.id.as_str(), except.as_ref(), session.now()).await;
+        let (store, now) = (session.store().as_ref(), session.now());
+        let ended = self.end_sessions_of(store, &user.id, except.as_ref(), Ending::Password, now).await;
         if let Err(error) = &ended {
             tracing::error!(event = "other_sessions_remain", user = %user.id, error = error as &dyn std::error::Error);
         }
@@ -284,7 +285,8 @@ impl Auth {
             self.log_out(session);
             return Ok(true);
         }
-        let ended = session.store().delete_handle(handle, Some(user.id.as_str()), session.now()).await?;
+        let (store, now) = (session.store().as_ref(), session.now());
+        let ended = self.end_session_of(store, Some(&user.id), handle, Ending::User, now).await?;
         tracing::info!(event = "session_ended", user = %user.id, session = %handle, ended);
         Ok(ended)
     }
@@ -292,8 +294,8 @@ impl Auth {
     /// Ends the user's other sessions; how many. No other browser stays [known](crate::DeviceCookies).
     pub async fn end_other_sessions(&self, session: &Session, user: &User) -> Result<u64, Error> {
         self.forget_other_browsers(session, user).await?;
-        let ended =
-            session.store().delete_of_user(user.id.as_str(), session.id().as_ref(), session.now()).await?;
+        let (store, except, now) = (session.store().as_ref(), session.id(), session.now());
+        let ended = self.end_sessions_of(store, &user.id, except.as_ref(), Ending::User, now).await?;
         tracing::info!(event = "other_sessions_ended", user = %user.id, ended);
         Ok(ended)
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hallpass_session::{SessionStore, StoreError, Timestamp};
 
-use crate::{Auth, Change, Email, Error, User, UserChanged};
+use crate::{Auth, Change, Email, Ending, Error, User, UserChanged};
 
 /// The answer to [`Auth::set_disabled`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +71,7 @@ impl Auth {
         if !disabled {
             return Ok(Disabled::Done);
         }
-        Ok(match sessions.delete_of_user(user.id.as_str(), None, now).await {
+        Ok(match self.end_sessions_of(sessions, &user.id, None, Ending::Operator, now).await {
             Ok(_) => Disabled::Done,
             Err(error) => {
                 tracing::error!(event = "sessions_remain", user = %user.id, error = &error as &dyn std::error::Error);

@@ -30,6 +30,7 @@ mod conventions;
 mod csrf;
 mod device;
 mod email;
+mod ending;
 mod error;
 mod known_browser;
 mod login;
@@ -62,6 +63,7 @@ pub use conventions::{Case, Conventions, LoginKind, Logins, Reuse};
 pub use csrf::{CSRF_FIELD, CSRF_HEADER, Csrf, CsrfOptions, Visitor};
 pub use device::DeviceCookies;
 pub use email::{Email, InvalidEmail, domain_form};
+pub use ending::Ending;
 pub use error::Error;
 pub use login::{Attempt, LoginOutcome};
 pub use login_key::LoginKey;
@@ -78,6 +80,7 @@ pub const RECORD_KINDS: &[&str] = &[
     throttle::KIND,
     records::kinds::VERIFIED_EMAIL,
     records::kinds::PROVISIONED,
+    records::kinds::SESSION_ENDED,
     records::kinds::OAUTH_ATTEMPT,
     records::kinds::OAUTH_LINK,
     records::kinds::OAUTH_LOGOUT,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use hallpass_session::{Secret, Session, Timestamp};
 
 use crate::{
-    Auth, Change, Error, Origin, Requester, User, UserChanged, UserId, Verdict,
+    Auth, Change, Ending, Error, Origin, Requester, User, UserChanged, UserId, Verdict,
     known_browser::requester,
     stamp::{STAMP, Stamp, Via},
     throttle::{Asked, Attempted, Charge, SignIn, account_key},
@@ -304,8 +304,8 @@ impl Auth {
         if let Some(user) = self.inner().users.find(&user).await? {
             self.forget_other_browsers(session, &user).await?;
         }
-        let ended =
-            session.store().delete_of_user(user.as_str(), session.id().as_ref(), session.now()).await?;
+        let (store, except, now) = (session.store().as_ref(), session.id(), session.now());
+        let ended = self.end_sessions_of(store, &user, except.as_ref(), Ending::User, now).await?;
         self.log_out(session);
         Ok(ended)
     }

@@ -22,6 +22,7 @@ pub struct RecordKey {
 pub(crate) mod kinds {
     pub(crate) const VERIFIED_EMAIL: &str = "verified_email";
     pub(crate) const PROVISIONED: &str = "provisioned";
+    pub(crate) const SESSION_ENDED: &str = "session_ended";
     pub(crate) const OAUTH_ATTEMPT: &str = "oauth_attempt";
     pub(crate) const OAUTH_LINK: &str = "oauth_link";
     pub(crate) const OAUTH_LOGOUT: &str = "oauth_logout";

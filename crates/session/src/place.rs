@@ -51,7 +51,7 @@ impl Place {
         };
         match looked {
             Ok(Looked { known, others }) => {
-                Ok(self.put(Session::new(shared, is_https(parts), known, others, now)))
+                Ok(self.put(Session::new(shared, is_https(parts), known, others, Vec::new(), now)))
             }
             Err(waiting) => {
                 *place = Some(shared);
@@ -122,15 +122,16 @@ impl Waiting {
             }
         };
         let mut candidates = candidates.into_iter();
-        let mut known = None;
+        let (mut known, mut ended) = (None, Vec::new());
         for candidate in candidates.by_ref() {
             if let Some(stored) = shared.store.load(&candidate.id, now).await? {
                 known = Some(Known::new(candidate, stored));
                 break;
             }
+            ended.push(candidate.id.handle());
         }
         let others = candidates.map(|other| other.id).collect();
-        Ok(Session::new(shared, is_https(parts), known, others, now))
+        Ok(Session::new(shared, is_https(parts), known, others, ended, now))
     }
 }
 

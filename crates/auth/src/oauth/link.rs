@@ -12,7 +12,7 @@ use super::{
     provider::Protocol,
 };
 use crate::{
-    Change, Error, Inserted, Record, RecordKey, Reuse, User, UserChanged, UserId,
+    Change, Ending, Error, Inserted, Record, RecordKey, Reuse, User, UserChanged, UserId,
     records::kinds::{OAUTH_LINK, OAUTH_TOKENS},
 };
 
@@ -155,7 +155,8 @@ impl Providers {
         let tokens = RecordKey { kind: OAUTH_TOKENS, id: id.to_owned() };
         let removed = self.records().take(&tokens, now).await.map(drop).map_err(Error::from);
         let store = session.store().as_ref();
-        let ended = self.end_sessions(store, &user.id, id, None, session.handle(), now).await;
+        let ended =
+            self.end_sessions(store, &user.id, (id, None), session.handle(), Ending::Disconnected, now).await;
         match removed.and(ended.map(drop)) {
             Ok(()) => Ok(Unlinked::Done),
             Err(error) => {

@@ -14,7 +14,7 @@ use super::{
     provider::Protocol,
 };
 use crate::{
-    Error, Inserted, Record, RecordKey, UserId,
+    Ending, Error, Inserted, Record, RecordKey, UserId,
     records::kinds::{OAUTH_LOGOUT, OAUTH_SESSION},
 };
 
@@ -84,7 +84,7 @@ impl Providers {
         let ended = match owner {
             Some((user, link)) => {
                 let sid = token.session.as_deref();
-                self.end_sessions(sessions, &user, &link, sid, None, now).await?
+                self.end_sessions(sessions, &user, (&link, sid), None, Ending::Provider, now).await?
             }
             None => 0,
         };
@@ -160,9 +160,9 @@ impl Providers {
         &self,
         sessions: &dyn SessionStore,
         user: &UserId,
-        link: &str,
-        sid: Option<&str>,
+        (link, sid): (&str, Option<&str>),
         except: Option<SessionHandle>,
+        why: Ending,
         now: Timestamp,
     ) -> Result<u64, Error> {
         let sid = sid.map(hash);
@@ -182,7 +182,7 @@ impl Providers {
                 break;
             }
             for handle in opened {
-                ended += u64::from(sessions.delete_handle(handle, Some(user.as_str()), now).await?);
+                ended += u64::from(self.0.auth.end_session_of(sessions, Some(user), handle, why, now).await?);
             }
         }
         Ok(ended)

@@ -111,6 +111,7 @@ fn routes(auth: &Auth) -> Router<Auth> {
         .route("/cart", get(cart))
         .route("/cart/{item}", post(put))
         .route("/data", get(data))
+        .route("/why", get(why))
 }
 
 async fn log_in(
@@ -155,6 +156,10 @@ async fn cart(session: Session) -> String {
 
 async fn put(session: Session, Path(item): Path<String>) {
     session.insert("cart", &item).unwrap();
+}
+
+async fn why(State(auth): State<Auth>, session: Session) -> String {
+    format!("{:?}", auth.why_ended(&session).await)
 }
 
 async fn data(session: Session) -> String {

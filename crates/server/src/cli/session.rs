@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use clap::Subcommand;
-use hallpass_auth::UserId;
+use hallpass_auth::{Ending, UserId};
 use hallpass_session::{Listed, Recent, SessionHandle};
 use serde_json::{Value, json};
 
@@ -135,7 +135,8 @@ async fn revoke_one(output: &Output, desk: &Desk, handle: &str) -> Result<(), Fa
     let parsed: SessionHandle =
         handle.parse().map_err(|error| Failure::new(Exit::Usage, "usage", format!("{handle:?}: {error}")))?;
     let end = async {
-        let ended = desk.stores.sessions.delete_handle(parsed, None, desk.now).await;
+        let sessions = desk.stores.sessions.as_ref();
+        let ended = desk.auth.end_session_of(sessions, None, parsed, Ending::Operator, desk.now).await;
         if ended.map_err(Failure::failed)? { Ok(()) } else { Err(missing()) }
     };
     desk.act("session_ended", Target::Session(&parsed.to_string()), end).await?;
@@ -146,7 +147,8 @@ async fn revoke_one(output: &Output, desk: &Desk, handle: &str) -> Result<(), Fa
 async fn revoke_of(output: &Output, desk: &Desk, email: &str) -> Result<(), Failure> {
     let user = user::find(desk, email).await?;
     let end = async {
-        let ended = desk.stores.sessions.delete_of_user(user.id.as_str(), None, desk.now).await;
+        let sessions = desk.stores.sessions.as_ref();
+        let ended = desk.auth.end_sessions_of(sessions, &user.id, None, Ending::Operator, desk.now).await;
         ended.map_err(Failure::failed)
     };
     told(output, desk.act("sessions_ended", Target::User(user.id.as_str()), end).await?);
@@ -155,9 +157,10 @@ async fn revoke_of(output: &Output, desk: &Desk, email: &str) -> Result<(), Fail
 
 async fn revoke_all(output: &Output, desk: &Desk) -> Result<(), Failure> {
     let end = async {
-        let mut ended = 0;
+        let (sessions, mut ended) = (desk.stores.sessions.as_ref(), 0);
         for session in first(desk, usize::MAX).await? {
-            let one = desk.stores.sessions.delete_handle(session.handle, None, desk.now).await;
+            let one =
+                desk.auth.end_session_of(sessions, None, session.handle, Ending::Operator, desk.now).await;
             ended += u64::from(one.map_err(Failure::failed)?);
         }
         Ok(ended)

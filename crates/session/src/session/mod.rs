@@ -65,6 +65,8 @@ struct Inner {
     cookies: Mutex<Vec<HeaderValue>>,
     /// Other sessions that the request's cookies open: they end with this one.
     others: Vec<SessionId>,
+    /// The sessions that the request's cookies name and that are not there.
+    ended: Vec<SessionHandle>,
     /// One write at a time, so that no change is written twice.
     writing: tokio::sync::Mutex<()>,
     /// In the Express profile all of the above does nothing, and this everything.
@@ -77,6 +79,7 @@ impl Session {
         secure: bool,
         known: Option<Known>,
         others: Vec<SessionId>,
+        ended: Vec<SessionHandle>,
         asked: Timestamp,
     ) -> Self {
         Self(Arc::new(Inner {
@@ -86,6 +89,7 @@ impl Session {
             state: Mutex::new(State::new(known)),
             cookies: Mutex::default(),
             others,
+            ended,
             writing: tokio::sync::Mutex::new(()),
             express: None,
         }))
@@ -101,6 +105,7 @@ impl Session {
             state,
             cookies: Mutex::default(),
             others: Vec::new(),
+            ended: Vec::new(),
             writing: tokio::sync::Mutex::new(()),
             express,
         }))
@@ -360,6 +365,12 @@ impl Session {
     /// Names the session in logs and listings without opening it.
     pub fn handle(&self) -> Option<SessionHandle> {
         self.id().map(|id| id.handle())
+    }
+
+    /// The sessions that the request's signed cookies name and that are not in the store: they have expired or were
+    /// ended. Empty in the Express profile.
+    pub fn ended_handles(&self) -> &[SessionHandle] {
+        &self.0.ended
     }
 
     /// Whether the session is not stored yet.
