@@ -72,7 +72,7 @@ impl ApiError {
 }
 
 /// A time to wait, in words.
-fn wait(duration: Duration) -> String {
+pub(crate) fn wait(duration: Duration) -> String {
     let seconds = whole_seconds(duration);
     match (seconds, seconds.div_ceil(60)) {
         (1, _) => "a second".to_owned(),

@@ -18,7 +18,8 @@ use crate::{
     routes::is_health,
 };
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Names a request in the log, to the client and to the handlers.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// How much of a path is logged.
 const MAX_PATH: usize = 200;
@@ -66,8 +67,9 @@ pub(crate) async fn report_what_is_left_out() {
 
 /// Names the request, and logs its answer. While the server cannot serve, all answers are the same 503 for the same
 /// reason, and clients repeat themselves: those lines are limited as warnings are. Every other answer has its line.
-pub(crate) async fn responses(request: Request, next: Next) -> Response {
+pub(crate) async fn responses(mut request: Request, next: Next) -> Response {
     let id = request_id(request.headers().get(&REQUEST_ID));
+    request.headers_mut().insert(REQUEST_ID, id.clone());
     let (method, started) = (request.method().clone(), Instant::now());
     let path: String = request.uri().path().chars().take(MAX_PATH).collect();
     let client = request.extensions().get::<Client>().map(|client| client.addr);

@@ -3,16 +3,21 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use axum::response::{Html, IntoResponse, Response};
 use hallpass_auth::{CSRF_FIELD, LoginKind, PasswordFormat};
 use hallpass_session::{Session, hex};
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use minijinja::{Environment, Value, context};
 use sha2::{Digest, Sha256};
 
-use crate::{config::Config, csrf, error::ApiError};
+use crate::{
+    config::Config,
+    csrf,
+    error::{ApiError, wait},
+};
 
 /// What can be replaced: every file of `pages.templates` by its name here.
 const TEMPLATES: &[(&str, &str)] = &[
@@ -28,6 +33,9 @@ const TEMPLATES: &[(&str, &str)] = &[
 /// Where files lie that are the same for everybody.
 pub(crate) const ASSETS: &str = "/assets/";
 
+/// When to try again after a 503 that names no time.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
 /// No password of more characters fits into the 72 bytes of bcrypt.
 const BCRYPT_LENGTH: usize = 72;
 
@@ -38,6 +46,14 @@ pub(crate) struct Pages {
     templates: Environment<'static>,
     style: String,
     style_name: String,
+}
+
+/// The request that an error page is about.
+pub(crate) struct Trouble {
+    /// Its name in the log.
+    pub(crate) request_id: Option<HeaderValue>,
+    /// The address to try again.
+    pub(crate) retry: String,
 }
 
 /// The pages cannot be made.
@@ -105,9 +121,13 @@ impl Pages {
     }
 
     /// The page that says what went wrong.
-    pub(crate) fn error(&self, error: &ApiError) -> String {
-        let status = error.status.as_u16();
-        let page = self.page("error.html", context! { status, message => error.message.as_ref() });
+    pub(crate) fn error(&self, error: &ApiError, trouble: &Trouble) -> String {
+        let (status, message) = (error.status.as_u16(), error.message.as_ref());
+        let passes = error.status.is_server_error() || matches!(status, 408 | 429);
+        let retry = passes.then_some(&trouble.retry);
+        let request_id = trouble.request_id.as_ref().and_then(|id| id.to_str().ok());
+        let wait = wait(error.retry_after.unwrap_or(RETRY_AFTER));
+        let page = self.page("error.html", context! { status, message, retry, request_id, wait });
         page.unwrap_or_else(|| error.message.replace('<', "&lt;"))
     }
 

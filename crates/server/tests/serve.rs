@@ -187,6 +187,11 @@ fn a_database_that_cannot_be_read_is_a_503_for_pages_too() {
     assert_eq!((page.status, page.header("set-cookie")), (503, ""), "{}", page.body);
     assert!(page.body.contains("nobody was signed out") && !page.header("retry-after").is_empty());
     assert!(!page.body.contains("table"), "the cause goes to the log only");
+    let named = format!("<code>{}</code>", page.header("x-request-id"));
+    assert!(page.body.contains(&named), "the user can name it to the operator: {}", page.body);
+    assert!(page.body.replace("&#x2f;", "/").contains("href=\"/account\">Try again</a>"), "{}", page.body);
+    let form = ann.form("/auth/login", &[("email", "ann@example.com"), ("password", common::PASSWORD)]);
+    assert!(form.body.replace("&#x2f;", "/").contains("href=\"/login\">Try again</a>"), "{}", form.body);
     let ready = server.client().get("/readyz");
     assert_eq!((ready.status, ready.code().as_str()), (503, "store_unavailable"));
     assert_eq!(server.client().get("/healthz").status, 200, "the process itself is fine");
