@@ -4,6 +4,11 @@
 
 mod common;
 
+use std::{
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
 use common::{Alone, Client, PASSWORD, server, server_with, write};
 
 fn browser(server: &Alone) -> Client {
@@ -114,7 +119,7 @@ fn the_account_page_changes_name_password_and_sessions() {
     assert_eq!(ann.form("/auth/me", &[("name", "Ann B")]).header("location"), "/account?done=name");
     let page = ann.get("/account?done=name").body;
     assert!(page.contains("Your name is saved.") && page.contains("<h1>Ann B</h1>"));
-    assert_eq!(page.matches(">End</button>").count(), 2, "not for this device");
+    assert_eq!(page.matches("aria-label=\"Sign out").count(), 2, "not for this device");
     let long = "x".repeat(101);
     let refused = ann.form("/auth/me", &[("name", &long)]);
     assert!(refused.status == 422 && refused.body.contains("at most 100 characters"));
@@ -137,7 +142,7 @@ fn the_account_page_changes_name_password_and_sessions() {
         .form("/auth/password", &[("current_password", PASSWORD), ("new_password", "another horse battery")]);
     assert_eq!(changed.header("location"), "/account?done=password");
     assert!(!tablet.is_signed_in());
-    assert_eq!(ann.get("/account").body.matches(">End</button>").count(), 0);
+    assert_eq!(ann.get("/account").body.matches("aria-label=\"Sign out").count(), 0);
     assert_eq!(ann.form("/auth/sessions/end", &[]).header("location"), "/account?done=others");
 }
 
@@ -165,4 +170,99 @@ fn a_closed_registration_says_so() {
     let server = server_with("[registration]\nopen = false");
     let page = browser(&server).get("/register");
     assert!(page.status == 403 && page.body.contains("made by the operator"));
+}
+
+/// What the sign-in page says about why the browser is signed out.
+fn notice(client: &mut Client) -> Option<String> {
+    let page = client.get("/login").body;
+    let (_, notice) = page.split_once("role=\"status\">")?;
+    notice.split_once('<').map(|(notice, _)| notice.replace("&#x27;", "'"))
+}
+
+/// The same once another process has ended the session.
+fn notice_once_out(client: &mut Client) -> Option<String> {
+    let end = Instant::now() + Duration::from_secs(20);
+    while client.get("/account").status != 303 {
+        assert!(Instant::now() < end, "still signed in");
+        sleep(Duration::from_millis(20));
+    }
+    notice(client)
+}
+
+#[test]
+fn the_sign_in_page_says_why_a_session_ended() {
+    let server = server();
+    let mut ann = browser(&server);
+    ann.form("/auth/register", &[("email", "ann@example.com"), ("password", PASSWORD)]);
+    let mut phone = server.signed_in("ann").in_browser();
+    let mut tablet = server.signed_in("ann").in_browser();
+    assert_eq!(notice(&mut server.client().in_browser()), None, "a visitor had no session");
+    let sessions = phone.get("/auth/sessions").json()["sessions"].as_array().unwrap().clone();
+    let own = sessions.iter().find(|session| session["current"] == true).unwrap();
+    ann.form(&format!("/auth/sessions/{}/end", own["handle"].as_str().unwrap()), &[]);
+    assert_eq!(notice_once_out(&mut phone).as_deref(), Some("You signed out here from another browser."));
+    let passwords = [("current_password", PASSWORD), ("new_password", "another horse battery")];
+    assert_eq!(ann.form("/auth/password", &passwords).status, 303);
+    let password = "You were signed out because the password of your account has changed.";
+    assert_eq!(notice_once_out(&mut tablet).as_deref(), Some(password));
+    let ended = common::run(server.folder.path(), &["session", "revoke", "--user", "ann@example.com"], "");
+    assert!(ended.status.success(), "{}", common::text(&ended.stderr));
+    assert_eq!(
+        notice_once_out(&mut ann).as_deref(),
+        Some("The operator of this service has signed you out.")
+    );
+}
+
+#[test]
+fn a_page_that_asks_again_says_who_is_signed_in() {
+    let server = server();
+    let mut ann = browser(&server);
+    ann.form("/auth/register", &[("email", "ann@example.com"), ("password", PASSWORD)]);
+    ann.form("/auth/login", &[("email", "ann@example.com"), ("password", PASSWORD), ("remember", "on")]);
+    let page = ann.get("/login?again=1&next=/account").body;
+    assert!(page.contains("<h1>Confirm it’s you</h1>"), "{page}");
+    assert!(page.contains("Signed in as <strong>ann@example.com</strong>"), "{page}");
+    assert!(!page.contains("Create an account") && !page.contains("type=\"checkbox\""), "{page}");
+    assert!(page.contains("name=\"remember\" value=\"on\""), "the session stays remembered: {page}");
+    let wrong = ann.form("/auth/login", &[("email", "ann@example.com"), ("password", "wrong")]);
+    assert!(wrong.status == 400 && wrong.body.contains("<h1>Confirm it’s you</h1>"), "{}", wrong.body);
+    let visitor = browser(&server).get("/login?again=1").body;
+    assert!(visitor.contains("<h1>Sign in</h1>") && visitor.contains("Create an account"), "{visitor}");
+}
+
+#[test]
+fn a_field_is_marked_only_for_what_was_typed_into_it() {
+    let server = server();
+    let mut ann = browser(&server);
+    ann.form("/auth/register", &[("email", "ann@example.com"), ("password", PASSWORD)]);
+    let weak = [("current_password", PASSWORD), ("new_password", "short")];
+    let page = ann.form("/auth/password", &weak).body;
+    let field = |page: &str, id: &str| {
+        let (_, field) = page.split_once(&format!("<input id=\"{id}\"")).unwrap();
+        field.split_once('>').unwrap().0.to_owned()
+    };
+    assert!(!field(&page, "current_password").contains("aria-invalid"), "it was right");
+    assert!(field(&page, "new_password").contains("aria-invalid=\"true\""), "{page}");
+    let mut visitor = browser(&server);
+    let typed = [("email", "bob@example.com"), ("password", "wrong")];
+    let mut answers = (0..30).map(|_| visitor.form("/auth/login", &typed));
+    let refused = answers.next().unwrap();
+    assert!(field(&refused.body, "password").contains("aria-invalid=\"true\""));
+    let throttled = answers.find(|answer| answer.status == 429).unwrap().body;
+    assert!(throttled.contains("role=\"alert\"") && !throttled.contains("aria-invalid"), "{throttled}");
+}
+
+#[test]
+fn a_long_list_of_sessions_is_folded() {
+    let server = server();
+    let mut ann = browser(&server);
+    ann.form("/auth/register", &[("email", "ann@example.com"), ("password", PASSWORD)]);
+    (0..4).for_each(|_| drop(server.signed_in("ann")));
+    assert!(!ann.get("/account").body.contains("<details>"), "five fit");
+    drop(server.signed_in("ann"));
+    let page = ann.get("/account").body;
+    let (shown, folded) = page.split_once("<details>").unwrap();
+    assert!(shown.contains("This device") && folded.contains("Show 1 more"), "{page}");
+    assert_eq!(shown.matches("aria-label=\"Sign out").count(), 4);
+    assert_eq!(folded.matches("aria-label=\"Sign out").count(), 1);
 }

@@ -93,6 +93,8 @@ fn signing_out_here_signs_out_there_and_signing_out_there_signs_out_here() {
         assert!(std::time::Instant::now() < until, "{}", world.server.log());
         std::thread::sleep(Duration::from_millis(50));
     }
+    let told = other.get("/login").body;
+    assert!(told.contains("because you signed out at the provider"), "{told}");
     for forged in ["x", "a.b.c", "eyJhbGciOiJub25lIn0.e30."] {
         let page = world.browser().post("/auth/oauth/idp/backchannel-logout", &[("logout_token", forged)]);
         assert_eq!(page.status, 400, "{forged}");

@@ -52,7 +52,7 @@ pub(super) async fn page(
         Some("password") => Some("Your password is changed. You are signed out everywhere else."),
         Some("password-only") => Some(OTHERS_REMAIN),
         Some("unlinked-only") => Some(UNLINKED_ONLY),
-        Some("ended") => Some("That session has ended."),
+        Some("ended") => Some("You are signed out there."),
         Some("others") => Some("You are signed out everywhere else."),
         Some("linked") => Some("The account is connected. You can sign in with it from now on."),
         Some("unlinked") => Some("The account is disconnected."),
@@ -219,5 +219,12 @@ pub(super) async fn answer(
     }
     let again = error.code == "reauth_required";
     let form = if again { "account" } else { form };
-    render(app, session, user, error.status, context! { error => error.message.as_ref(), form, again }).await
+    render(
+        app,
+        session,
+        user,
+        error.status,
+        context! { error => error.message.as_ref(), code => error.code, form, again },
+    )
+    .await
 }

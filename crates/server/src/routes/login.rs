@@ -5,10 +5,10 @@ use axum::{
     extract::State,
     response::{IntoResponse, Redirect, Response},
 };
-use hallpass_auth::{Attempt, CurrentUser, LoginOutcome, RedirectPath};
+use hallpass_auth::{Attempt, CurrentUser, Ending, LoginOutcome, RedirectPath};
 use hallpass_session::Session;
 use http::StatusCode;
-use minijinja::context;
+use minijinja::{Value, context};
 use serde_json::json;
 
 use super::{ThePageQuery, oauth, onward, shown};
@@ -41,14 +41,49 @@ pub(super) async fn page(
         Some("password") => Some("Your password is changed. Sign in again with it."),
         _ => None,
     };
+    let notice = match notice {
+        None => app.auth().why_ended(&session).await.map(why),
+        notice => notice,
+    };
     let next = next.as_ref().map(RedirectPath::as_str);
-    let again = user.is_some();
+    let again = again(&app, &session, user.as_ref()).await?;
     app.pages().render(&session, StatusCode::OK, "login.html", context! { next, notice, failed, again })
+}
+
+/// What a page shows that asks a signed-in user to prove once more who they are: with the password, or with a connected
+/// provider. `None` for a visitor.
+async fn again(app: &App, session: &Session, user: Option<&CurrentUser>) -> Result<Option<Value>, ApiError> {
+    let Some(CurrentUser(user)) = user else { return Ok(None) };
+    let links = app.providers().links(user, session.now()).await?;
+    let connected =
+        app.providers().iter().filter(|provider| links.iter().any(|link| link.provider == provider.name));
+    let providers: Vec<Value> =
+        connected.map(|provider| context! { name => &provider.name, label => &provider.label }).collect();
+    let (email, has_password) = (user.email.as_str(), user.password.is_some());
+    let remember = session.lifetime().persistent;
+    Ok(Some(context! { email, has_password, providers, remember }))
+}
+
+/// Why the browser is signed out, in words.
+fn why(ending: Ending) -> &'static str {
+    match ending {
+        Ending::User => "You signed out here from another browser.",
+        Ending::Password => "You were signed out because the password of your account has changed.",
+        Ending::Operator => "The operator of this service has signed you out.",
+        Ending::Provider => {
+            "You were signed out because you signed out at the provider that you had signed in with."
+        }
+        Ending::Disconnected => {
+            "You were signed out because the provider that you had signed in with was disconnected from your account."
+        }
+        _ => "Your session has ended. Sign in again to go on.",
+    }
 }
 
 /// POST /auth/login `{email, password, remember?}`
 pub(super) async fn log_in(
     State(app): State<App>,
+    user: Option<CurrentUser>,
     session: Session,
     asker: Asker,
     fields: Fields,
@@ -59,9 +94,10 @@ pub(super) async fn log_in(
         Err(error) if page && error.status.is_client_error() => {
             let (email, next) = (fields.text("email")?, fields.text("next")?);
             let remember = fields.flag("remember");
-            let again = session.user().is_some();
-            let context = context! { email, next, remember, again, error => error.message.as_ref() };
-            app.pages().render(&session, error.status, "login.html", context)
+            let again = again(&app, &session, user.as_ref()).await?;
+            let (error, code, status) = (error.message.as_ref(), error.code, error.status);
+            let context = context! { email, next, remember, again, error, code };
+            app.pages().render(&session, status, "login.html", context)
         }
         Err(error) => Err(error),
     }
