@@ -75,7 +75,7 @@ describe("the pages in Chromium", { timeout: 240_000 }, () => {
     );
     assert.equal(await page.evaluate(() => document.cookie), "", "no script can read it");
 
-    await page.getByRole("button", { name: "Sign out" }).click();
+    await page.getByRole("button", { name: "Sign out", exact: true }).click();
     await page.waitForURL("**/login?done=logout");
     assert.match(await page.textContent("[role=status]"), /You are signed out/);
     const left = (await context.cookies()).map(({ name }) => name);
@@ -89,7 +89,7 @@ describe("the pages in Chromium", { timeout: 240_000 }, () => {
   test("a wrong password is told in words, and what was typed is kept", async () => {
     const { page, close } = await window();
     await register(page, "Bob", "bob@example.com");
-    await page.getByRole("button", { name: "Sign out" }).click();
+    await page.getByRole("button", { name: "Sign out", exact: true }).click();
     await signIn(page, "bob@example.com", "not the right one");
     assert.equal(await page.textContent("[role=alert]"), "The address or the password is not right.");
     assert.equal(await page.getByLabel("E-mail address").inputValue(), "bob@example.com");
@@ -116,7 +116,7 @@ describe("the pages in Chromium", { timeout: 240_000 }, () => {
   test("\"keep me signed in\" outlives the browser", async () => {
     const { page, context, close } = await window();
     await register(page, "Eve", "eve@example.com");
-    await page.getByRole("button", { name: "Sign out" }).click();
+    await page.getByRole("button", { name: "Sign out", exact: true }).click();
     await page.goto(`${url}/login`);
     await fill(page, { "E-mail address": "eve@example.com", Password: PASSWORD });
     await page.getByLabel("Keep me signed in").check();
@@ -135,11 +135,12 @@ describe("the pages in Chromium", { timeout: 240_000 }, () => {
     await signIn(phone.page, "cleo@example.com");
     await phone.page.waitForURL("**/account");
     await laptop.page.reload();
-    await laptop.page.getByRole("button", { name: "End the session on Safari on iPhone" }).click();
+    await laptop.page.getByRole("button", { name: "Sign out Safari on iPhone" }).click();
     await laptop.page.waitForURL("**/account?done=ended");
-    assert.match(await laptop.page.textContent("[role=status]"), /That session has ended/);
+    assert.match(await laptop.page.textContent("[role=status]"), /You are signed out there/);
     await phone.page.reload();
     assert.match(phone.page.url(), /\/login\?next=/, "the other browser is out");
+    assert.match(await phone.page.textContent("[role=status]"), /signed out here from another browser/);
     await laptop.page.reload();
     assert.equal(await laptop.page.textContent("h1"), "Cleo", "this one is not");
     await laptop.close();
@@ -159,7 +160,7 @@ describe("the pages in Chromium", { timeout: 240_000 }, () => {
     await fill(page, { "Current password": PASSWORD, "New password": "another horse battery staple" });
     await page.getByRole("button", { name: "Change password" }).click();
     await page.waitForURL("**/account?done=password");
-    await page.getByRole("button", { name: "Sign out" }).click();
+    await page.getByRole("button", { name: "Sign out", exact: true }).click();
     await signIn(page, "finn@example.com");
     assert.match(await page.textContent("[role=alert]"), /not right/, "the old password no longer works");
     await signIn(page, "finn@example.com", "another horse battery staple");
@@ -201,6 +202,61 @@ describe("the pages in Chromium", { timeout: 240_000 }, () => {
     await close();
   });
 
+  test("a long name of the service leaves its mark a square", async () => {
+    const long = await start("hallpass", ["serve", "--json", "--listen", "127.0.0.1:0"], {
+      ready, cwd: data.folder, env: { HALLPASS__SERVICE_NAME: "Donaudampfschifffahrtsgesellschaftsmütze" },
+    });
+    const { page, close } = await window({ viewport: { width: 320, height: 568 } });
+    await page.goto(`${long.address}/login`);
+    const mark = await page.locator(".mark").boundingBox();
+    assert.deepEqual([mark.width, mark.height], [32, 32]);
+    assert.equal(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth), 0);
+    await close();
+    assert.equal(await long.stop(), 0);
+  });
+
+  test("the browser's own bars take the colour of the page", async () => {
+    for (const colorScheme of ["light", "dark"]) {
+      const { page, close } = await window({ colorScheme });
+      await page.goto(`${url}/login`);
+      const { bars, ground } = await page.evaluate(() => {
+        const theme = [...document.querySelectorAll("meta[name=theme-color]")].find(({ media }) => matchMedia(media).matches);
+        return { bars: theme?.content, ground: getComputedStyle(document.documentElement).getPropertyValue("--ground") };
+      });
+      assert.equal(bars, ground, colorScheme);
+      await close();
+    }
+  });
+
+  test("whoever is asked to sign in again confirms with the password alone", async () => {
+    const { page, close } = await window();
+    await register(page, "Jo", "jo@example.com");
+    await page.goto(`${url}/login?again=1&next=/account`);
+    assert.equal(await page.textContent("h1"), "Confirm it’s you");
+    assert.match(await page.textContent("main"), /Signed in as jo@example\.com/);
+    await page.keyboard.type(PASSWORD);
+    await page.keyboard.press("Enter");
+    await page.waitForURL("**/account");
+    await page.goto(`${url}/login?again=1`);
+    await page.getByRole("button", { name: "Sign out" }).click();
+    await page.waitForURL("**/login?done=logout");
+    await close();
+  });
+
+  test("borders of buttons and fields stand out from what is around them", async () => {
+    for (const colorScheme of ["light", "dark"]) {
+      const { page, close } = await window({ colorScheme });
+      await register(page, "Kim", `kim-${colorScheme}@example.com`);
+      const account = await borders(page);
+      await page.context().clearCookies();
+      await page.goto(`${url}/login`);
+      for (const { what, ratio } of [...account, ...(await borders(page))]) {
+        assert.ok(ratio >= 3, `${colorScheme}: the border of "${what}" has a contrast of ${ratio.toFixed(2)} : 1 only (WCAG 2.2 AA wants 3)`);
+      }
+      await close();
+    }
+  });
+
   test("text stands out from its ground, in light and in dark", async () => {
     for (const colorScheme of ["light", "dark"]) {
       const { page, close } = await window({ colorScheme });
@@ -216,31 +272,52 @@ describe("the pages in Chromium", { timeout: 240_000 }, () => {
   });
 });
 
-/** The contrast of every text on the page with what is behind it, as WCAG computes it. */
+/** What computes contrasts as WCAG does, for use in the page. */
+const wcag = `
+  const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const rgba = (color) => {
+    canvas.clearRect(0, 0, 1, 1);
+    canvas.fillStyle = color;
+    canvas.fillRect(0, 0, 1, 1);
+    return [...canvas.getImageData(0, 0, 1, 1).data];
+  };
+  const luminance = ([r, g, b]) => {
+    const [x, y, z] = [r, g, b].map((value) => (value / 255 <= 0.04045 ? value / 255 / 12.92 : ((value / 255 + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * x + 0.7152 * y + 0.0722 * z;
+  };
+  const ratio = (one, other) => {
+    const [light, dark] = [luminance(one), luminance(other)].sort((a, b) => b - a);
+    return (light + 0.05) / (dark + 0.05);
+  };
+  const ground = (element) => {
+    for (let at = element; at; at = at.parentElement) {
+      const color = rgba(getComputedStyle(at).backgroundColor);
+      if (color[3] === 255) return color;
+    }
+    return [255, 255, 255, 255];
+  };
+`;
+
+/** The contrast of every text on the page with what is behind it. */
 function contrasts(page) {
-  return page.evaluate(() => {
-    const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
-    const rgba = (color) => {
-      canvas.clearRect(0, 0, 1, 1);
-      canvas.fillStyle = color;
-      canvas.fillRect(0, 0, 1, 1);
-      return [...canvas.getImageData(0, 0, 1, 1).data];
-    };
-    const luminance = ([r, g, b]) => {
-      const [x, y, z] = [r, g, b].map((value) => (value / 255 <= 0.04045 ? value / 255 / 12.92 : ((value / 255 + 0.055) / 1.055) ** 2.4));
-      return 0.2126 * x + 0.7152 * y + 0.0722 * z;
-    };
-    const ground = (element) => {
-      for (let at = element; at; at = at.parentElement) {
-        const color = rgba(getComputedStyle(at).backgroundColor);
-        if (color[3] === 255) return color;
-      }
-      return [255, 255, 255, 255];
-    };
+  return page.evaluate(`(() => { ${wcag}
     const texts = [...document.querySelectorAll("body *")].filter((element) => [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim()));
-    return texts.map((element) => {
-      const [light, dark] = [luminance(rgba(getComputedStyle(element).color)), luminance(ground(element))].sort((a, b) => b - a);
-      return { text: element.textContent.trim().slice(0, 40), ratio: (light + 0.05) / (dark + 0.05) };
+    return texts.map((element) => ({ text: element.textContent.trim().slice(0, 40), ratio: ratio(rgba(getComputedStyle(element).color), ground(element)) }));
+  })()`);
+}
+
+/** The contrast of each border of a button or field with what is around it, where the border is what shows its shape. */
+function borders(page) {
+  return page.evaluate(`(() => { ${wcag}
+    const parts = [...document.querySelectorAll("button, .button, input:not([type=hidden]):not([type=checkbox]):not([hidden])")];
+    const bordered = parts.filter((part) => rgba(getComputedStyle(part).borderTopColor)[3] === 255);
+    // At the top of the page the ground is tinted with the accent: the strongest tint counts.
+    const accent = rgba(getComputedStyle(document.documentElement).getPropertyValue("--accent"));
+    const tinted = (color) => color.map((value, index) => 0.16 * accent[index] + 0.84 * value);
+    return bordered.map((part) => {
+      const around = ground(part.parentElement);
+      const behind = part.closest(".card") ? around : tinted(around);
+      return { what: part.textContent.trim() || part.name, ratio: ratio(rgba(getComputedStyle(part).borderTopColor), behind) };
     });
-  });
+  })()`);
 }
