@@ -10,7 +10,7 @@ use hallpass_session::{
 
 use super::{
     ConnectOptions,
-    pages::{Keys, Pages},
+    pages::Pages,
     rows::{Change, End, Move, Row, Rows, Use},
     text::{Text, revision},
     user_index::UserIndex,
@@ -26,7 +26,7 @@ pub(super) const PAGE: usize = 500;
 pub struct Connect<R> {
     pub(super) rows: R,
     pub(super) text: Text,
-    pages: Pages,
+    pub(super) pages: Pages,
     pub(super) users: UserIndex,
 }
 
@@ -87,53 +87,6 @@ impl<R: Rows> Connect<R> {
         let rows = self.users.search(self.rows.naming(doing, user, now)).await?;
         let mut found = self.all_stored(rows, now).await;
         found.retain(|(_, stored)| stored.record.user.as_deref() == Some(user));
-        Ok(found)
-    }
-
-    /// A page of all live sessions in the order of their handles, which no database here knows: it is made of all keys.
-    async fn page(
-        &self,
-        doing: &'static str,
-        after: Option<SessionHandle>,
-        limit: usize,
-        now: Timestamp,
-    ) -> Result<Vec<(SessionId, Stored)>, StoreError> {
-        if let Some((keys, read)) = self.pages.take(after, now) {
-            let found = self.page_of(doing, keys, read, limit, now).await?;
-            if !found.is_empty() {
-                return Ok(found);
-            }
-        }
-        let keys = self.rows.keys(doing).await?.into_iter();
-        let keys = keys.filter_map(|key| self.rows.id(&key).map(|id| (id.handle(), key)));
-        let mut keys: Vec<_> = keys.filter(|(handle, _)| after.is_none_or(|after| *handle > after)).collect();
-        keys.sort_unstable();
-        // A scan may name a key twice.
-        keys.dedup();
-        self.page_of(doing, keys.into(), now, limit, now).await
-    }
-
-    /// The first live sessions of these keys; the rest is kept for the next page.
-    async fn page_of(
-        &self,
-        doing: &'static str,
-        mut keys: Keys,
-        read: Timestamp,
-        limit: usize,
-        now: Timestamp,
-    ) -> Result<Vec<(SessionId, Stored)>, StoreError> {
-        let mut found = Vec::new();
-        while found.len() < limit && !keys.is_empty() {
-            let some = (limit - found.len()).min(PAGE).min(keys.len());
-            let some: Vec<String> = keys.drain(..some).map(|(_, key)| key).collect();
-            let rows = self.rows.get_all(doing, &some, now).await?;
-            let mut page = self.all_stored(rows, now).await;
-            page.sort_by_cached_key(|(id, _)| id.handle());
-            found.extend(page);
-        }
-        if let Some((last, _)) = found.last() {
-            self.pages.keep(last.handle(), keys, read);
-        }
         Ok(found)
     }
 
