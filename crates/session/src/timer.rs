@@ -12,6 +12,10 @@ use std::{
     time::Duration,
 };
 
+/// By how many milliseconds the wall clock may move against elapsed time before it counts as a jump. A
+/// coarse reading is up to 10 behind, and a time service slews by less than a tenth.
+pub(crate) const JUMP: u64 = 100;
+
 /// One reading of both clocks of this machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Moment {
@@ -25,6 +29,12 @@ impl Moment {
     /// The time that passed from `earlier` to this moment; zero if `earlier` is later.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.elapsed.saturating_sub(earlier.elapsed))
+    }
+
+    /// Whether at most `span` has passed since `earlier`, and the wall clock agrees: if it jumped, the
+    /// machine may have stood still.
+    pub fn is_within(self, span: Duration, earlier: Self) -> bool {
+        self.since(earlier) <= span && self.lead().abs_diff(earlier.lead()) <= JUMP
     }
 
     pub(crate) const fn elapsed(self) -> u64 {

@@ -9,7 +9,7 @@ mod engines;
 use std::{sync::Arc, time::Duration};
 
 use engines::{mongodb, postgres, proxy::Proxy, redis};
-use hallpass_auth::{Email, UserStore};
+use hallpass_auth::{Email, User, UserStore};
 use hallpass_session::{
     Clock, Document, IdGenerator, Lifetime, RandomIds, SessionRecord, SessionStore, SystemClock, Timestamp,
     Touch, Updated,
@@ -77,7 +77,12 @@ async fn count_user(store: &dyn UserStore, proxy: &Proxy) -> usize {
         proxy.taken();
         assert!(store.find_by_email(&email).await.unwrap().is_none());
     }
-    proxy.taken()
+    let missing = proxy.taken();
+    store.create(&User::new(email.clone(), SystemClock.now())).await.unwrap();
+    proxy.taken();
+    assert!(store.find_by_email(&email).await.unwrap().is_some());
+    assert_eq!(proxy.taken(), missing, "an account is found in as many steps as none");
+    missing
 }
 
 const ONE_EACH: [(&str, usize); 7] = [

@@ -19,7 +19,7 @@ use super::{
     key::{CacheKey, Cached},
     validity::{Mark, Ticket, Validity},
 };
-use crate::{Moment, Timer};
+use crate::{Moment, Timer, timer::JUMP};
 
 /// What an entry takes in the map beside key and value.
 const SLOT: usize = 64;
@@ -29,10 +29,6 @@ const TYPICAL: usize = 512;
 
 /// How many counters there are for groups.
 const GROUPS: usize = 4096;
-
-/// By how many milliseconds the wall clock may move against elapsed time before a proof ends. A coarse
-/// reading is up to 10 behind, and a time service slews by less than a tenth.
-const JUMP: u64 = 100;
 
 /// Copies of what a store holds, under its keys, as long as a feed proves that they are current. Knows no store: whoever reads gives what
 /// loads.

@@ -15,10 +15,13 @@ use hallpass_auth::{
 use hallpass_session::StoreError;
 use mongodb::{
     Collection, IndexModel,
+    action::Find,
     bson::{Document, doc},
     error::{ErrorKind, WriteFailure},
     options::Collation,
 };
+
+use tokio::try_join;
 
 use self::document::Documents;
 use super::{Flag, Ids, UserMap, UsersError, epoch, spelling};
@@ -128,15 +131,20 @@ impl MongoUsers {
 
     /// The accounts with this login, as the collection itself compares them: its own collation may see no accents.
     async fn exactly(&self, login: &str) -> Result<Vec<User>, StoreError> {
-        let find = self.users.find(doc! { &self.map().login: login }).limit(spelling::MOST.into());
-        self.all("find a user", find.projection(self.documents.projection())).await
+        let find = self.confirmed(doc! { &self.map().login: login });
+        self.all("find a user", find.limit(spelling::MOST.into())).await
     }
 
     /// The accounts with this login in any spelling.
     async fn spellings(&self, login: &Email) -> Result<Vec<User>, StoreError> {
-        let find = self.users.find(doc! { &self.map().login: login.as_str() }).limit(spelling::MOST.into());
-        let find = find.projection(self.documents.projection()).collation(self.collation.clone());
-        self.all("find a user", find).await
+        let find = self.confirmed(doc! { &self.map().login: login.as_str() }).limit(spelling::MOST.into());
+        self.all("find a user", find.collation(self.collation.clone())).await
+    }
+
+    /// The accounts that match, by the word of a majority, whether there are any or not.
+    fn confirmed(&self, filter: Document) -> Find<'_, Document> {
+        let find = self.users.find(filter).with_options(self.mongo.listing());
+        find.projection(self.documents.projection())
     }
 
     async fn all(
@@ -152,9 +160,9 @@ impl MongoUsers {
         doing: &'static str,
         find: impl IntoFuture<Output = Result<mongodb::Cursor<Document>, mongodb::error::Error>>,
     ) -> Result<Vec<Document>, StoreError> {
-        let mut found = self.mongo.run(doing, find).await?;
+        let mut found = self.mongo.read(doing, true, find).await?;
         let mut rows = Vec::new();
-        while self.mongo.run(doing, found.advance()).await? {
+        while self.mongo.advance(doing, &mut found, true).await? {
             rows.push(found.deserialize_current().map_err(|error| StoreError::new(doing, error))?);
         }
         Ok(rows)
@@ -228,23 +236,28 @@ impl UserStore for MongoUsers {
 
     async fn find_by_email(&self, email: &Email) -> Result<Option<User>, StoreError> {
         let (login, case) = (email.as_str(), self.map().logins.case);
-        if case != Case::Insensitive {
-            if let Some(found) = spelling::meant(self.exactly(login).await?, email) {
-                return Ok(Some(found));
-            }
-            let lower = login.to_lowercase();
-            if !self.searched {
-                let other = case == Case::Exact && lower != login;
-                return Ok(if other { spelling::meant(self.exactly(&lower).await?, email) } else { None });
-            }
+        if case == Case::Insensitive {
+            return Ok(spelling::meant(self.spellings(email).await?, email));
         }
-        Ok(spelling::meant(self.spellings(email).await?, email))
+        // Side by side, whether the first finds an account or not: the time must not tell.
+        let lower = login.to_lowercase();
+        let others = async {
+            if self.searched {
+                self.spellings(email).await
+            } else if case == Case::Exact && lower != login {
+                self.exactly(&lower).await
+            } else {
+                Ok(Vec::new())
+            }
+        };
+        let (exact, others) = try_join!(self.exactly(login), others)?;
+        Ok(spelling::meant(exact, email).or_else(|| spelling::meant(others, email)))
     }
 
     async fn find_by_provider(&self, provider: &str, subject: &str) -> Result<Option<User>, StoreError> {
         let Some(field) = self.map().provider(provider) else { return Ok(None) };
-        let find = self.users.find(doc! { field: Documents::any_of(subject) }).limit(spelling::MOST.into());
-        let mut found = self.rows("find a user", find.projection(self.documents.projection())).await?;
+        let find = self.confirmed(doc! { field: Documents::any_of(subject) }).limit(spelling::MOST.into());
+        let mut found = self.rows("find a user", find).await?;
         found.retain(|document| Documents::is_at_provider(document, field, subject));
         let users = found.iter().map(|document| self.documents.user(document)).collect::<Result<_, _>>()?;
         Ok(super::only(users, provider))
@@ -305,8 +318,8 @@ impl UserStore for MongoUsers {
     async fn list(&self, after: Option<&Email>, limit: usize) -> Result<Vec<User>, StoreError> {
         let login = &self.map().login;
         let after = doc! { login: { "$gt": after.map_or("", Email::as_str), "$type": "string" } };
-        let find = self.users.find(after).sort(doc! { login: 1 }).limit(limit_of(limit));
-        self.all("list the users", find.projection(self.documents.projection())).await
+        let find = self.confirmed(after).sort(doc! { login: 1 }).limit(limit_of(limit));
+        self.all("list the users", find).await
     }
 
     /// A change of no document, which waits for a majority like every other.
@@ -317,7 +330,7 @@ impl UserStore for MongoUsers {
     }
 
     async fn sample(&self, limit: usize) -> Result<Vec<User>, StoreError> {
-        let find = self.users.find(doc! {}).limit(limit_of(limit)).projection(self.documents.projection());
+        let find = self.confirmed(doc! {}).limit(limit_of(limit));
         let documents = self.rows("look at some users", find).await?;
         Ok(documents.iter().filter_map(|document| self.documents.user(document).ok()).collect())
     }

@@ -4,21 +4,25 @@
 //! since. So reads are of what a majority has, and an answer that says "not there", "taken" or "nothing to do" is confirmed: by a
 //! linearizable read, which a server answers only while a majority still takes it for the primary. What cannot be confirmed in time
 //! is an error. A server without a replica set has nobody to ask.
+//!
+//! An answer that says "there" comes from a primary that a majority has confirmed lately (`majority.rs`), or is confirmed too.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use hallpass_session::StoreError;
 use mongodb::{
-    Collection, Database,
+    Collection, Cursor, Database,
     bson::{Document, doc},
+    error::Error,
     options::{
         AggregateOptions, Collation, DatabaseOptions, FindOneAndDeleteOptions, FindOneOptions, FindOptions,
         ReadConcern, ReadPreference, SelectionCriteria, WriteConcern,
     },
 };
 use serde::de::DeserializeOwned;
+use tokio::time::{sleep, timeout};
 
-use super::Mongo;
+use super::{Mongo, durability, majority::Begun};
 
 /// How often a change is made anew that found nothing where a majority has something.
 pub(crate) const TRIES: usize = 4;
@@ -52,7 +56,90 @@ pub(crate) fn disagreement(doing: &'static str) -> StoreError {
     StoreError::new(doing, "the servers of the replica set do not agree; an election may be going on")
 }
 
+/// How long a linearizable read may take before the journal is flushed for it, and how long until the next time.
+const FLUSH_AFTER: Duration = Duration::from_millis(3);
+const FLUSH_AGAIN: Duration = Duration::from_millis(20);
+
 impl Mongo {
+    /// Waits for the answer of a read that is `confirmed`, which is a linearizable one, or is not.
+    pub(crate) async fn read<T>(
+        &self,
+        doing: &'static str,
+        confirmed: bool,
+        command: impl IntoFuture<Output = Result<T, Error>>,
+    ) -> Result<T, StoreError> {
+        if !confirmed || !self.replicated {
+            return self.run(doing, command).await;
+        }
+        let begun = self.majority.begin();
+        let answer = self.run_with_flushes(doing, command).await;
+        if answer.is_ok() {
+            self.majority.confirm(begun);
+        }
+        answer
+    }
+
+    /// The next document of a listing that is `confirmed`, or is not.
+    pub(crate) async fn advance<T>(
+        &self,
+        doing: &'static str,
+        listing: &mut Cursor<T>,
+        confirmed: bool,
+    ) -> Result<bool, StoreError> {
+        if confirmed && self.replicated {
+            self.run_with_flushes(doing, listing.advance()).await
+        } else {
+            self.run(doing, listing.advance()).await
+        }
+    }
+
+    /// Waits for the answer of a linearizable read.
+    ///
+    /// The server answers when a note is in the journals of a majority. Where its own journal is needed for that, as on a set of
+    /// one, it would wait for the next periodic flush, up to 100 ms later; so this asks for a flush.
+    async fn run_with_flushes<T>(
+        &self,
+        doing: &'static str,
+        read: impl IntoFuture<Output = Result<T, Error>>,
+    ) -> Result<T, StoreError> {
+        let mut read = pin!(self.run(doing, read));
+        let mut pause = FLUSH_AFTER;
+        loop {
+            tokio::select! {
+                biased;
+                answer = &mut read => return answer,
+                () = sleep(pause), if self.flushes => {}
+            }
+            pause = FLUSH_AGAIN;
+            let mut flush = pin!(self.flush_journal());
+            tokio::select! {
+                answer = &mut read => {
+                    // The driver would close the connection of what is given up.
+                    flush.await;
+                    return answer;
+                }
+                () = &mut flush => {}
+            }
+        }
+    }
+
+    /// A change of nothing that waits for the journal. A user who may not do this waits longer.
+    async fn flush_journal(&self) {
+        let flush = self.database.run_command(durability::journaled_change_of_nothing());
+        timeout(self.timeout, flush.into_future()).await.ok();
+    }
+
+    /// When a plain read begins that needs no confirmation of its own. `None`: it needs one.
+    pub(crate) fn believes(&self) -> Option<Begun> {
+        let begun = self.majority.begin();
+        self.still_believes(begun).then_some(begun)
+    }
+
+    /// Whether what such a read has found counts: the same server is believed still.
+    pub(crate) fn still_believes(&self, begun: Begun) -> bool {
+        !self.replicated || self.majority.is_believed(begun)
+    }
+
     /// The document that matches; `None` only by the word of a majority.
     pub(crate) async fn find_confirmed<T: DeserializeOwned + Send + Sync>(
         &self,
@@ -61,14 +148,53 @@ impl Mongo {
         filter: Document,
         projection: Option<Document>,
     ) -> Result<Option<T>, StoreError> {
-        let options = FindOneOptions::builder().projection(projection.clone()).build();
-        let found = self.run(doing, collection.find_one(filter.clone()).with_options(options)).await?;
-        if found.is_some() || !self.replicated {
-            return Ok(found);
+        let found = self.find_believed(doing, collection, &filter, projection.as_ref()).await?;
+        match found {
+            Some(found) if found.is_some() || !self.replicated => Ok(found),
+            _ => self.find_linearizable(doing, collection, filter, projection).await,
         }
-        let mut options = linearizable(self.timeout);
+    }
+
+    /// The document that matches, or none, as the primary has it that a majority has confirmed lately.
+    pub(crate) async fn find_recent<T: DeserializeOwned + Send + Sync>(
+        &self,
+        doing: &'static str,
+        collection: &Collection<T>,
+        filter: Document,
+        projection: Option<Document>,
+    ) -> Result<Option<T>, StoreError> {
+        match self.find_believed(doing, collection, &filter, projection.as_ref()).await? {
+            Some(found) => Ok(found),
+            None => self.find_linearizable(doing, collection, filter, projection).await,
+        }
+    }
+
+    /// A plain read; `None`: it would not count.
+    async fn find_believed<T: DeserializeOwned + Send + Sync>(
+        &self,
+        doing: &'static str,
+        collection: &Collection<T>,
+        filter: &Document,
+        projection: Option<&Document>,
+    ) -> Result<Option<Option<T>>, StoreError> {
+        let Some(begun) = self.believes() else { return Ok(None) };
+        let options = FindOneOptions::builder().projection(projection.cloned()).build();
+        let found = self.run(doing, collection.find_one(filter.clone()).with_options(options)).await?;
+        Ok(self.still_believes(begun).then_some(found))
+    }
+
+    /// The document that matches, or none, by the word of a majority. Both take the same time.
+    pub(crate) async fn find_linearizable<T: DeserializeOwned + Send + Sync>(
+        &self,
+        doing: &'static str,
+        collection: &Collection<T>,
+        filter: Document,
+        projection: Option<Document>,
+    ) -> Result<Option<T>, StoreError> {
+        let mut options =
+            if self.replicated { linearizable(self.timeout) } else { FindOneOptions::default() };
         options.projection = projection;
-        self.run(doing, collection.find_one(filter).with_options(options)).await
+        self.read(doing, self.replicated, collection.find_one(filter).with_options(options)).await
     }
 
     /// Whether a document matches, by the word of a majority.
@@ -95,7 +221,7 @@ impl Mongo {
         options.collation = collation;
         let collection = collection.clone_with_type::<Document>();
         let find = collection.find_one(filter).with_options(options);
-        self.run(doing, find).await.map(|found| found.is_some())
+        self.read(doing, self.replicated, find).await.map(|found| found.is_some())
     }
 
     /// Removes the document that matches and returns it; `None` only by the word of a majority.

@@ -14,15 +14,19 @@ use tokio::time::timeout;
 use super::{KIND, Mongo};
 use crate::durability::DurabilityWarning;
 
-/// Whether the server takes a write that is to wait for the journal. The write changes nothing: nothing has this ID.
+/// Whether the server takes a write that is to wait for the journal.
 pub(super) async fn can_wait_for_the_journal(database: &Database, patience: Duration) -> bool {
-    let nothing = doc! { "q": { "_id": "hallpass-check" }, "u": { "$set": { "checked": true } } };
-    let update =
-        doc! { "update": "hallpass_feed", "updates": [nothing], "writeConcern": { "w": 1, "j": true } };
-    match timeout(patience, database.run_command(update).into_future()).await {
+    let change = database.run_command(journaled_change_of_nothing());
+    match timeout(patience, change.into_future()).await {
         Ok(Err(error)) => !refuses_journal(&error),
         _ => true,
     }
+}
+
+/// A command that changes nothing, because nothing has this ID, and waits until the journal is on disk.
+pub(super) fn journaled_change_of_nothing() -> Document {
+    let nothing = doc! { "q": { "_id": "hallpass-check" }, "u": { "$set": { "checked": true } } };
+    doc! { "update": "hallpass_feed", "updates": [nothing], "writeConcern": { "w": 1, "j": true } }
 }
 
 fn refuses_journal(error: &Error) -> bool {

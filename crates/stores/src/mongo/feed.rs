@@ -19,7 +19,7 @@ use mongodb::{
 };
 use tokio::time::{sleep, timeout};
 
-use super::{Mongo, reason};
+use super::{Mongo, majority::Majority, reason};
 use crate::feed::{Ended, Pauses};
 
 /// Where marks are written.
@@ -61,8 +61,11 @@ impl Mongo {
             Ok(Err(error)) => return refused(&error),
             Err(late) => return Ended::early(late),
         };
+        // What was loaded before the stream began is void, and what is loaded from here on is as new as the stream.
+        self.majority.void();
         listener.everything();
         let marks = Marks {
+            majority: &self.majority,
             collection: self.database.collection(MARKS),
             by: hex(&random::<8>()),
             timeout: self.timeout,
@@ -98,22 +101,27 @@ impl Mongo {
 }
 
 /// What we write to hear it.
-struct Marks {
+struct Marks<'a> {
+    majority: &'a Majority,
     collection: Collection<Document>,
     by: String,
     timeout: Duration,
 }
 
-impl Marks {
+impl Marks<'_> {
     async fn make<K: CacheKey>(&self, asked: &Asked, listener: &Listener<K>) -> Ended {
         let majority = WriteConcern::majority();
         for number in 1_i64.. {
+            let begun = self.majority.begin();
             asked.note(number, listener.now());
             // One text that is new each time: MongoDB tells only of fields that a change makes different.
             let mark = doc! { "$set": { "mark": format!("{} {number}", self.by) } };
             let written = self.collection.update_one(doc! { "_id": "mark" }, mark).upsert(true);
             match timeout(self.timeout, written.write_concern(majority.clone()).into_future()).await {
-                Ok(Ok(_)) => sleep(listener.pace()).await,
+                Ok(Ok(_)) => {
+                    self.majority.confirm(begun);
+                    sleep(listener.pace()).await;
+                }
                 Ok(Err(error)) if number == 1 => return refused(&error),
                 Ok(Err(error)) => return Ended::late(said(&error)),
                 Err(late) => return if number == 1 { Ended::early(late) } else { Ended::late(late) },

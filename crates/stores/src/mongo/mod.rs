@@ -8,6 +8,7 @@
 mod confirm;
 mod durability;
 mod feed;
+mod majority;
 #[cfg(feature = "auth")]
 mod records;
 mod sessions;
@@ -25,6 +26,7 @@ use mongodb::{
 };
 use tokio::time::timeout;
 
+use self::majority::Majority;
 pub(crate) use self::{
     confirm::{TRIES, disagreement},
     feed::{Told, refused, said},
@@ -61,6 +63,9 @@ pub struct Mongo {
     replicated: bool,
     /// Whether a write can wait until it is in the journal.
     journaled: bool,
+    /// Whether a linearizable read may ask for a flush of the journal: with one connection that would wait for the read.
+    flushes: bool,
+    majority: Majority,
 }
 
 impl Mongo {
@@ -87,6 +92,9 @@ impl Mongo {
         config.connect_timeout.get_or_insert(options.timeout.min(CONNECT_WITHIN));
         // What has failed is noticed, and what works again is used, in this time.
         config.heartbeat_freq.get_or_insert(HEARTBEAT);
+        let is_single = config.max_pool_size == Some(1);
+        let majority = Majority::default();
+        config.sdam_event_handler = Some(majority.watch());
         let name = database.map(str::to_owned).or_else(|| config.default_database.clone());
         let name = name.unwrap_or_else(|| usual.to_owned());
         let unreachable =
@@ -104,7 +112,8 @@ impl Mongo {
         let journaled = durability::can_wait_for_the_journal(&plain, patience).await;
         let how = confirm::options(&plain, replicated, journaled);
         let database = client.database_with_options(&name, how);
-        Ok(Self { database, timeout: options.timeout, replicated, journaled })
+        let flushes = journaled && !is_single;
+        Ok(Self { database, timeout: options.timeout, replicated, journaled, flushes, majority })
     }
 
     /// Makes the indexes that are missing, and notes the schema.

@@ -109,9 +109,9 @@ impl RecordStore for Mongo {
         let records = self.records();
         let filter = live(doc! { "owner": owner.as_str(), "_id.kind": kind }, now);
         let listing = records.find(filter).with_options(self.listing());
-        let mut rows = self.run(doing, listing.sort(doc! { "_id.id": 1 })).await?;
+        let mut rows = self.read(doing, true, listing.sort(doc! { "_id.id": 1 })).await?;
         let mut found = Vec::new();
-        while self.run(doing, rows.advance()).await? {
+        while self.advance(doing, &mut rows, true).await? {
             found.push(record(
                 kind,
                 rows.deserialize_current().map_err(|error| StoreError::new(doing, error))?,
@@ -144,9 +144,9 @@ impl RecordStore for Mongo {
         let records = self.records();
         let page = records.find(filter).with_options(self.listing());
         let page = page.sort(doc! { "_id.id": 1 }).limit(limit_of(limit));
-        let mut rows = self.run(doing, page).await?;
+        let mut rows = self.read(doing, true, page).await?;
         let mut found = Vec::new();
-        while self.run(doing, rows.advance()).await? {
+        while self.advance(doing, &mut rows, true).await? {
             let row = rows.deserialize_current().map_err(|error| StoreError::new(doing, error))?;
             found.push(record(kind, row));
         }

@@ -53,9 +53,9 @@ impl Mongo {
         let sessions = self.database.collection::<Row>("hallpass_sessions");
         let found = sessions.find(filter).with_options(self.listing());
         let found = found.sort(order).limit(limit).projection(doc! { "document": 0 });
-        let mut rows = self.run(doing, found).await?;
+        let mut rows = self.read(doing, true, found).await?;
         let mut listed = Vec::new();
-        while self.run(doing, rows.advance()).await? {
+        while self.advance(doing, &mut rows, true).await? {
             listed.push(
                 rows.deserialize_current().map_err(|error| StoreError::new(doing, error))?.listed(doing)?,
             );
@@ -75,9 +75,10 @@ impl Mongo {
         let mut ended = 0;
         loop {
             let moving = sessions.find(doc! { "user": user, MOVED_TO: { "$exists": true } });
-            let mut moving = self.run(doing, moving.projection(doc! { MOVED_TO: 1 })).await?;
+            let moving = moving.with_options(self.listing()).projection(doc! { MOVED_TO: 1 });
+            let mut moving = self.read(doing, true, moving).await?;
             let mut ids = Vec::new();
-            while self.run(doing, moving.advance()).await? {
+            while self.advance(doing, &mut moving, true).await? {
                 let row = moving.deserialize_current().map_err(|error| StoreError::new(doing, error))?;
                 let id = row.get(MOVED_TO).cloned();
                 let is_new = |id: &Bson| matches!(id, Bson::Binary(id) if seen.insert(id.bytes.clone()));
@@ -299,9 +300,9 @@ impl SessionStore for Mongo {
         let sessions = self.database.collection::<Row>("hallpass_sessions");
         let page = sessions.find(filter).with_options(self.listing());
         let page = page.sort(doc! { "_id": 1 }).limit(native::limit_of(limit));
-        let mut rows = self.run(doing, page).await?;
+        let mut rows = self.read(doing, true, page).await?;
         let mut found = Vec::new();
-        while self.run(doing, rows.advance()).await? {
+        while self.advance(doing, &mut rows, true).await? {
             let row = rows.deserialize_current().map_err(|error| StoreError::new(doing, error))?;
             let id = SessionId::from_hash(row.hash(doing)?);
             found.extend(row.stored().map(|stored| (id, stored)));

@@ -7,7 +7,7 @@ use hallpass_auth::{Change, Email, PasswordHash, User, UserChanged, UserCreated,
 use hallpass_session::{ChangeFeed, StoreError};
 use mongodb::{
     Collection,
-    bson::{Bson, DateTime, Document, doc},
+    bson::{Bson, DateTime, doc},
 };
 use serde::Deserialize;
 
@@ -44,7 +44,8 @@ impl UserStore for Mongo {
     }
 
     async fn find_by_email(&self, email: &Email) -> Result<Option<User>, StoreError> {
-        self.one_user(doc! { "email": email.as_str() }).await
+        let filter = doc! { "email": email.as_str() };
+        Ok(self.find_linearizable("find a user", &self.users(), filter, None).await?.map(user))
     }
 
     async fn create(&self, user: &User) -> Result<UserCreated, StoreError> {
@@ -109,10 +110,11 @@ impl UserStore for Mongo {
         let doing = "list the users";
         let after = after.map_or("", Email::as_str);
         let users = self.users();
-        let found = users.find(doc! { "email": { "$gt": after } }).sort(doc! { "email": 1 });
-        let mut rows = self.run(doing, found.limit(limit_of(limit))).await?;
+        let found = users.find(doc! { "email": { "$gt": after } }).with_options(self.listing());
+        let found = found.sort(doc! { "email": 1 }).limit(limit_of(limit));
+        let mut rows = self.read(doing, true, found).await?;
         let mut users = Vec::new();
-        while self.run(doing, rows.advance()).await? {
+        while self.advance(doing, &mut rows, true).await? {
             users.push(user(rows.deserialize_current().map_err(|error| StoreError::new(doing, error))?));
         }
         Ok(users)
@@ -122,10 +124,6 @@ impl UserStore for Mongo {
 impl Mongo {
     fn users(&self) -> Collection<Row> {
         self.database.collection("hallpass_users")
-    }
-
-    async fn one_user(&self, filter: Document) -> Result<Option<User>, StoreError> {
-        Ok(self.run("find a user", self.users().find_one(filter)).await?.map(user))
     }
 }
 
