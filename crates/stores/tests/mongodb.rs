@@ -7,8 +7,10 @@ mod engines;
 
 use std::{sync::Arc, time::Duration};
 
+use ::mongodb::bson::{Bson, Document, doc};
 use engines::mongodb;
-use hallpass_stores::{Mongo, ServerOptions};
+use hallpass_session::{Clock, IdGenerator, RandomIds, SessionStore, SystemClock};
+use hallpass_stores::{ConnectMongo, ConnectMongoOptions, ConnectOptions, Mongo, ServerOptions};
 
 async fn connect(url: &str) -> Mongo {
     Mongo::connect(url, &ServerOptions::default()).await.unwrap()
@@ -45,9 +47,9 @@ async fn servers_that_start_at_once_agree_and_a_newer_schema_is_refused() {
         start.await.unwrap().unwrap();
     }
     let client = ::mongodb::Client::with_uri_str(mongodb::url(&engine)).await.unwrap();
-    let notes = client.database("test").collection::<::mongodb::bson::Document>("hallpass_schema");
-    let version = ::mongodb::bson::doc! { "$set": { "version": 99 } };
-    notes.update_one(::mongodb::bson::doc! { "_id": "schema" }, version).await.unwrap();
+    let notes = client.database("test").collection::<Document>("hallpass_schema");
+    let version = doc! { "$set": { "version": 99 } };
+    notes.update_one(doc! { "_id": "schema" }, version).await.unwrap();
     let refused = Mongo::connect(&mongodb::url(&engine), &ServerOptions::default()).await;
     let sentence = refused.err().unwrap().to_string();
     assert!(sentence.contains("newer Hallpass (schema 99"), "{sentence}");
@@ -90,4 +92,33 @@ async fn srv_urls_are_understood_up_to_their_name() {
             assert!(!sentence.contains(secret) && !format!("{error:?}").contains(secret), "{error:?}");
         }
     }
+}
+
+/// The server that ends a session notes it, then deletes it, and answers that it has ended it. A sweep in between would make that
+/// "there was nothing to end", which is a 404.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_leaves_a_session_to_the_server_that_is_ending_it() {
+    let Some(engine) = mongodb::start().await else { return };
+    let connect = ConnectOptions { guard: false, ..ConnectOptions::default() };
+    let options = ConnectMongoOptions { connect, ..ConnectMongoOptions::default() };
+    let store = ConnectMongo::connect(&mongodb::url(&engine), &options).await.unwrap();
+    let client = ::mongodb::Client::with_uri_str(mongodb::url(&engine)).await.unwrap();
+    let [sessions, ended] = ["sessions", "hallpass_ended_sessions"]
+        .map(|name| client.database("test").collection::<Document>(name));
+    let (id, now) = (RandomIds.generate(), SystemClock.now());
+    let day = ::mongodb::bson::DateTime::from_millis(now.as_millis() + 24 * 60 * 60 * 1000);
+    let session = doc! { "_id": id.expose(), "session": "{\"cookie\":{}}", "expires": day };
+    sessions.insert_one(session).await.unwrap();
+    let noted = |ago: i64| {
+        let at = doc! { "$subtract": ["$$NOW", ago] };
+        vec![doc! { "$set": { "moved": false, "until": day, "ended": at } }]
+    };
+    let this = doc! { "_id": id.expose() };
+    ended.update_one(this.clone(), noted(0)).upsert(true).await.unwrap();
+    store.sweep(100, now).await.unwrap();
+    let left = sessions.find_one(this.clone()).await.unwrap();
+    assert!(left.is_some_and(|left| left.get("session") != Some(&Bson::Null)), "the sweep took it");
+    ended.update_one(this.clone(), noted(10_000)).await.unwrap();
+    store.sweep(100, now + Duration::from_secs(61)).await.unwrap();
+    assert!(sessions.find_one(this).await.unwrap().is_none(), "the server has died in between");
 }

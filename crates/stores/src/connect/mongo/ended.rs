@@ -14,8 +14,9 @@ use mongodb::{
 use tokio::try_join;
 
 use super::{
+    documents::{live, shown, value},
     guard::Guard,
-    rows::{Collection, live, shown, value},
+    rows::Collection,
 };
 use crate::{
     connect::{
@@ -35,13 +36,17 @@ const AT_ONCE: i64 = 1000;
 /// How often a sweep looks at ended sessions.
 const EVERY: Duration = Duration::from_secs(30);
 
+/// How long after a session was noted as ended its document is left to the server that noted it. That one deletes the
+/// document next, and answers that it has ended the session.
+const ENDING: Duration = Duration::from_secs(2);
+
 /// Remembers which IDs have ended.
 pub(super) struct Ended {
     sessions: Documents<Document>,
     /// `None`: this user of MongoDB may not have the collection.
     noted: Option<Documents<Document>>,
     turn: Turn,
-    _guard: Option<Guard>,
+    guard: Option<Guard>,
 }
 
 impl Ended {
@@ -55,12 +60,12 @@ impl Ended {
                 let meaning = "a session that is ended here lives again if an Express request under way saves it; \
                                give this user readWrite on the database";
                 tracing::warn!(event = "ended_sessions_not_remembered", meaning);
-                return Ok(Self { sessions, noted: None, turn: Turn::default(), _guard: None });
+                return Ok(Self { sessions, noted: None, turn: Turn::default(), guard: None });
             }
             made?;
         }
         let guard = listens.then(|| Guard::start(mongo.clone(), sessions.clone(), ended.clone()));
-        Ok(Self { sessions, noted: Some(ended), turn: Turn::default(), _guard: guard })
+        Ok(Self { sessions, noted: Some(ended), turn: Turn::default(), guard })
     }
 
     /// Reads the documents that match and whose IDs have not ended.
@@ -140,8 +145,15 @@ impl Ended {
         key: &str,
     ) -> Result<bool, StoreError> {
         let Some(ended) = &self.noted else { return Ok(false) };
-        let found = ended.find_one(doc! { "_id": key }).projection(doc! { "_id": 1 });
-        Ok(mongo.run(doing, found).await?.is_some())
+        let found = mongo.find_recent(doing, ended, doc! { "_id": key }, Some(doc! { "_id": 1 })).await?;
+        Ok(found.is_some())
+    }
+
+    /// The document of a session that has ended for good was deleted: from now on a stale save is removed at once.
+    pub(super) fn watch(&self, key: &str) {
+        if let Some(guard) = &self.guard {
+            guard.watch(key);
+        }
     }
 
     /// Forgets that another store held it; whether one did.
@@ -201,7 +213,8 @@ pub(super) async fn remove_again(
     ended: &Documents<Document>,
 ) -> Result<(), StoreError> {
     let doing = "remove what was written over ended sessions";
-    let back = ids(mongo, doing, ended, [recent(), back_again(sessions)].concat()).await?;
+    let back =
+        ids(mongo, doing, ended, [noted_before(ENDING), recent(), back_again(sessions)].concat()).await?;
     if back.is_empty() {
         return Ok(());
     }
@@ -210,9 +223,18 @@ pub(super) async fn remove_again(
 
 /// Those that ended lately.
 pub(super) fn recent() -> Vec<Document> {
-    let millis = i64::try_from(RECENT.as_millis()).unwrap_or(i64::MAX);
-    let since = doc! { "$gt": ["$ended", { "$subtract": ["$$NOW", millis] }] };
-    vec![doc! { "$match": { "$expr": since } }]
+    noted("$gt", RECENT)
+}
+
+/// Those that were noted so long ago.
+fn noted_before(ago: Duration) -> Vec<Document> {
+    noted("$lt", ago)
+}
+
+fn noted(comparison: &str, ago: Duration) -> Vec<Document> {
+    let millis = i64::try_from(ago.as_millis()).unwrap_or(i64::MAX);
+    let compared = doc! { comparison: ["$ended", { "$subtract": ["$$NOW", millis] }] };
+    vec![doc! { "$match": { "$expr": compared } }]
 }
 
 /// Those of which there are documents again.
@@ -230,12 +252,24 @@ pub(super) async fn ids(
     mongo: &Mongo,
     doing: &'static str,
     collection: &Documents<Document>,
+    stages: Vec<Document>,
+) -> Result<Vec<Bson>, StoreError> {
+    ids_by(mongo, doing, collection, stages, false).await
+}
+
+/// The same; if `confirmed`, none is missing by the word of a majority.
+async fn ids_by(
+    mongo: &Mongo,
+    doing: &'static str,
+    collection: &Documents<Document>,
     mut stages: Vec<Document>,
+    confirmed: bool,
 ) -> Result<Vec<Bson>, StoreError> {
     stages.push(doc! { "$project": { "_id": 1 } });
-    let mut found: Cursor<Document> = mongo.run(doing, collection.aggregate(stages)).await?;
+    let found = collection.aggregate(stages).with_options(mongo.aggregation(confirmed));
+    let mut found: Cursor<Document> = mongo.read(doing, confirmed, found).await?;
     let mut ids = Vec::new();
-    while mongo.run(doing, found.advance()).await? {
+    while mongo.advance(doing, &mut found, confirmed).await? {
         let document = found.deserialize_current().map_err(|error| StoreError::new(doing, error))?;
         ids.extend(document.get("_id").cloned());
     }
@@ -278,6 +312,7 @@ impl Collection {
         let noted = self.ended.note_rotation(&self.mongo, doing, (old, new, user), until);
         try_join!(made, noted)?;
         self.mongo.run(doing, self.sessions.delete_one(doc! { "_id": old })).await?;
+        self.ended.watch(old);
         Ok(!has_ended)
     }
 
@@ -288,12 +323,12 @@ impl Collection {
             doc! { "$match": { "hallpass_moved.user": user } },
             doc! { "$project": { "_id": "$hallpass_moved.to" } },
         ];
-        let mut keys = ids(&self.mongo, doing, &self.sessions, marked).await?;
+        let mut keys = ids_by(&self.mongo, doing, &self.sessions, marked, true).await?;
         if let Some(ended) = &self.ended.noted {
             let mut noted = recent();
             noted.push(doc! { "$match": { "user": user } });
             noted.push(doc! { "$project": { "_id": "$to" } });
-            keys.extend(ids(&self.mongo, doing, ended, noted).await?);
+            keys.extend(ids_by(&self.mongo, doing, ended, noted, true).await?);
         }
         Ok(keys.iter().filter_map(Bson::as_str).map(str::to_owned).collect())
     }

@@ -1,8 +1,9 @@
 //! [`Guard`]: removes what stale copies of Express write over ended sessions.
 //!
 //! A document that Express writes again is inserted, because the ended session's was deleted. So the guard hears of every insertion, whoever
-//! makes it and whether sessions are cached or not, and removes what has an ID that ended lately. A sweep finds what it missed; a MongoDB without
-//! a replica set has no change stream, so there the sweep is all.
+//! makes it and whether sessions are cached or not, and removes what has an ID that ended lately. For a moment after the end it does not wait
+//! to hear of it (`watched.rs`). A sweep finds what it missed; a MongoDB without a replica set has no change stream, so there the sweep and
+//! that moment are all.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,14 +13,17 @@ use mongodb::{
     bson::{Bson, Document, doc},
     change_stream::ChangeStream,
     error::Error,
-    options::ReadConcern,
+    options::{ReadConcern, WriteConcern},
 };
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
     task::JoinHandle,
 };
 
-use super::ended::{ids, recent, remove_again};
+use super::{
+    ended::{ids, recent, remove_again},
+    watched::Watched,
+};
 use crate::{
     connect::ended::Recent,
     feed::{Ended as Broken, Pauses},
@@ -29,21 +33,45 @@ use crate::{
 /// How many documents are removed with one command.
 const AT_ONCE: usize = 500;
 
+/// How long to wait after an error.
+const PAUSE: Duration = Duration::from_secs(1);
+
+const DOING: &str = "remove what was written over ended sessions";
+
 /// Ends with this value.
-pub(super) struct Guard([JoinHandle<()>; 2]);
+pub(super) struct Guard {
+    state: Arc<State>,
+    tasks: [JoinHandle<()>; 3],
+}
 
 impl Guard {
     /// Must be called within a Tokio runtime.
     pub(super) fn start(mongo: Mongo, sessions: Documents<Document>, ended: Documents<Document>) -> Self {
         let (sender, found) = unbounded_channel();
-        let state = Arc::new(State { mongo, sessions, ended, recent: Recent::default() });
-        Self([tokio::spawn(listen(state.clone(), sender)), tokio::spawn(remove_found(state, found))])
+        let state = Arc::new(State {
+            mongo,
+            sessions,
+            ended,
+            recent: Recent::default(),
+            watched: Watched::default(),
+        });
+        let tasks = [
+            tokio::spawn(listen(state.clone(), sender)),
+            tokio::spawn(remove_found(state.clone(), found)),
+            tokio::spawn(remove_watched(state.clone())),
+        ];
+        Self { state, tasks }
+    }
+
+    /// This session has ended here for good, and its document was deleted.
+    pub(super) fn watch(&self, key: &str) {
+        self.state.watched.insert(key);
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.0.iter().for_each(JoinHandle::abort);
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 
@@ -52,6 +80,7 @@ struct State {
     sessions: Documents<Document>,
     ended: Documents<Document>,
     recent: Recent,
+    watched: Watched,
 }
 
 async fn listen(state: Arc<State>, found: UnboundedSender<String>) {
@@ -59,7 +88,8 @@ async fn listen(state: Arc<State>, found: UnboundedSender<String>) {
     loop {
         let broken = state.listen(&found).await;
         if let Some(never) = pauses.after(broken).await {
-            let meaning = "what Express saves over ended sessions is removed once a minute; Hallpass refuses it at once";
+            let meaning = "what Express saves over ended sessions is removed for ten seconds after the end, and then once a minute; \
+                           Hallpass refuses it at once";
             tracing::warn!(event = "ended_sessions_not_watched", reason = %never, meaning);
             return;
         }
@@ -85,11 +115,11 @@ impl State {
         }
     }
 
-    /// What is inserted, and what ends.
+    /// What is inserted and deleted, and what ends.
     async fn watch(&self) -> Result<ChangeStream<Document>, Error> {
         let pipeline = [
             doc! { "$match": { "$or": [
-                { "ns.coll": self.sessions.name(), "operationType": "insert" },
+                { "ns.coll": self.sessions.name(), "operationType": { "$in": ["insert", "delete"] } },
                 { "ns.coll": self.ended.name(), "operationType": { "$in": ["insert", "update", "replace"] } },
             ] } },
             doc! { "$project": { "ns": 1, "documentKey": 1 } },
@@ -107,6 +137,7 @@ impl State {
         remove_again(&self.mongo, &self.sessions, &self.ended).await
     }
 
+    /// A deletion after the end is the end's own: another process may have noted it, and does not watch the session.
     fn hear(&self, event: &Document, found: &UnboundedSender<String>) {
         let id = event.get_document("documentKey").and_then(|key| key.get_str("_id")).unwrap_or_default();
         let collection = event.get_document("ns").and_then(|ns| ns.get_str("coll")).unwrap_or_default();
@@ -120,12 +151,22 @@ impl State {
 
     /// Removes those that have ended indeed. What another store holds may be back by the time it is deleted here: that is left to the sweep.
     async fn remove(&self, keys: &[String]) -> Result<(), StoreError> {
-        let doing = "remove what was written over ended sessions";
         let keys: Vec<Bson> = keys.iter().map(Into::into).collect();
         let ended = vec![doc! { "$match": { "_id": { "$in": keys }, "moved": false } }];
-        let ended = ids(&self.mongo, doing, &self.ended, ended).await?;
+        let ended = ids(&self.mongo, DOING, &self.ended, ended).await?;
+        if ended.is_empty() {
+            return Ok(());
+        }
+        ended.iter().filter_map(Bson::as_str).for_each(|key| self.watched.insert(key));
         let deleted = self.sessions.delete_many(doc! { "_id": { "$in": ended } });
-        self.mongo.run(doing, deleted).await.map(drop)
+        self.mongo.run(DOING, deleted).await.map(drop)
+    }
+
+    /// One server's word will do: the stream tells of each save that a majority has, and that one is removed with a majority's.
+    async fn remove_at_once(&self, keys: Vec<String>) -> Result<(), StoreError> {
+        let deleted = self.sessions.delete_many(doc! { "_id": { "$in": keys } });
+        let one = WriteConcern::builder().w(Some(1.into())).build();
+        self.mongo.run(DOING, deleted.write_concern(one)).await.map(drop)
     }
 }
 
@@ -138,5 +179,14 @@ async fn remove_found(state: Arc<State>, mut found: UnboundedReceiver<String>) {
             tracing::warn!(event = "ended_session_not_removed", error);
         }
         keys.clear();
+    }
+}
+
+async fn remove_watched(state: Arc<State>) {
+    loop {
+        let keys = state.watched.due().await;
+        if state.remove_at_once(keys).await.is_err() {
+            tokio::time::sleep(PAUSE).await;
+        }
     }
 }

@@ -7,11 +7,14 @@
 pub mod arbitrary;
 mod bson;
 mod crypto;
+mod documents;
 mod ended;
 mod guard;
 mod kruptein;
 mod places;
 mod rows;
+mod sealing;
+mod watched;
 
 use std::{sync::Arc, time::Duration};
 

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use hallpass_session::{ChangeFeed, SessionHandle, SessionId, StoreError, StoreTime, Timestamp, hex};
 use mongodb::{
     Cursor,
-    bson::{Bson, Document, RawBsonRef, RawDocument, RawDocumentBuf, doc, serialize_to_vec},
+    bson::{Bson, Document, RawDocumentBuf, doc},
 };
 use serde_json::Value;
 use tokio::try_join;
@@ -14,7 +14,8 @@ use tokio::try_join;
 use super::{
     AutoRemove, TransformId, bson,
     crypto::Sealer,
-    ended::{Ended, MOVED},
+    documents::{OBJECT, TEXT, bytes, live, row, shown, value},
+    ended::Ended,
     places::places,
 };
 use crate::{
@@ -23,14 +24,8 @@ use crate::{
         rows::{Change, End, Move, Row, Rows, Unreadable, Use},
         sweep::Turn,
     },
-    mongo::{Mongo, TRIES, Told, date, disagreement, time},
+    mongo::{Mongo, TRIES, Told, date, disagreement},
 };
-
-/// In front of the bytes of a row: a text, or an object.
-const TEXT: u8 = b't';
-const OBJECT: u8 = b'o';
-/// What the driver cannot read.
-const UNREADABLE: u8 = b'?';
 
 /// How deeply a text may be nested that is to be stored as an object: MongoDB takes 100 levels.
 const MOST_NESTED: usize = 96;
@@ -86,7 +81,7 @@ impl Collection {
     }
 
     /// The documents as they arrive: one whose texts are not UTF-8 is no reason to fail.
-    fn raw(&self) -> mongodb::Collection<RawDocumentBuf> {
+    pub(super) fn raw(&self) -> mongodb::Collection<RawDocumentBuf> {
         self.sessions.clone_with_type()
     }
 
@@ -104,104 +99,12 @@ impl Collection {
         let options = self.mongo.aggregation(confirmed);
         let found = self.sessions.aggregate(self.ended.living(filter)).with_options(options);
         let mut found: Cursor<RawDocumentBuf> =
-            self.mongo.run(doing, found.with_type::<RawDocumentBuf>()).await?;
+            self.mongo.read(doing, confirmed, found.with_type::<RawDocumentBuf>()).await?;
         let mut rows = Vec::new();
-        while self.mongo.run(doing, found.advance()).await? {
+        while self.mongo.advance(doing, &mut found, confirmed).await? {
             rows.extend(row(found.current()));
         }
         Ok(rows)
-    }
-
-    /// Says at start if none of some stored sessions can be decrypted: then everybody who has one is signed out.
-    pub(super) async fn warn_of_another_secret(&self) -> Result<(), StoreError> {
-        const SAMPLE: i64 = 8;
-        if self.sealer.is_none() {
-            return Ok(());
-        }
-        let doing = "look at stored sessions";
-        let raw = self.raw();
-        let found = raw.find(doc! {}).limit(SAMPLE).projection(shown());
-        let mut found: Cursor<RawDocumentBuf> = self.mongo.run(doing, found).await?;
-        let mut why = None;
-        while self.mongo.run(doing, found.advance()).await? {
-            let Some(row) = row(found.current()) else { continue };
-            match self.decode(&row.bytes).await {
-                Ok(_) => return Ok(()),
-                Err(unreadable) => why = Some(unreadable.0),
-            }
-        }
-        if let Some(reason) = why {
-            let advice = "no stored session can be decrypted: everybody who has one counts as signed out";
-            tracing::warn!(event = "sessions_not_decrypted", reason, advice);
-        }
-        Ok(())
-    }
-
-    /// Seals or opens, off the request's way if that takes long.
-    async fn crypto<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Sealer) -> T + Send + 'static,
-    ) -> Result<Option<T>, Unreadable> {
-        let Some(sealer) = self.sealer.clone() else { return Ok(None) };
-        if !sealer.is_slow() {
-            return Ok(Some(work(&sealer)));
-        }
-        let done = tokio::task::spawn_blocking(move || work(&sealer)).await;
-        done.map(Some).map_err(|_| Unreadable("the encryption broke down"))
-    }
-}
-
-/// What is read of a document.
-pub(super) fn shown() -> Document {
-    doc! { "session": 1, "expires": 1, "lastModified": 1, MOVED: 1 }
-}
-
-pub(super) fn live(mut filter: Document, now: Timestamp) -> Document {
-    filter.insert(MOVED, doc! { "$exists": false });
-    filter.insert(
-        "$or",
-        vec![doc! { "expires": { "$exists": false } }, doc! { "expires": { "$gt": date(now) } }],
-    );
-    filter
-}
-
-/// `None` for documents of another make, and for those whose sessions have a new ID.
-fn row(document: &RawDocument) -> Option<Row> {
-    if document.get(MOVED).is_ok_and(|moved| moved.is_some()) {
-        return None;
-    }
-    let key = document.get_str("_id").ok()?.to_owned();
-    let bytes = match document.get("session") {
-        Ok(session) => raw_bytes(session?)?,
-        Err(_) => vec![UNREADABLE],
-    };
-    let moment = |name: &str| document.get_datetime(name).ok().map(time);
-    Some(Row { key, bytes: bytes.into(), expires: moment("expires"), last_modified: moment("lastModified") })
-}
-
-fn raw_bytes(session: RawBsonRef<'_>) -> Option<Vec<u8>> {
-    match session {
-        RawBsonRef::String(text) => Some([&[TEXT], text.as_bytes()].concat()),
-        RawBsonRef::Document(document) => Some([&[OBJECT], document.as_bytes()].concat()),
-        _ => None,
-    }
-}
-
-fn bytes(session: &Bson) -> Option<Vec<u8>> {
-    let (kind, content) = match session {
-        Bson::String(text) => (TEXT, text.clone().into_bytes()),
-        Bson::Document(document) => (OBJECT, serialize_to_vec(document).ok()?),
-        _ => return None,
-    };
-    Some([&[kind][..], &content].concat())
-}
-
-/// What [`bytes`] was made of.
-pub(super) fn value(bytes: &[u8]) -> Bson {
-    match bytes.split_first() {
-        Some((&TEXT, text)) => String::from_utf8_lossy(text).into_owned().into(),
-        Some((_, object)) => Document::from_reader(object).map_or(Bson::Null, Bson::Document),
-        None => Bson::Null,
     }
 }
 
@@ -296,7 +199,12 @@ impl Rows for Collection {
 
     async fn get(&self, doing: &'static str, key: &str, now: Timestamp) -> Result<Option<Row>, StoreError> {
         let filter = live(doc! { "_id": key }, now);
-        let mut row = self.rows_by(doing, filter.clone(), false).await?.pop();
+        let mut row = None;
+        let believed = self.mongo.believes();
+        if let Some(begun) = believed {
+            let found = self.rows_by(doing, filter.clone(), false).await?.pop();
+            row = found.filter(|_| self.mongo.still_believes(begun));
+        }
         if row.is_none() && self.mongo.is_replicated() {
             row = self.rows_by(doing, filter, true).await?.pop();
         }
@@ -400,6 +308,9 @@ impl Rows for Collection {
         let raw = self.raw();
         let removed = raw.find_one_and_delete(doc! { "_id": key });
         let removed = self.mongo.run(doing, removed.projection(shown())).await?;
+        if end == End::Ended {
+            self.ended.watch(key);
+        }
         let row = removed.and_then(|removed| row(&removed)).filter(|_| is_first);
         Ok(row.filter(|row| row.expires.is_none_or(|expires| expires > now)))
     }
@@ -420,9 +331,9 @@ impl Rows for Collection {
     async fn keys(&self, doing: &'static str) -> Result<Vec<String>, StoreError> {
         let found = self.sessions.find(doc! {}).with_options(self.mongo.listing());
         let found = found.projection(doc! { "_id": 1 });
-        let mut found: Cursor<Document> = self.mongo.run(doing, found).await?;
+        let mut found: Cursor<Document> = self.mongo.read(doing, true, found).await?;
         let mut keys = Vec::new();
-        while self.mongo.run(doing, found.advance()).await? {
+        while self.mongo.advance(doing, &mut found, true).await? {
             let document = found.deserialize_current().map_err(|error| StoreError::new(doing, error))?;
             keys.extend(document.get_str("_id").ok().map(str::to_owned));
         }
@@ -463,23 +374,5 @@ impl Rows for Collection {
 
     async fn time(&self) -> Result<StoreTime, StoreError> {
         self.mongo.clock().await
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_document_whose_text_is_not_utf8_is_a_row_that_cannot_be_read() {
-        let mut bytes = serialize_to_vec(
-            &doc! { "_id": "sid", "session": "{}", "expires": date(Timestamp::from_millis(5)) },
-        )
-        .unwrap();
-        let at = bytes.windows(2).position(|pair| pair == b"{}").unwrap();
-        bytes[at] = 0xff;
-        let row = row(RawDocument::from_bytes(&bytes).unwrap()).unwrap();
-        assert_eq!((&*row.key, &*row.bytes), ("sid", &[UNREADABLE][..]));
-        assert_eq!(value(&row.bytes), Bson::Null);
     }
 }
