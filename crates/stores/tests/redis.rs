@@ -178,3 +178,29 @@ async fn a_server_that_is_too_old_is_refused_before_anybody_signs_in() {
     assert!(refused.to_string().contains("too old; use Redis 6.2 or newer"), "{refused}");
     ConnectRedis::connect(&redis::url(&server), &ConnectRedisOptions::default()).await.unwrap();
 }
+
+/// A stale copy that Express saves lives for its cookie's age, the store's `ttl`, or as long as its key did. Redis itself forgets
+/// the note, so it must not do so before.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ended_session_is_remembered_a_day_longer_than_a_stale_copy_lives() {
+    const DAY: i64 = 24 * 60 * 60 * 1000;
+    let Some(engine) = redis::start() else { return };
+    let store = ConnectRedis::connect(&redis::url(&engine), &ConnectRedisOptions::default()).await.unwrap();
+    let cli = |words: &str| {
+        let words: Vec<String> =
+            format!("-p {} {words}", engine.port).split(' ').map(str::to_owned).collect();
+        redis::cli(&words).trim().to_owned()
+    };
+    for (text, lives, days) in [
+        (r#"{"cookie":{}}"#, " EX 60", 2),
+        (r#"{"cookie":{"originalMaxAge":259200000}}"#, " EX 60", 4),
+        (r#"{"cookie":{}}"#, " EX 432000", 6),
+        (r#"{"cookie":{}}"#, "", 401),
+    ] {
+        let id = RandomIds.generate();
+        cli(&format!("set sess:{} {text}{lives}", id.expose()));
+        assert!(store.delete(&id, NOW).await.unwrap(), "{text}{lives}");
+        let left: i64 = cli(&format!("pttl hallpass:ended:{{sess:{}}}", id.expose())).parse().unwrap();
+        assert!((days * DAY - 60_000..=days * DAY).contains(&left), "{text}{lives}: {left}");
+    }
+}
