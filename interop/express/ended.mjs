@@ -166,6 +166,9 @@ async function round(site, apps, act, number) {
   pause(POLLING).then(() => (isOpen = false));
 
   let [alive, times, previous] = [0, 0, ended];
+  // How long each stale save was there.
+  const saves = [];
+  let wasAlive = false;
   const asked = [];
   while (performance.now() < ended + POLLING + QUIET) {
     const isAlive = await site.isAlive(sidOf(victim));
@@ -174,8 +177,11 @@ async function round(site, apps, act, number) {
       // Since the look before, so rather too long than too short.
       alive += now - previous;
       times += 1;
+      if (wasAlive) saves[saves.length - 1] += now - previous;
+      else saves.push(now - previous);
       asked.push(isHere());
     }
+    wasAlive = isAlive;
     previous = now;
     await pause(1);
   }
@@ -184,7 +190,7 @@ async function round(site, apps, act, number) {
   await pause(30);
   here ||= await isHere();
   const there = (await (await fetch(`${apps[0]}/page`, { headers: { cookie: victim } })).text()) !== "nobody";
-  return { here, there, served, alive, times };
+  return { here, there, served, alive, times, saves };
 }
 
 const at = (sorted, share) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
@@ -208,6 +214,7 @@ export async function play(store, acts, rounds, show = () => {}, modes = MODES) 
         seen.push(await round(here, apps.map(({ found }) => found), act, number++));
       }
       const alive = seen.map((one) => one.alive).sort((a, b) => a - b);
+      const saves = seen.flatMap((one) => one.saves).sort((a, b) => a - b);
       const count = (key) => seen.filter((one) => one[key]).length;
       table.push({
         store, act, rounds,
@@ -216,6 +223,7 @@ export async function play(store, acts, rounds, show = () => {}, modes = MODES) 
         here: count("here"),
         there: count("there"),
         p50: at(alive, 0.5), p99: at(alive, 0.99), max: alive.at(-1) ?? 0,
+        saves: saves.length, each: at(saves, 0.99),
       });
       show(table.at(-1));
     }
@@ -228,11 +236,11 @@ export async function play(store, acts, rounds, show = () => {}, modes = MODES) 
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const [rounds = "200", store, act] = process.argv.slice(2);
-  console.log("| store | ended by | rounds | pages served | saved again | alive at Hallpass | alive at Express at the end | in the store p50 | p99 | longest |");
-  console.log("|---|---|---|---|---|---|---|---|---|---|");
+  console.log("| store | ended by | rounds | pages served | saved again | alive at Hallpass | alive at Express at the end | in the store p50 | p99 | longest | saves | each p99 |");
+  console.log("|---|---|---|---|---|---|---|---|---|---|---|---|");
   const show = (row) => {
     const times = [row.p50, row.p99, row.max].map((time) => `${time.toFixed(1)} ms`).join(" | ");
-    console.log(`| ${row.store} | ${row.act} | ${row.rounds} | ${row.served} | ${row.revived} | ${row.here} | ${row.there} | ${times} |`);
+    console.log(`| ${row.store} | ${row.act} | ${row.rounds} | ${row.served} | ${row.revived} | ${row.here} | ${row.there} | ${times} | ${row.saves} | ${row.each.toFixed(1)} ms |`);
   };
   for (const name of store ? [store] : Object.keys(STORES)) await play(name, act ? [act] : ACTS, Number(rounds), show);
 }

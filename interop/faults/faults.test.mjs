@@ -13,7 +13,7 @@ const RUN = fileURLToPath(new URL("run.mjs", import.meta.url));
 const SHORT = {
   sqlite: ["server killed", "full"],
   postgres: ["kill", "answers cut", "packet loss", "read-only", "failover", "clock +40d"],
-  mongodb: ["hang", "no majority"],
+  mongodb: ["hang", "failover", "no majority"],
   redis: ["full", "failover"],
   moving: ["migrate is killed"],
 };
