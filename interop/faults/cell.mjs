@@ -64,6 +64,16 @@ function readiness(watches, begun, ended) {
   return { first, share: seen.length ? not.length / seen.length : 0 };
 }
 
+/** What `/readyz` says in the end: a member that is back may become the primary again, which takes a moment. */
+async function settled(watches) {
+  const end = Date.now() + HEALS;
+  for (;;) {
+    const last = watches.map((watch) => watch.seen.at(-1).status);
+    if (last.every((status) => status === 200) || Date.now() > end) return last;
+    await pause(50);
+  }
+}
+
 /** Runs one fault for so long; what happened. */
 export async function run(name, fault, seconds) {
   const store = await STORES[name].start(fault.options);
@@ -89,7 +99,7 @@ export async function run(name, fault, seconds) {
     await pause(COOL_DOWN);
     stop.now = true;
     await Promise.all([clients, left]);
-    const last = watches.map((watch) => watch.seen.at(-1).status);
+    const last = await settled(watches);
     await Promise.all(watches.map((watch) => watch.end()));
     await verify(servers, history);
     const ready = readiness(watches, begun, mended);
