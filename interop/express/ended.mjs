@@ -168,6 +168,8 @@ async function round(site, apps, act, number) {
   let [alive, times, previous] = [0, 0, ended];
   // How long each stale save was there.
   const saves = [];
+  // The time between two looks, which is the precision of all that.
+  const looks = [];
   let wasAlive = false;
   const asked = [];
   while (performance.now() < ended + POLLING + QUIET) {
@@ -182,6 +184,7 @@ async function round(site, apps, act, number) {
       asked.push(isHere());
     }
     wasAlive = isAlive;
+    looks.push(now - previous);
     previous = now;
     await pause(1);
   }
@@ -190,7 +193,7 @@ async function round(site, apps, act, number) {
   await pause(30);
   here ||= await isHere();
   const there = (await (await fetch(`${apps[0]}/page`, { headers: { cookie: victim } })).text()) !== "nobody";
-  return { here, there, served, alive, times, saves };
+  return { here, there, served, alive, times, saves, looks };
 }
 
 const at = (sorted, share) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
@@ -215,6 +218,7 @@ export async function play(store, acts, rounds, show = () => {}, modes = MODES) 
       }
       const alive = seen.map((one) => one.alive).sort((a, b) => a - b);
       const saves = seen.flatMap((one) => one.saves).sort((a, b) => a - b);
+      const looks = seen.flatMap((one) => one.looks).sort((a, b) => a - b);
       const count = (key) => seen.filter((one) => one[key]).length;
       table.push({
         store, act, rounds,
@@ -223,7 +227,7 @@ export async function play(store, acts, rounds, show = () => {}, modes = MODES) 
         here: count("here"),
         there: count("there"),
         p50: at(alive, 0.5), p99: at(alive, 0.99), max: alive.at(-1) ?? 0,
-        saves: saves.length, each: at(saves, 0.99),
+        saves: saves.length, each: at(saves, 0.99), look: at(looks, 0.99),
       });
       show(table.at(-1));
     }
@@ -236,11 +240,11 @@ export async function play(store, acts, rounds, show = () => {}, modes = MODES) 
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const [rounds = "200", store, act] = process.argv.slice(2);
-  console.log("| store | ended by | rounds | pages served | saved again | alive at Hallpass | alive at Express at the end | in the store p50 | p99 | longest | saves | each p99 |");
-  console.log("|---|---|---|---|---|---|---|---|---|---|---|---|");
+  console.log("| store | ended by | rounds | pages served | saved again | alive at Hallpass | alive at Express at the end | in the store p50 | p99 | longest | saves | each p99 | look p99 |");
+  console.log("|---|---|---|---|---|---|---|---|---|---|---|---|---|");
   const show = (row) => {
     const times = [row.p50, row.p99, row.max].map((time) => `${time.toFixed(1)} ms`).join(" | ");
-    console.log(`| ${row.store} | ${row.act} | ${row.rounds} | ${row.served} | ${row.revived} | ${row.here} | ${row.there} | ${times} | ${row.saves} | ${row.each.toFixed(1)} ms |`);
+    console.log(`| ${row.store} | ${row.act} | ${row.rounds} | ${row.served} | ${row.revived} | ${row.here} | ${row.there} | ${times} | ${row.saves} | ${row.each.toFixed(1)} ms | ${row.look.toFixed(1)} ms |`);
   };
   for (const name of store ? [store] : Object.keys(STORES)) await play(name, act ? [act] : ACTS, Number(rounds), show);
 }
