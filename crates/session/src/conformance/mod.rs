@@ -14,12 +14,18 @@
 //! The database may hold other sessions: each contract uses ids and users of its own. Times are given, so nothing waits.
 
 mod basics;
+mod faults;
 mod races;
 mod requests;
 mod users;
+mod watch;
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
+pub use self::{
+    faults::{Faults, When, each_fault},
+    watch::{Call, Watch, Watched, Work},
+};
 use crate::{
     Created, Document, IdGenerator, Lifetime, RandomIds, Revision, SessionId, SessionRecord, SessionStore,
     Timestamp,

@@ -12,7 +12,10 @@ use std::{
 
 use async_trait::async_trait;
 use axum::{Extension, Router, body::Body, response::Response};
-use hallpass_session::*;
+use hallpass_session::{
+    conformance::{Call, Watch, Watched, Work},
+    *,
+};
 use http::{Request, header};
 use tower::ServiceExt;
 
@@ -20,9 +23,11 @@ pub const SECRET: &str = "an-old-secret-of-at-least-32-bytes";
 pub const START: Timestamp = Timestamp::from_millis(1_795_424_473_000);
 
 /// A memory store that notes its operations and fails those it is told to.
+pub type Spy = Watched<MemoryStore, Spying>;
+
+/// What happens to the operations of a [`Spy`].
 #[derive(Default)]
-pub struct Spy {
-    pub inner: MemoryStore,
+pub struct Spying {
     pub asked: Mutex<Vec<&'static str>>,
     pub broken: Mutex<HashSet<&'static str>>,
     /// Those that are done, and fail all the same: the answer was lost.
@@ -31,111 +36,29 @@ pub struct Spy {
     pub contended: std::sync::atomic::AtomicBool,
 }
 
-impl Spy {
-    fn note(&self, operation: &'static str) -> Result<(), StoreError> {
-        self.asked.lock().unwrap().push(operation);
-        if self.broken.lock().unwrap().contains(operation) {
+#[async_trait]
+impl Watch for Spying {
+    async fn around(&self, call: Call, work: Work<'_>) -> Result<(), StoreError> {
+        // Lists are asked for by what runs in the background too.
+        if !call.name.contains("user") && !["list", "delete_handle"].contains(&call.name) {
+            self.asked.lock().unwrap().push(call.name);
+        }
+        if self.broken.lock().unwrap().contains(call.name) {
             return Err(StoreError::new("reach the store", "connection refused"));
+        }
+        work.await;
+        if call.name == "update" {
+            // As over a network, others get a turn before the answer is there.
+            tokio::task::yield_now().await;
+        }
+        if self.lost.lock().unwrap().contains(call.name) {
+            return Err(StoreError::new("reach the store", "connection reset"));
         }
         Ok(())
     }
-}
 
-#[async_trait]
-impl SessionStore for Spy {
-    async fn load(&self, id: &SessionId, now: Timestamp) -> Result<Option<Stored>, StoreError> {
-        self.note("load")?;
-        self.inner.load(id, now).await
-    }
-    async fn create(
-        &self,
-        id: &SessionId,
-        record: &SessionRecord,
-        now: Timestamp,
-    ) -> Result<Created, StoreError> {
-        self.note("create")?;
-        self.inner.create(id, record, now).await
-    }
-    async fn update(
-        &self,
-        id: &SessionId,
-        record: &SessionRecord,
-        expected: Revision,
-        now: Timestamp,
-    ) -> Result<Updated, StoreError> {
-        self.note("update")?;
-        if self.contended.load(std::sync::atomic::Ordering::SeqCst) {
-            return Ok(Updated::Conflict);
-        }
-        // As over a network, others get a turn before the answer is there.
-        let updated = self.inner.update(id, record, expected, now).await;
-        tokio::task::yield_now().await;
-        if self.lost.lock().unwrap().contains("update") {
-            return Err(StoreError::new("reach the store", "connection reset"));
-        }
-        updated
-    }
-    async fn rotate(
-        &self,
-        old: &SessionId,
-        expected: Revision,
-        new: &SessionId,
-        record: &SessionRecord,
-        now: Timestamp,
-    ) -> Result<Updated, StoreError> {
-        self.note("rotate")?;
-        self.inner.rotate(old, expected, new, record, now).await
-    }
-    async fn touch(&self, batch: &[Touch], now: Timestamp) -> Result<(), StoreError> {
-        self.note("touch")?;
-        self.inner.touch(batch, now).await
-    }
-    async fn delete(&self, id: &SessionId, now: Timestamp) -> Result<bool, StoreError> {
-        self.note("delete")?;
-        self.inner.delete(id, now).await
-    }
-    async fn of_user(&self, user: &str, now: Timestamp) -> Result<Vec<Listed>, StoreError> {
-        self.inner.of_user(user, now).await
-    }
-    async fn delete_of_user(
-        &self,
-        user: &str,
-        except: Option<&SessionId>,
-        now: Timestamp,
-    ) -> Result<u64, StoreError> {
-        self.inner.delete_of_user(user, except, now).await
-    }
-    async fn delete_handle(
-        &self,
-        handle: SessionHandle,
-        user: Option<&str>,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        self.inner.delete_handle(handle, user, now).await
-    }
-    async fn list(
-        &self,
-        after: Option<SessionHandle>,
-        limit: usize,
-        now: Timestamp,
-    ) -> Result<Vec<Listed>, StoreError> {
-        self.inner.list(after, limit, now).await
-    }
-    async fn sweep(&self, limit: usize, now: Timestamp) -> Result<usize, StoreError> {
-        self.note("sweep")?;
-        self.inner.sweep(limit, now).await
-    }
-    async fn export(
-        &self,
-        after: Option<SessionHandle>,
-        limit: usize,
-        now: Timestamp,
-    ) -> Result<Vec<(SessionId, Stored)>, StoreError> {
-        self.note("export")?;
-        self.inner.export(after, limit, now).await
-    }
-    async fn check(&self, _: Timestamp) -> Result<(), StoreError> {
-        self.note("check")
+    fn conflicts(&self) -> bool {
+        self.contended.load(std::sync::atomic::Ordering::SeqCst)
     }
 }
 
