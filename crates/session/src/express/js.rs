@@ -25,7 +25,7 @@ pub(crate) fn object(text: &str) -> Result<Option<Document>, JsonError> {
         let key: String = serde_json::from_str(&key).map_err(|_| {
             JsonError("a key of the session holds half a surrogate pair, which cannot be kept".to_owned())
         })?;
-        document.put_new(&key, &raw(value));
+        document.insert_raw(&key, &raw(value));
     }
     Ok(Some(document))
 }

@@ -178,9 +178,9 @@ impl Live {
     /// What was changed since `base`, on top of `newest`.
     pub(super) fn rebase(&mut self, base: &Document, newest: &Document, now: Timestamp) {
         let mut merged = newest.clone();
-        let (before, after) = (base.lookup(), self.document.lookup());
-        merged.retain(|key| before.get(key).is_none() || after.get(key).is_some());
-        merged.append(&self.document, |key| before.get(key) != after.get(key));
+        let (before, after) = (base, &self.document);
+        merged.retain(|key| before.get_raw(key).is_none() || after.get_raw(key).is_some());
+        merged.append(&self.document, |key| before.get_raw(key) != after.get_raw(key));
         if let Some(meta) = meta::merged(&self.document, base, newest) {
             merged.insert_raw(META, &meta);
         }
@@ -196,19 +196,18 @@ impl Live {
 
     /// Keeps only what this request set, and the cookie: the rest belonged to a session that has ended.
     pub(super) fn let_stand(&mut self, base: &Document, keys: &[Box<str>]) {
-        let (mut document, base, now) = (Document::new(), base.lookup(), self.document.lookup());
+        let (mut document, now) = (Document::new(), &self.document);
         let ours: HashSet<&str> = keys.iter().map(|key| &**key).collect();
         document.append(&self.document, |key| {
-            key == COOKIE || ours.contains(key) || base.get(key) != now.get(key)
+            key == COOKIE || ours.contains(key) || base.get_raw(key) != now.get_raw(key)
         });
         self.document = document;
     }
 
     /// Removes what a store took out of what it was given.
     pub(super) fn without(&mut self, given: &[String], stored: &Document) {
-        let stored = stored.lookup();
         let taken: HashSet<&str> =
-            given.iter().map(String::as_str).filter(|key| stored.get(key).is_none()).collect();
+            given.iter().map(String::as_str).filter(|key| stored.get_raw(key).is_none()).collect();
         if !taken.is_empty() {
             self.document.retain(|key| !taken.contains(key));
         }

@@ -1,5 +1,7 @@
 //! Updates and leases in this profile: see [`Session::update`](crate::Session::update) and [`Session::hold`](crate::Session::hold).
 
+use std::collections::HashMap;
+
 use serde_json::value::RawValue;
 
 use super::{
@@ -14,7 +16,7 @@ use crate::{
 /// Functions of stored values, by key.
 #[derive(Clone, Default)]
 pub(super) struct Updates {
-    functions: Vec<(Box<str>, Vec<Function>)>,
+    functions: HashMap<Box<str>, Vec<Function>>,
     /// A write of them has begun whose result is not known: to write them again could apply them twice.
     in_doubt: bool,
 }
@@ -30,26 +32,24 @@ impl Updates {
 
     /// What `key` is no longer depends on what is stored.
     pub(super) fn forget(&mut self, key: &str) {
-        self.functions.retain(|(name, _)| **name != *key);
+        self.functions.remove(key);
     }
 
     fn has(&self, key: &str) -> bool {
-        self.functions.iter().any(|(name, _)| **name == *key)
+        self.functions.contains_key(key)
     }
 
     fn add(&mut self, key: &str, function: Function) {
-        match self.functions.iter_mut().find(|(name, _)| **name == *key) {
-            Some((_, functions)) => functions.push(function),
-            None => self.functions.push((key.into(), vec![function])),
-        }
+        self.functions.entry(key.into()).or_default().push(function);
     }
 
     /// Forgets the last function of `key`.
     fn pop(&mut self, key: &str) {
-        for (_, functions) in self.functions.iter_mut().filter(|(name, _)| **name == *key) {
-            functions.pop();
+        let Some(functions) = self.functions.get_mut(key) else { return };
+        functions.pop();
+        if functions.is_empty() {
+            self.functions.remove(key);
         }
-        self.functions.retain(|(_, functions)| !functions.is_empty());
     }
 
     /// How many functions of each key are about to be written.
@@ -69,11 +69,11 @@ impl Updates {
     /// These are stored.
     pub(super) fn written(&mut self, counted: &[(Box<str>, usize)]) {
         for (key, count) in counted {
-            for (_, functions) in self.functions.iter_mut().filter(|(name, _)| name == key) {
+            if let Some(functions) = self.functions.get_mut(key) {
                 functions.drain(..(*count).min(functions.len()));
             }
         }
-        self.functions.retain(|(_, functions)| !functions.is_empty());
+        self.functions.retain(|_, functions| !functions.is_empty());
     }
 }
 

@@ -5,7 +5,10 @@ use std::{fmt, sync::Arc};
 use serde_json::value::RawValue;
 
 use super::hold::HOLD;
-use crate::{Lifetime, SessionRecord, Timestamp, ValueError};
+use crate::{
+    Lifetime, SessionRecord, Timestamp, ValueError,
+    document::{Index, Named},
+};
 
 /// Computes the new JSON text of a key from the old one; `None`: the key is absent. Runs again when another request came first.
 pub(crate) type Function = Arc<dyn Fn(Option<&str>) -> Computed + Send + Sync>;
@@ -20,7 +23,9 @@ pub(crate) struct Changes {
     pub(crate) cleared: bool,
     /// When it was last emptied, as [`Edit::at`] counts.
     cleared_at: u32,
+    /// One a key.
     edits: Vec<Edit>,
+    index: Index,
     /// Counts edits, so that those which were written can be told from later ones.
     count: u32,
     /// The session begins anew with a proof of identity.
@@ -41,6 +46,12 @@ struct Edit {
     value: Option<Box<RawValue>>,
     /// How it follows from the stored value; `None`: it does not depend on that.
     updates: Option<Updates>,
+}
+
+impl Named for Edit {
+    fn name(&self) -> Option<&str> {
+        Some(&self.key)
+    }
 }
 
 /// Functions of the stored value.
@@ -80,7 +91,11 @@ impl Changes {
     /// What this request did to `key`: `None` nothing, `Some(None)` removed it, `Some(Some(..))` set it.
     #[expect(clippy::option_option, reason = "three answers, spelled out above")]
     pub(crate) fn entry(&self, key: &str) -> Option<Option<&RawValue>> {
-        self.edits.iter().find(|edit| *edit.key == *key).map(|edit| edit.value.as_deref())
+        self.find(key).map(|edit| edit.value.as_deref())
+    }
+
+    fn find(&self, key: &str) -> Option<&Edit> {
+        self.index.find(&self.edits, key).map(|place| &self.edits[place])
     }
 
     /// Sets `key`, or removes it.
@@ -91,9 +106,11 @@ impl Changes {
     fn put(&mut self, key: &str, value: Option<Box<RawValue>>, updates: Option<Updates>) {
         self.count += 1;
         let edit = Edit { key: key.into(), at: self.count, value, updates };
-        match self.edits.iter_mut().find(|edit| *edit.key == *key) {
-            Some(old) => *old = edit,
-            None => self.edits.push(edit),
+        if let Some(place) = self.index.find(&self.edits, key) {
+            self.edits[place] = edit;
+        } else {
+            self.index.add(key, self.edits.len());
+            self.edits.push(edit);
         }
     }
 
@@ -105,13 +122,14 @@ impl Changes {
         function: Function,
     ) -> Result<bool, ValueError> {
         let stored = stored.filter(|_| !self.cleared);
-        let Some(edit) = self.edits.iter_mut().find(|edit| *edit.key == *key) else {
+        let Some(place) = self.index.find(&self.edits, key) else {
             let value = function(stored)?;
             let changed = value.as_deref().map(RawValue::get) != stored;
             let updates = Updates { functions: vec![function], from: stored.map(Into::into) };
             self.put(key, value, Some(updates));
             return Ok(changed);
         };
+        let edit = &mut self.edits[place];
         let value = function(edit.value.as_deref().map(RawValue::get))?;
         let changed = value.as_deref().map(RawValue::get) != edit.value.as_deref().map(RawValue::get);
         edit.value = value;
@@ -127,13 +145,14 @@ impl Changes {
 
     /// Forgets the last function that `update` was given for `key`: the value is as it was before.
     pub(crate) fn withdraw(&mut self, key: &str, value: Option<Box<RawValue>>) {
-        let Some(place) = self.edits.iter().position(|edit| *edit.key == *key) else { return };
+        let Some(place) = self.index.find(&self.edits, key) else { return };
         let edit = &mut self.edits[place];
         edit.value = value;
         if let Some(updates) = &mut edit.updates {
             updates.functions.pop();
             if updates.functions.is_empty() {
                 self.edits.remove(place);
+                self.index.reset();
             }
         }
     }
@@ -149,13 +168,14 @@ impl Changes {
         self.count += 1;
         self.cleared_at = self.count;
         self.edits.clear();
+        self.index.reset();
     }
 
     /// Forgets what `written`, an earlier state of these changes, has brought into `stored`.
     pub(crate) fn forget(&mut self, written: &Self, stored: Option<&SessionRecord>) {
         let stored = |key: &str| stored.and_then(|stored| stored.document.get_raw(key));
         self.edits.retain_mut(|edit| {
-            let Some(old) = written.edits.iter().find(|old| old.key == edit.key && old.at == edit.at) else {
+            let Some(old) = written.find(&edit.key).filter(|old| old.at == edit.at) else {
                 return true;
             };
             let (Some(updates), Some(old)) = (&mut edit.updates, &old.updates) else { return false };
@@ -169,6 +189,7 @@ impl Changes {
             }
             true
         });
+        self.index.reset();
         // What was emptied once must not be emptied again of what others have written since.
         self.cleared &= self.cleared_at != written.cleared_at;
     }
@@ -208,5 +229,66 @@ impl Changes {
         }
         record.seen = record.seen.max(now);
         Ok(record)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Document,
+        document::{decode, encode, work},
+    };
+
+    const KEYS: usize = 5000;
+
+    fn key(number: usize) -> String {
+        format!("k{number}")
+    }
+
+    fn record() -> SessionRecord {
+        let mut document = Document::new();
+        (0..KEYS).for_each(|number| document.insert(&key(number), &1).unwrap());
+        let lifetime = Lifetime { idle: std::time::Duration::from_secs(1), until: None, persistent: false };
+        let now = Timestamp::from_millis(1);
+        SessionRecord {
+            document,
+            user: None,
+            label: None,
+            created: now,
+            authenticated: None,
+            seen: now,
+            lifetime,
+        }
+    }
+
+    /// Counts compared keys, because time depends on the machine.
+    #[test]
+    fn changing_many_keys_takes_work_for_each_and_not_for_each_pair() {
+        let (base, mut changes) = (record(), Changes::default());
+        let one_more: Function = Arc::new(|old| {
+            let old: u32 = old.map(|old| decode("k", old)).transpose()?.unwrap_or(0);
+            encode("k", &(old + 1)).map(Some)
+        });
+        work::compared();
+        for number in 0..2 * KEYS {
+            let name = key(number);
+            assert!(changes.entry(&name).is_none());
+            match number % 3 {
+                0 => changes.set(&name, None),
+                1 => changes.set(&name, Some(encode(&name, &7).unwrap())),
+                _ => drop(changes.update(&name, base.document.get_raw(&name), one_more.clone()).unwrap()),
+            }
+        }
+        let changed = changes.apply(&base, Timestamp::from_millis(2)).unwrap();
+        let written = changes.clone();
+        changes.set("late", Some(encode("late", &1).unwrap()));
+        changes.forget(&written, Some(&changed));
+        let compared = work::compared();
+        assert!(compared < 40 * KEYS, "{compared} keys were compared for {KEYS}");
+        assert_eq!(changed.document.get_raw("k0"), None);
+        assert_eq!((changed.document.get_raw("k1"), changed.document.get_raw("k2")), (Some("7"), Some("2")));
+        assert_eq!(changed.document.get_raw(&key(KEYS)), Some("1"));
+        assert_eq!((changes.edits.len(), changes.entry("late").is_some()), (1, true));
     }
 }
