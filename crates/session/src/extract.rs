@@ -74,6 +74,7 @@ impl IntoResponse for LoadError {
     fn into_response(self) -> Response {
         match self {
             Self::Store(error) => unavailable::<Body>(&error),
+            Self::Held => HoldError::Waited.into_response(),
             Self::Session(error) => {
                 tracing::error!(event = "session_unreadable", error = %error);
                 StatusCode::INTERNAL_SERVER_ERROR.into_response()

@@ -45,7 +45,8 @@ impl SessionLayer {
 
     /// A layer that does as express-session does, over a store that an Express app may use at the same time; see [`express`](crate::express).
     pub fn express(store: Arc<dyn ExpressStore>, keys: Keys, options: ExpressOptions) -> Self {
-        let others = SessionOptions { clock: options.clock.clone(), ..SessionOptions::default() };
+        let others =
+            SessionOptions { clock: options.clock.clone(), hold: options.hold, ..SessionOptions::default() };
         let sessions = store.clone().sessions();
         let express = Some(Arc::new(Profile::new(store, options)));
         Self {

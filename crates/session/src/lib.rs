@@ -70,7 +70,7 @@ pub use keys::{Keys, KeysError, MIN_SECRET_LENGTH, Verified};
 pub use layer::{SessionFuture, SessionLayer, SessionService, StoreUnavailable};
 pub use log_limit::LogLimit;
 pub use memory::MemoryStore;
-pub use options::{OptionsError, SessionOptions, Unset};
+pub use options::{Hold, OptionsError, SessionOptions, Unset};
 pub use place::LoadError;
 pub use proxy::{
     Client, PeerAddr, Scheme, TrustProxy, TrustProxyError, TrustProxyFuture, TrustProxyLayer,

@@ -2,6 +2,8 @@
 
 use std::{fmt, num::NonZeroUsize, sync::Arc, time::Duration};
 
+use http::Method;
+
 use crate::{Clock, CookieOptions, IdGenerator, RandomIds, SystemClock, cookie};
 
 /// The idle timeout when neither it nor the cookie's `max_age` is given.
@@ -15,6 +17,31 @@ pub enum Unset {
     Keep,
     /// It ends.
     Destroy,
+}
+
+/// Which requests [hold](crate::Session::hold) their session as soon as they extract it.
+///
+/// ```
+/// # use hallpass_session::{Hold, SessionOptions};
+/// // Requests of one session that may change something run one after the other. Those that only read do not wait.
+/// let options = SessionOptions { hold: Hold::UnsafeMethods, ..SessionOptions::default() };
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Hold {
+    /// Those that call [`Session::hold`](crate::Session::hold) or extract a `HeldSession`.
+    #[default]
+    OnDemand,
+    /// Also all whose method is not safe (RFC 9110 §9.2.1): all but `GET`, `HEAD`, `OPTIONS` and `TRACE`. It costs each of them one
+    /// write when it begins. A change that a safe method makes waits for nobody, and may come between.
+    UnsafeMethods,
+}
+
+impl Hold {
+    /// Whether a request with this method holds its session.
+    pub(crate) fn covers(self, method: &Method) -> bool {
+        self == Self::UnsafeMethods
+            && !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE)
+    }
 }
 
 /// How sessions behave. Write `SessionOptions { rolling: true, ..Default::default() }`.
@@ -48,6 +75,8 @@ pub struct SessionOptions {
     /// A use within this time of the last noted one is not noted again, which saves a write. Default: 1 minute;
     /// zero notes every use.
     pub touch_after: Duration,
+    /// Which requests [hold](crate::Session::hold) their session from the beginning. Default: those that ask for it.
+    pub hold: Hold,
     /// How long a request may [hold](crate::Session::hold) its session. After that another may have it. Default: 30 seconds.
     pub hold_for: Duration,
     /// How long a request waits for a session that another one holds. Default: 30 seconds.
@@ -69,6 +98,7 @@ impl Default for SessionOptions {
             max_per_user: NonZeroUsize::new(100),
             fresh_for: Duration::from_secs(3600),
             touch_after: Duration::from_secs(60),
+            hold: Hold::OnDemand,
             hold_for: Duration::from_secs(30),
             hold_wait: Duration::from_secs(30),
         }

@@ -5,7 +5,7 @@ use std::{cell::RefCell, collections::HashSet, sync::Arc};
 use http::{HeaderMap, request::Parts};
 
 use crate::{
-    Client, Scheme, Session, SessionId, StoreError, Timestamp,
+    Client, HoldError, Scheme, Session, SessionId, StoreError, Timestamp,
     cookie::{self, MAX_CANDIDATES},
     express::{ExpressError, ExpressFailure, Profile},
     keys::Verified,
@@ -77,9 +77,21 @@ pub enum LoadError {
     /// The store could not be asked.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Other requests [hold](crate::Hold::UnsafeMethods) the session.
+    #[error("other requests of this session are not done yet")]
+    Held,
     /// In the Express profile: what is stored, or the cookie that is configured, makes no session there either.
     #[error(transparent)]
     Session(#[from] ExpressError),
+}
+
+impl From<HoldError> for LoadError {
+    fn from(error: HoldError) -> Self {
+        match error {
+            HoldError::Store(error) => Self::Store(error),
+            HoldError::Waited => Self::Held,
+        }
+    }
 }
 
 impl From<ExpressFailure> for LoadError {
@@ -95,12 +107,17 @@ impl Session {
     /// The session of the request with these parts; loads it unless that has happened already.
     /// The axum extractor is this function.
     pub async fn of(parts: &Parts) -> Result<Self, LoadError> {
-        let waiting = match PLACE.try_with(|place| place.at_once(parts)).map_err(|_| LoadError::NoLayer)? {
-            Ok(session) => return Ok(session),
-            Err(waiting) => waiting,
+        let session = match PLACE.try_with(|place| place.at_once(parts)).map_err(|_| LoadError::NoLayer)? {
+            Ok(session) => session,
+            Err(waiting) => {
+                let session = waiting.load(parts).await?;
+                PLACE.with(|place| place.put(session))
+            }
         };
-        let session = waiting.load(parts).await?;
-        Ok(PLACE.with(|place| place.put(session)))
+        if session.is_held_by(&parts.method) {
+            Box::pin(session.hold()).await?;
+        }
+        Ok(session)
     }
 }
 

@@ -6,10 +6,10 @@ mod common;
 
 use std::{sync::Arc, time::Duration};
 
-use axum::response::IntoResponse;
-use common::{app, at_once};
+use axum::{body::Body, response::IntoResponse};
+use common::{App, app, at_once};
 use hallpass_session::*;
-use http::StatusCode;
+use http::{Request, StatusCode, header::COOKIE};
 use serde_json::json;
 use tokio::sync::Notify;
 
@@ -175,4 +175,68 @@ async fn whoever_lost_the_lease_writes_nothing() {
     });
     assert_eq!((answer.status, answer.set_cookie), (503, None));
     assert_eq!(app.read(&cookie, "visits").await, Some(json!(10)));
+}
+
+#[tokio::test]
+async fn a_lease_ends_with_the_write_of_its_request() {
+    let app = app(SessionOptions::default());
+    let cookie = app.begin().await;
+    let holds = |session: Session| async move { session.hold().await.unwrap() };
+    let answer = app.request(Some(&cookie), holds).await;
+    assert_eq!(answer.asked, ["load", "update", "update"], "whoever waits need not wait for longer");
+}
+
+#[tokio::test]
+async fn whoever_empties_the_session_ends_no_lease() {
+    let app = app(patient(30, 20));
+    let cookie = app.begin().await;
+    let (held, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (held_too, go_too) = (held.clone(), go.clone());
+    let slow = move |session: Session| {
+        let (held, go) = (held_too.clone(), go_too.clone());
+        async move {
+            session.hold().await.unwrap();
+            held.notify_one();
+            go.notified().await;
+            read_and_write(&session).await;
+        }
+    };
+    let (answer, ()) = tokio::join!(app.request(Some(&cookie), slow), async {
+        held.notified().await;
+        app.request(Some(&cookie), |session: Session| async move { session.clear() }).await;
+        go.notify_one();
+    });
+    assert_eq!(answer.status, 200);
+    assert_eq!(app.read(&cookie, "visits").await, Some(json!(1)));
+}
+
+/// Twenty requests of this method at once, which hold the session if the layer does so.
+async fn twenty(method: &'static str, options: SessionOptions) -> (App, String) {
+    let app = app(options);
+    let cookie = app.begin().await;
+    let mut requests = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        let (app, cookie) = (app.clone(), cookie.clone());
+        requests.spawn(async move {
+            let request = Request::builder().method(method).uri("/").header(COOKIE, cookie);
+            let work = |session: Session| async move { read_and_write(&session).await };
+            app.send_with(request.body(Body::empty()).unwrap(), work).await.status
+        });
+    }
+    assert!(requests.join_all().await.iter().all(|status| *status == 200));
+    (app, cookie)
+}
+
+#[tokio::test]
+async fn a_layer_holds_for_all_requests_that_may_change_something() {
+    let options = || SessionOptions { hold: Hold::UnsafeMethods, ..SessionOptions::default() };
+    for method in ["POST", "PUT", "PATCH", "DELETE", "MOVE"] {
+        let (app, cookie) = twenty(method, options()).await;
+        assert_eq!(app.read(&cookie, "visits").await, Some(json!(20)), "{method}");
+        app.request(Some(&cookie), |_| async {}).await;
+        let answer = app.request(Some(&cookie), |_| async {}).await;
+        assert_eq!(answer.asked, ["load"], "who only looks waits for nobody");
+    }
+    let (app, cookie) = twenty("POST", SessionOptions::default()).await;
+    assert_ne!(app.read(&cookie, "visits").await, Some(json!(20)), "nobody asked for it");
 }

@@ -250,3 +250,28 @@ async fn what_could_not_be_taken_stays() {
     .await;
     assert_eq!(app.read(&cookie, "n").await, Some(json!(1)));
 }
+
+/// The write was refused because another came first, and what that wrote could not be read: so nothing was taken.
+#[tokio::test]
+async fn what_was_not_taken_is_not_taken_at_the_end_of_the_request_either() {
+    let app = app(SessionOptions::default());
+    let cookie = app.begin().await;
+    let store = app.store.clone();
+    let answer = app
+        .request(Some(&cookie), move |session: Session| {
+            let store = store.clone();
+            async move {
+                store.contended.store(true, Ordering::SeqCst);
+                store.broken.lock().unwrap().insert("load");
+                assert!(matches!(session.take::<u32>("n").await, Err(TakeError::Store(_))));
+                store.broken.lock().unwrap().clear();
+                store.contended.store(false, Ordering::SeqCst);
+                assert_eq!(session.get::<u32>("n").unwrap(), Some(1));
+                session.insert("other", &2).unwrap();
+            }
+        })
+        .await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(app.read(&cookie, "n").await, Some(json!(1)));
+    assert_eq!(app.read(&cookie, "other").await, Some(json!(2)));
+}

@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::request::Parts;
 use serde_json::{Map, Value};
 
-use crate::{Clock, IdGenerator, SessionId, SystemClock, Unset, random};
+use crate::{Clock, Hold, IdGenerator, SessionId, SystemClock, Unset, random};
 
 /// What an Express app's `session({…})` is given. Write `ExpressOptions { rolling: true, ..Default::default() }`.
 #[derive(Clone)]
@@ -31,6 +31,9 @@ pub struct ExpressOptions {
     pub user_path: String,
     /// What happens when requests of one session cross.
     pub races: Races,
+    /// Which requests [hold](crate::Session::hold) their session from the beginning. express-session knows no such thing. Default:
+    /// those that ask for it.
+    pub hold: Hold,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
 }
@@ -83,6 +86,7 @@ impl Default for ExpressOptions {
             proxy: Proxy::App,
             user_path: "passport.user".to_owned(),
             races: Races::Settled,
+            hold: Hold::OnDemand,
             clock: Arc::new(SystemClock),
         }
     }

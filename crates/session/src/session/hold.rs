@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use http::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::runtime::Handle;
@@ -55,7 +56,8 @@ impl Session {
     /// Waits until no other request holds the session, and holds it until this request's response leaves, as PHP locks
     /// sessions. Then all data is as the request before left it.
     ///
-    /// Use it where a request reads several values, decides, and writes others. For one key [`update`](Self::update) is
+    /// Use it where a request reads several values, decides, and writes others. [`SessionOptions::hold`](crate::SessionOptions::hold)
+    /// does it for all requests that may change something. For one key [`update`](Self::update) is
     /// enough and makes nobody wait. Call it before looking at the session; what was changed before is saved.
     ///
     /// Only requests that hold wait for each other, on all servers. The lease stands in the session itself. It ends with the
@@ -63,8 +65,9 @@ impl Session {
     /// its lease to another writes nothing: it is answered with 503. A session that is not stored yet has no other
     /// requests, so there is nothing to wait for.
     ///
-    /// Express knows nothing of leases: a request of its own that loaded the session before and saves it afterwards writes
-    /// over what was changed meanwhile, as it does at Express.
+    /// Express knows nothing of leases, and neither this nor [`update`](Self::update) holds against its blind writes: a request at
+    /// Express that loaded the session before and saves it afterwards writes over what was changed meanwhile, as it does at
+    /// Express itself. Only another change by Hallpass is never lost.
     ///
     /// # Errors
     /// [`HoldError::Waited`] after [`hold_wait`](crate::SessionOptions::hold_wait), which is answered with 503 like a
@@ -93,6 +96,11 @@ impl Session {
             wait = (wait * 2).min(LONGEST_PAUSE);
             self.reload().await?;
         }
+    }
+
+    /// Whether a request with this method holds the session from the beginning.
+    pub(crate) fn is_held_by(&self, method: &Method) -> bool {
+        self.0.shared.options.hold.covers(method)
     }
 
     /// Puts this lease where none stands that still counts.
