@@ -27,6 +27,7 @@ mod callback;
 mod client;
 mod client_key;
 mod cookie;
+mod create;
 mod departure;
 mod examine;
 mod failure;
