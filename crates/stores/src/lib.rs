@@ -54,7 +54,7 @@ pub use existing::PostgresUsers;
 #[cfg(all(feature = "auth", feature = "sqlite"))]
 pub use existing::SqliteUsers;
 #[cfg(all(feature = "auth", any(feature = "mongodb", feature = "postgres", feature = "sqlite")))]
-pub use existing::{Flag, Ids, Roles, UserMap, UserMapError, UsersError, Verified, open_users};
+pub use existing::{Flag, FlagClock, Ids, Roles, UserMap, UserMapError, UsersError, Verified, open_users};
 #[cfg(feature = "auth")]
 pub use inspect::inspect;
 #[cfg(feature = "mongodb")]

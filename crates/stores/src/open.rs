@@ -3,7 +3,10 @@
 use std::{path::Path, sync::Arc};
 
 use hallpass_auth::{RecordStore, UserStore};
-use hallpass_session::{ClockOptions, SessionStore, StoreClock, StoreError, StoreTime, Timestamp};
+use hallpass_session::{
+    ClockOptions, Keys, OptionsError, SessionLayer, SessionOptions, SessionStore, StoreClock, StoreError,
+    StoreTime, Timestamp,
+};
 
 use crate::{ServerOptions, StoreUrl, StoreUrlError, Upkeep, UpkeepOptions};
 
@@ -16,8 +19,8 @@ pub struct Stores {
     pub users: Arc<dyn UserStore>,
     /// Records.
     pub records: Arc<dyn RecordStore>,
-    /// The time by which sessions and records expire: give it to the [session layer](hallpass_session::SessionOptions::clock) and to
-    /// [sweepers](hallpass_session::Sweeper::clock), so that all servers on these stores agree.
+    /// The time by which sessions and records expire. [`session_layer`](Self::session_layer) and [`Upkeep`] go by it. Give it to layers
+    /// and [sweepers](hallpass_session::Sweeper::clock) that you make yourself, so that all servers on these stores agree.
     pub clock: StoreClock,
     /// What runs in the background for them.
     pub upkeep: Upkeep,
@@ -173,6 +176,16 @@ impl Stores {
             }
         };
         Self { clock: StoreClock::start(read, options.clone()).await, ..self }
+    }
+
+    /// A session layer over these sessions. It goes by the clock of these stores, whatever clock `options` names, so that all servers
+    /// on these stores agree when a session ends.
+    ///
+    /// # Errors
+    /// The options contradict each other.
+    pub fn session_layer(&self, keys: Keys, options: SessionOptions) -> Result<SessionLayer, OptionsError> {
+        let options = SessionOptions { clock: Arc::new(self.clock.clone()), ..options };
+        SessionLayer::new(self.sessions.clone(), keys, options)
     }
 
     /// Whether all accept changes now: makes a small one in each. See [`SessionStore::check`], [`RecordStore::check`] and

@@ -18,9 +18,7 @@ use hallpass_auth::{
         Begun, Callback, ClientAuth, HttpClient, Outcome, Provider, Providers, ProvidersOptions, SealKeys,
     },
 };
-use hallpass_session::{
-    Clock, CookieOptions, Keys, Secret, Secure, Session, SessionLayer, SessionOptions, StoreClock,
-};
+use hallpass_session::{Clock, CookieOptions, Keys, Secret, Secure, Session, SessionOptions, StoreClock};
 use hallpass_stores::Stores;
 use http::{HeaderMap, HeaderValue, header::SET_COOKIE};
 
@@ -62,15 +60,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn app(stores: Stores, secret: &str, providers: Vec<Provider>) -> Result<Router, Box<dyn Error>> {
+    let cookie = CookieOptions { secure: Secure::Off, ..CookieOptions::default() }; // On, behind https
+    let session_options = SessionOptions { cookie, ..SessionOptions::default() };
+    let sessions = stores.session_layer(Keys::from_secret(secret)?, session_options)?;
     let auth = Auth::new(stores.users, stores.records, AuthOptions::default())?;
     let options = ProvidersOptions {
         seal: SealKeys::new([secret]), // tokens are kept encrypted
         ..ProvidersOptions::new("http://localhost:3000")
     };
     let providers = Providers::new(auth.clone(), Arc::new(HttpClient::new()?), providers, options)?;
-    let cookie = CookieOptions { secure: Secure::Off, ..CookieOptions::default() }; // On, behind https
-    let options = SessionOptions { cookie, ..SessionOptions::with_clock(stores.clock.clone()) };
-    let sessions = SessionLayer::new(stores.sessions, Keys::from_secret(secret)?, options)?;
     Ok(Router::new()
         .route("/", get(home))
         .route("/auth/oauth/{name}", get(begin))

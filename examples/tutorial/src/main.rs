@@ -13,7 +13,7 @@ use axum::{
 };
 use hallpass_auth::{Attempt, Auth, AuthOptions, CurrentUser, DeviceCookies, LoginOutcome, Origin};
 use hallpass_session::{
-    CookieOptions, Keys, Secret, Secure, Session, SessionLayer, SessionOptions, TrustProxy, TrustProxyLayer,
+    CookieOptions, Keys, Secret, Secure, Session, SessionOptions, TrustProxy, TrustProxyLayer,
 };
 use hallpass_stores::Stores;
 use http::{HeaderValue, Method, StatusCode, header::CONTENT_TYPE};
@@ -38,14 +38,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let devices = DeviceCookies::new([&secret])?;
     let devices = if production { devices } else { devices.insecure() };
     let options = AuthOptions { device_cookies: Some(devices), ..AuthOptions::default() };
-    let auth = Auth::new(stores.users, stores.records, options)?;
     let cookie = CookieOptions {
         secure: if production { Secure::On } else { Secure::Off },
         max_age: Some(Duration::from_secs(7 * 24 * 3600)),
         ..CookieOptions::default() // HttpOnly, SameSite=Lax
     };
-    let options = SessionOptions { cookie, rolling: true, ..SessionOptions::with_clock(stores.clock) };
-    let sessions = SessionLayer::new(stores.sessions, Keys::from_secret(&secret)?, options)?;
+    let session_options = SessionOptions { cookie, rolling: true, ..SessionOptions::default() };
+    let sessions = stores.session_layer(Keys::from_secret(&secret)?, session_options)?;
+    let auth = Auth::new(stores.users, stores.records, options)?;
     let front_end = setting("FRONT_END", "http://localhost:5173");
     let cors = CorsLayer::new()
         .allow_origin(front_end.parse::<HeaderValue>()?)

@@ -8,7 +8,7 @@ use axum::{
     routing::{get, post},
 };
 use hallpass_auth::{Attempt, Auth, AuthOptions, CurrentUser, LoginOutcome, Origin};
-use hallpass_session::{Keys, Secret, Session, SessionLayer, SessionOptions};
+use hallpass_session::{Keys, Secret, Session, SessionOptions};
 use hallpass_stores::Stores;
 
 #[rustfmt::skip]
@@ -16,9 +16,9 @@ use hallpass_stores::Stores;
 async fn app() -> Result<Router, Box<dyn Error>> {
 // The README begins here.
 let stores = Stores::open("sqlite:app.db").await?;
-let auth = Auth::new(stores.users, stores.records, AuthOptions::default())?;
 let keys = Keys::from_secret(&std::env::var("SESSION_SECRET")?)?;
-let sessions = SessionLayer::new(stores.sessions, keys, SessionOptions::with_clock(stores.clock))?;
+let sessions = stores.session_layer(keys, SessionOptions::default())?;
+let auth = Auth::new(stores.users, stores.records, AuthOptions::default())?;
 let app = Router::new()
     .route("/hello", get(async |user: CurrentUser| format!("Hello {}", user.email)))   // 401 for visitors
     .route("/login", post(log_in))                                                     // calls auth.log_in(&session, …)

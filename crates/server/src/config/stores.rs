@@ -5,7 +5,7 @@ use std::time::Duration;
 use hallpass_session::{CacheOptions, ClockOptions, CookieOptions};
 use hallpass_stores::{
     Layout, OpenOptions, ServerOptions, StoreUrl, StoreUrlError, Stores, StoresError, TransformId,
-    open_sessions, open_users,
+    open_sessions,
 };
 
 use super::{
@@ -72,8 +72,7 @@ impl StoresConfig {
         let options = OpenOptions { make, ..self.options.clone() };
         let stores = Stores::open_with(&self.database, self.sessions.as_ref(), &options).await?;
         let Some(ExistingUsers { url, map }) = &self.users else { return Ok(stores) };
-        let users = open_users(url.as_ref().unwrap_or(&self.database), map, &options).await?;
-        Ok(Stores { users, ..stores })
+        stores.with_users(url.as_ref().unwrap_or(&self.database), map, &options).await
     }
 
     /// Where sessions are.

@@ -126,6 +126,8 @@ fn map(values: &Values, table: String) -> UserMap {
         updated: optional("users.updated"),
         providers: pairs(values.list("users.providers")),
         session_epoch: optional("users.session_epoch"),
+        // The clock of the stores comes with them.
+        ..UserMap::default()
     }
 }
 

@@ -1,6 +1,9 @@
 //! [`UserMap`]: which field of an existing table is what.
 
+use std::{fmt, sync::Arc};
+
 use hallpass_auth::{Case, Conventions, LoginKind, Logins, MAX_BCRYPT_COST, PasswordFormat, Reuse};
+use hallpass_session::{Clock, SystemClock, Timestamp};
 
 /// Where the accounts of another application are, and which field is what. In MongoDB a field may stand inside another:
 /// `local.password`. Write `UserMap { login: .., ..Default::default() }`; the defaults are those of mongoose and bcryptjs.
@@ -39,6 +42,44 @@ pub struct UserMap {
     pub providers: Vec<(String, String)>,
     /// A number (64 bits) for nobody but us: see [`session_epoch`](hallpass_auth::User::session_epoch). Default: none.
     pub session_epoch: Option<String>,
+    /// Decides whether a flag that is a time has passed. [`Stores::with_users`](crate::Stores::with_users) sets the clock of the
+    /// stores. Default: this machine's.
+    pub clock: FlagClock,
+}
+
+/// The clock of a [`UserMap`]. It is no part of what is compared.
+#[derive(Clone)]
+pub struct FlagClock(Arc<dyn Clock>);
+
+impl FlagClock {
+    /// Goes by `clock`.
+    pub fn new(clock: impl Clock) -> Self {
+        Self(Arc::new(clock))
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.0.now()
+    }
+}
+
+impl Default for FlagClock {
+    fn default() -> Self {
+        Self::new(SystemClock)
+    }
+}
+
+impl PartialEq for FlagClock {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for FlagClock {}
+
+impl fmt::Debug for FlagClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FlagClock")
+    }
 }
 
 /// What the ids of a collection are.
@@ -158,6 +199,7 @@ impl Default for UserMap {
             updated: None,
             providers: Vec::new(),
             session_epoch: None,
+            clock: FlagClock::default(),
         }
     }
 }

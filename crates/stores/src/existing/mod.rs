@@ -26,14 +26,14 @@ use std::sync::Arc;
 
 use hallpass_auth::{User, UserStore};
 
-pub use self::map::{Flag, Ids, Roles, UserMap, UserMapError, Verified};
+pub use self::map::{Flag, FlagClock, Ids, Roles, UserMap, UserMapError, Verified};
 #[cfg(feature = "mongodb")]
 pub use self::mongo::MongoUsers;
 #[cfg(feature = "postgres")]
 pub use self::postgres::PostgresUsers;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteUsers;
-use crate::{ConnectError, OpenOptions, StoreUrl, StoresError};
+use crate::{ConnectError, OpenOptions, StoreUrl, Stores, StoresError};
 
 /// The existing accounts cannot be used. Says why and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +58,24 @@ pub enum UsersError {
     Open(#[from] crate::OpenError),
 }
 
-/// Opens the existing accounts in a database. Nothing is made there.
+impl Stores {
+    /// These stores with the existing accounts in a database instead of accounts of their own. Flags that are times go by the clock
+    /// of these stores. Nothing is made there.
+    ///
+    /// # Errors
+    /// The map makes no sense, the table is not what the map says, or the database cannot be used.
+    pub async fn with_users(
+        self,
+        url: &StoreUrl,
+        map: &UserMap,
+        options: &OpenOptions,
+    ) -> Result<Self, StoresError> {
+        let map = UserMap { clock: FlagClock::new(self.clock.clone()), ..map.clone() };
+        Ok(Self { users: open_users(url, &map, options).await?, ..self })
+    }
+}
+
+/// Opens the existing accounts in a database. Nothing is made there. The map names the clock: [`Stores::with_users`] sets it.
 pub async fn open_users(
     url: &StoreUrl,
     map: &UserMap,

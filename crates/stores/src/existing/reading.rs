@@ -15,7 +15,7 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use hallpass_session::{Clock, SystemClock, Timestamp};
+use hallpass_session::Timestamp;
 
 use super::{Flag, UserMap, Verified};
 
@@ -198,20 +198,20 @@ fn words(text: &str) -> Option<Style> {
 impl UserMap {
     /// Whether an account whose flag holds this is kept from signing in.
     pub(super) fn is_disabled(&self, flag: &Raw<'_>) -> bool {
-        disabled(self.flag.as_ref(), flag.read(SystemClock.now()))
+        disabled(self.flag.as_ref(), flag.read(self.clock.now()))
     }
 
     /// Whether the address of an account whose mark is this was verified.
     pub(super) fn is_verified(&self, mark: &Raw<'_>) -> Option<bool> {
         match self.verified {
-            Verified::Field(_) => verified(mark.read(SystemClock.now())),
+            Verified::Field(_) => verified(mark.read(self.clock.now())),
             Verified::Always | Verified::Unknown => self.verified.without_field(),
         }
     }
 
     /// Says at start how many of some accounts have a flag that is neither a yes nor a plain no.
     pub(super) fn warn_unclear(&self, field: &str, values: &[Raw<'_>]) {
-        let now = SystemClock.now();
+        let now = self.clock.now();
         let enabled = matches!(&self.flag, Some(Flag::Enabled(name)) if name == field);
         let verified = self.verified.field().is_some_and(|name| name == field);
         let is_unclear = |value: &&Raw<'_>| match value.read(now) {

@@ -1,7 +1,10 @@
 //! What flags mean, in every type that a database has: only a plain yes enables, only a plain no is no ban, only a plain yes verifies.
 
+use std::time::Duration;
+
 use hallpass_auth::{Change, User, UserChanged, UserStore};
-use hallpass_stores::{Flag, UserMap, Verified};
+use hallpass_session::{ManualClock, Timestamp};
+use hallpass_stores::{Flag, FlagClock, UserMap, Verified};
 use mongodb::bson::{
     Binary, Bson, DateTime, Decimal128, JavaScriptCodeWithScope, Regex, Timestamp as Internal, doc,
     oid::ObjectId, spec::BinarySubtype,
@@ -141,6 +144,27 @@ async fn sqlite_flags_fail_closed_in_a_column_of_any_type() {
         let stores = maps().map(|map| open(&path, &map));
         let [enabled, disabled, verified] = &stores;
         check([&**enabled, &**disabled, &**verified], &format!("SQLite {kind:?}"), &expected).await;
+    }
+}
+
+/// The machine's clock may be wrong; whether a time has passed is for the clock of the stores to say.
+#[tokio::test(flavor = "multi_thread")]
+async fn flags_that_are_times_go_by_the_clock_of_the_map() {
+    let (_folder, path) = sqlite(&format!(
+        "create table flags (id integer primary key autoincrement, email text unique, password text, flag); {}",
+        insert(&["'2030-01-01'"])
+    ));
+    let clock = ManualClock::new(Timestamp::parse("2029-12-31T00:00:00Z").unwrap());
+    for (date, meaning) in [(0, UNCLEAR), (2, YES)] {
+        clock.advance(Duration::from_secs(date * 24 * 3600));
+        let maps = maps().map(|map| UserMap { clock: FlagClock::new(clock.clone()), ..map });
+        let [enabled, disabled, verified] = maps.map(|map| open(&path, &map));
+        let found = (
+            !find(&*enabled, 0).await.disabled,
+            find(&*disabled, 0).await.disabled,
+            find(&*verified, 0).await.verified,
+        );
+        assert_eq!(found, meaning, "day {date}");
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use hallpass_auth::{Change, Email, PasswordHash, Reuse, User, UserId};
-use hallpass_session::{Clock, StoreError, SystemClock, Timestamp, random};
+use hallpass_session::{StoreError, Timestamp, random};
 use mongodb::{
     Collection,
     bson::{Binary, Bson, DateTime, Document, doc, oid::ObjectId, spec::BinarySubtype},
@@ -121,7 +121,7 @@ impl Documents {
             Style::Bool => truth.into(),
             Style::Number => i32::from(truth).into(),
             Style::Words(yes, no) => if truth { yes } else { no }.into(),
-            Style::Time if truth => date(SystemClock.now()).into(),
+            Style::Time if truth => date(self.map.clock.now()).into(),
             Style::Time => Bson::Null,
         }
     }
