@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hallpass_session::{Listed, Secret, Session, SessionHandle};
+use hallpass_session::{Listed, Secret, Session, SessionHandle, StoreError};
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -70,6 +70,24 @@ pub struct OwnSession {
     pub listed: Listed,
 }
 
+/// Sessions of a user that have ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EndedSessions {
+    /// How many other sessions ended.
+    pub count: u64,
+    /// What should have ended too, and could not, because a store failed.
+    pub remains: Option<Remains>,
+}
+
+/// What remains after [`EndedSessions`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remains {
+    /// Other browsers are still [known](crate::DeviceCookies). Nobody is signed in by that.
+    KnownBrowsers,
+    /// The session that asked: its user signs out again.
+    ThisSession,
+}
+
 /// A user's sessions.
 #[derive(Clone, Debug)]
 pub struct OwnSessions {
@@ -131,15 +149,25 @@ impl Auth {
         from: Option<PasswordHash>,
         to: &PasswordHash,
     ) -> Result<UserChanged, Error> {
-        let users = &self.inner().users;
         let change = Change::Password { from, to: Some(to.clone()) };
-        match users.change(&user.id, &change).await {
-            Ok(changed) => Ok(changed),
+        // Each hash has a salt of its own, so nobody else stored this one.
+        Ok(self.changed(user, &change, |now| now.password.as_ref() == Some(to)).await?)
+    }
+
+    /// Makes a change. When the answer is lost, the account says whether it was made.
+    pub(crate) async fn changed(
+        &self,
+        user: &User,
+        change: &Change,
+        is_made: impl Fn(&User) -> bool,
+    ) -> Result<UserChanged, StoreError> {
+        let users = &self.inner().users;
+        match users.change(&user.id, change).await {
             Err(error) => match users.find(&user.id).await {
-                // Each hash has a salt of its own, so nobody else stored this one.
-                Ok(Some(now)) if now.password.as_ref() == Some(to) => Ok(UserChanged::Done),
-                _ => Err(error.into()),
+                Ok(Some(now)) if is_made(&now) => Ok(UserChanged::Done),
+                _ => Err(error),
             },
+            changed => changed,
         }
     }
 
@@ -208,15 +236,27 @@ impl Auth {
             return Ok(if has_one { PasswordSet::HasOne } else { PasswordSet::NotFresh });
         }
         if !self.is_ours(user, &to).await {
-            // Refused when whoever took the account has removed it already.
-            self.inner().users.change(&user.id, &Change::Password { from: Some(to), to: None }).await?;
-            return Ok(PasswordSet::NotFresh);
+            return Ok(self.take_back(user, to).await);
         }
         Ok(match self.after_change(session, user, to, origin).await {
             After::Done => PasswordSet::Done,
             After::SignInAgain => PasswordSet::SignInAgain,
             After::OthersRemain => PasswordSet::OthersRemain,
         })
+    }
+
+    /// Removes a first password of which nobody can tell whether the account is still its maker's.
+    async fn take_back(&self, user: &User, password: PasswordHash) -> PasswordSet {
+        let change = Change::Password { from: Some(password), to: None };
+        // Refused when whoever took the account has removed it already.
+        match self.changed(user, &change, |now| now.password.is_none()).await {
+            Ok(_) => PasswordSet::NotFresh,
+            Err(error) => {
+                tracing::error!(event = "password_not_confirmed", user = %user.id, error = &error as &dyn std::error::Error);
+                // It may stand, and then no session from before opens the account.
+                PasswordSet::SignInAgain
+            }
+        }
     }
 
     /// Whether the password is the one change since `user` was read. Without a former password nothing else tells that the owner of the
@@ -259,7 +299,8 @@ impl Auth {
             Ok(name) => name,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        match self.inner().users.change(&user.id, &Change::Name(name.clone())).await? {
+        let changed = self.changed(user, &Change::Name(name.clone()), |now| now.name == name).await?;
+        match changed {
             UserChanged::NoPlace => Ok(Err(Refusal::NoNames)),
             _ => Ok(Ok(name)),
         }
@@ -291,13 +332,22 @@ impl Auth {
         Ok(ended)
     }
 
-    /// Ends the user's other sessions; how many. No other browser stays [known](crate::DeviceCookies).
-    pub async fn end_other_sessions(&self, session: &Session, user: &User) -> Result<u64, Error> {
-        self.forget_other_browsers(session, user).await?;
+    /// Ends the user's other sessions. No other browser stays [known](crate::DeviceCookies).
+    ///
+    /// # Errors
+    /// The store failed. Nothing has happened, unless the answer of the store was lost: then repeat it.
+    pub async fn end_other_sessions(&self, session: &Session, user: &User) -> Result<EndedSessions, Error> {
         let (store, except, now) = (session.store().as_ref(), session.id(), session.now());
-        let ended = self.end_sessions_of(store, &user.id, except.as_ref(), Ending::User, now).await?;
-        tracing::info!(event = "other_sessions_ended", user = %user.id, ended);
-        Ok(ended)
+        let count = self.end_sessions_of(store, &user.id, except.as_ref(), Ending::User, now).await?;
+        tracing::info!(event = "other_sessions_ended", user = %user.id, ended = count);
+        Ok(EndedSessions { count, remains: self.forget_browsers(session, user).await })
+    }
+
+    /// The sessions have ended, so what fails here is no error.
+    pub(crate) async fn forget_browsers(&self, session: &Session, user: &User) -> Option<Remains> {
+        let error = self.forget_other_browsers(session, user).await.err()?;
+        tracing::error!(event = "known_browsers_remain", user = %user.id, error = &error as &dyn std::error::Error);
+        Some(Remains::KnownBrowsers)
     }
 }
 

@@ -62,7 +62,8 @@ impl Auth {
         sessions: &dyn SessionStore,
         now: Timestamp,
     ) -> Result<Disabled, Error> {
-        match self.inner().users.change(&user.id, &Change::Disabled(disabled)).await? {
+        let change = Change::Disabled(disabled);
+        match self.changed(user, &change, |now| now.disabled == disabled).await? {
             UserChanged::Done => {}
             UserChanged::NoPlace => return Ok(Disabled::NoPlace),
             UserChanged::Refused | UserChanged::Gone => return Ok(Disabled::Gone),
@@ -88,7 +89,15 @@ impl Auth {
         now: Timestamp,
     ) -> Result<Deleted, Error> {
         // The account first: without it no session of its own opens anything, and none can begin.
-        let deleted = self.inner().users.delete(&user.id).await?;
+        let users = &self.inner().users;
+        let deleted = match users.delete(&user.id).await {
+            // When the answer is lost, the account says whether it is there.
+            Err(error) => match users.find(&user.id).await {
+                Ok(None) => true,
+                _ => return Err(error.into()),
+            },
+            Ok(deleted) => deleted,
+        };
         tracing::info!(event = "user_deleted", user = %user.id);
         for pause in PAUSES {
             tokio::time::sleep(Duration::from_millis(pause)).await;

@@ -2,6 +2,7 @@
 //! [`records`](crate::records) as questions. The database may hold other things; times are given, so nothing waits.
 
 mod users;
+mod watched;
 
 use std::{sync::Arc, time::Duration};
 

@@ -68,10 +68,11 @@ impl Auth {
         Ok(ended)
     }
 
-    /// Ends a session, of this user if one is given, and notes why. Returns `false` when there is no such session.
+    /// Ends a session, of this user if one is given, and notes why. Returns `false` when there is no such session. When the store
+    /// fails, it is asked once more.
     ///
     /// # Errors
-    /// The session store failed; then the session may remain.
+    /// The session store failed twice; then the session may remain.
     pub async fn end_session_of(
         &self,
         sessions: &dyn SessionStore,
@@ -80,7 +81,12 @@ impl Auth {
         why: Ending,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let ended = sessions.delete_handle(handle, user.map(UserId::as_str), now).await?;
+        let user_id = user.map(UserId::as_str);
+        let ended = match sessions.delete_handle(handle, user_id, now).await {
+            // When the answer was lost, the session may be gone: then it is not found any more, and that is what was asked for.
+            Err(_) => sessions.delete_handle(handle, user_id, now).await.map(|_| true)?,
+            Ok(ended) => ended,
+        };
         if ended {
             self.note_ended(user, &[handle], why, now).await;
         }

@@ -54,7 +54,7 @@ mod verify;
 #[cfg(feature = "axum")]
 mod web;
 
-pub use account::{OwnSession, OwnSessions, PasswordChanged, PasswordSet};
+pub use account::{EndedSessions, OwnSession, OwnSessions, PasswordChanged, PasswordSet, Remains};
 pub use admin::{Deleted, Disabled};
 pub use auth::{Auth, AuthOptions};
 pub use cached_users::CachedUsers;

@@ -5,7 +5,8 @@ use std::time::Duration;
 use hallpass_session::{Secret, Session, Timestamp};
 
 use crate::{
-    Auth, Change, Ending, Error, Origin, Requester, User, UserChanged, UserId, Verdict,
+    Auth, Change, EndedSessions, Ending, Error, Origin, Remains, Requester, User, UserChanged, UserId,
+    Verdict,
     known_browser::requester,
     stamp::{STAMP, Stamp, Via},
     throttle::{Asked, Attempted, Charge, SignIn, account_key},
@@ -296,17 +297,30 @@ impl Auth {
 
     /// Ends this session and all others of its user; how many others ended. No other browser stays [known](crate::DeviceCookies). This
     /// session ends last, so that it can be repeated when the store fails.
-    pub async fn log_out_everywhere(&self, session: &Session) -> Result<u64, Error> {
-        let Some((user, _)) = self.signed_in(session) else {
+    ///
+    /// # Errors
+    /// The store failed. Nothing has happened, unless the answer of the store was lost: then repeat it.
+    pub async fn log_out_everywhere(&self, session: &Session) -> Result<EndedSessions, Error> {
+        let Some((id, _)) = self.signed_in(session) else {
             session.destroy();
-            return Ok(0);
+            return Ok(EndedSessions { count: 0, remains: None });
         };
-        if let Some(user) = self.inner().users.find(&user).await? {
-            self.forget_other_browsers(session, &user).await?;
-        }
+        let user = self.inner().users.find(&id).await?;
         let (store, except, now) = (session.store().as_ref(), session.id(), session.now());
-        let ended = self.end_sessions_of(store, &user, except.as_ref(), Ending::User, now).await?;
+        let count = self.end_sessions_of(store, &id, except.as_ref(), Ending::User, now).await?;
+        let mut remains = match &user {
+            Some(user) => self.forget_browsers(session, user).await,
+            None => None,
+        };
         self.log_out(session);
-        Ok(ended)
+        // As express-session has it, a session ends with the response.
+        let ended = if session.is_express() { Ok(false) } else { session.save().await };
+        if let Err(error) = ended {
+            tracing::error!(event = "session_remains", user = %id, error = &error as &dyn std::error::Error);
+            // The layer would try again, and answer 503 although the others have ended.
+            session.discard();
+            remains = Some(Remains::ThisSession);
+        }
+        Ok(EndedSessions { count, remains })
     }
 }

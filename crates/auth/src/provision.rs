@@ -57,16 +57,23 @@ impl Auth {
         let records = &self.inner().records;
         records.insert(&pending, now).await?;
         let outcome = self.create_user(registration, roles, now).await;
-        if let Ok(RegisterOutcome::Registered(user)) = &outcome {
-            // What the database has made of it tells it apart.
-            let stored = self.inner().users.find(&user.id).await?;
-            self.note_provisioned(stored.as_ref().unwrap_or(user), now).await?;
+        if let Ok(RegisterOutcome::Registered(user)) = &outcome
+            && let Err(error) = self.note_provisioned(user, now).await
+        {
+            // The account is made. The note on its address stays, and says the same.
+            tracing::warn!(event = "provisioning_not_noted", user = %user.id, error = &error as &dyn std::error::Error);
+            return outcome;
         }
-        records.take(&pending.key, now).await?;
+        if let Err(error) = records.take(&pending.key, now).await {
+            tracing::warn!(event = "provisioning_note_remains", error = &error as &dyn std::error::Error);
+        }
         outcome
     }
 
     async fn note_provisioned(&self, user: &User, now: Timestamp) -> Result<(), StoreError> {
+        // What the database has made of it tells it apart.
+        let stored = self.inner().users.find(&user.id).await?;
+        let user = stored.as_ref().unwrap_or(user);
         let body = Body { account: self.conventions().reuse.mark(user) };
         let body = serde_json::to_string(&body)
             .map_err(|error| StoreError::new("note who made an account", error))?;

@@ -199,15 +199,17 @@ impl Auth {
         }
     }
 
-    /// Removes what a former account of this id has left behind. An account to which that might count is none: it goes again.
+    /// Removes what a former account of this id has left behind. An account to which that might count is none: it goes again. Where it
+    /// cannot go either, it is made, and the log says what may count for it.
     async fn forget_former(&self, id: &UserId, now: Timestamp) -> Result<(), Error> {
         if self.conventions().reuse == Reuse::Never {
             return Ok(());
         }
-        if let Err(error) = self.inner().records.delete_owned(id, now).await {
-            self.inner().users.delete(id).await?;
+        let Err(error) = self.inner().records.delete_owned(id, now).await else { return Ok(()) };
+        if self.inner().users.delete(id).await.is_ok() {
             return Err(error.into());
         }
+        tracing::error!(event = "former_records_remain", user = %id, error = &error as &dyn std::error::Error);
         Ok(())
     }
 

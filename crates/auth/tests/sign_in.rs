@@ -6,11 +6,12 @@ mod common;
 
 use std::{num::NonZeroUsize, time::Duration};
 
-use common::{App, PASSWORD, app, app_with, credentials};
+use common::{App, BCRYPTJS, PASSWORD, app, app_with, credentials};
 use hallpass_auth::{
     Argon2Params, AuthOptions, Change, HashPoolOptions, Limit, LoginKey, PasswordHash, ThrottleOptions,
     UserStore,
 };
+use hallpass_session::SessionStore;
 use http::StatusCode;
 use serde_json::json;
 
@@ -177,6 +178,25 @@ async fn an_unknown_user_costs_a_hash_like_a_known_one() {
     }
 }
 
+/// Where hashes of two costs are stored, a cheap one is refused no sooner than a costly one. The clock stands still while hashes are
+/// computed, so it shows the wait alone.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_waits_until_it_could_be_the_costliest_hash() {
+    let app = app().await;
+    let ann = app.user("ann").await;
+    let to = Some(PasswordHash::new(BCRYPTJS));
+    app.users.change(&ann.id, &Change::Password { from: ann.password, to }).await.unwrap();
+    let refused = async || {
+        let before = tokio::time::Instant::now();
+        let answer = app.post("/login", "", &credentials("bob", "wrong")).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+        before.elapsed()
+    };
+    assert_eq!(refused().await, Duration::ZERO, "nothing is known of the other hash yet");
+    app.auth.learn_hash_costs().await.unwrap();
+    assert!(refused().await > Duration::ZERO);
+}
+
 #[tokio::test]
 async fn guesses_are_slowed_down_by_account_and_by_address() {
     let limit = |free| Limit {
@@ -288,6 +308,48 @@ async fn logins_at_once_from_one_browser_all_stay_signed_in() {
         let cookie = login.await.unwrap();
         assert_eq!(app.get("/who", &cookie).await.status, StatusCode::OK);
     }
+}
+
+/// Whom the application has verified itself is signed in as with a password: listed, fresh, and out with the next password.
+#[tokio::test]
+async fn whom_the_application_has_verified_is_signed_in_like_everybody() {
+    let app = app().await;
+    let ann = app.user("ann").await;
+    let path = format!("/code/{}", ann.id);
+    let visitor = app.post("/cart/apple", "", "").await.cookie();
+    let answer = app.post(&path, &visitor, "").await;
+    assert_eq!((answer.status, answer.body.as_str()), (StatusCode::OK, "ann@example.com"));
+    let cookie = answer.cookie();
+    assert_ne!(cookie, visitor);
+    assert_eq!(app.get("/cart", &visitor).await.body, "null", "the old id is dead");
+    assert_eq!(app.get("/cart", &cookie).await.body, "\"apple\"", "the cart came along");
+    assert_eq!(app.get("/who", &cookie).await.body, "ann@example.com");
+    assert_eq!(app.get("/fresh", &cookie).await.status, StatusCode::OK);
+    let listed = app.sessions.of_user(ann.id.as_str(), app.now()).await.unwrap();
+    assert_eq!(listed.len(), 1, "it is listed under its user");
+    // Somebody else's session passes nothing on.
+    let bobs = app.post(&format!("/code/{}", app.user("bob").await.id), &cookie, "").await.cookie();
+    assert_eq!(app.get("/cart", &bobs).await.body, "null");
+    assert_eq!(app.get("/who", &cookie).await.status, StatusCode::UNAUTHORIZED);
+    let cookie = app.post(&path, "", "").await.cookie();
+    let change = Change::Password { from: ann.password, to: None };
+    app.users.change(&ann.id, &change).await.unwrap();
+    assert_eq!(app.get("/who", &cookie).await.status, StatusCode::UNAUTHORIZED, "out with the password");
+}
+
+#[tokio::test]
+async fn who_is_disabled_or_missing_is_not_signed_in_by_the_applications_word() {
+    let app = app().await;
+    let ann = app.user("ann").await;
+    app.auth.set_disabled(&ann, true, &*app.sessions, app.now()).await.unwrap();
+    for user in [ann.id.as_str(), "nobody"] {
+        let answer = app.post(&format!("/code/{user}"), "", "").await;
+        assert_eq!((answer.status, answer.body.as_str()), (StatusCode::BAD_REQUEST, "Refused"), "{user}");
+        assert_eq!(answer.set_cookie, None, "{user}");
+    }
+    app.users.break_down(true);
+    let answer = app.post(&format!("/code/{}", ann.id), "", "").await;
+    assert_eq!((answer.status, answer.set_cookie), (StatusCode::SERVICE_UNAVAILABLE, None));
 }
 
 #[tokio::test]

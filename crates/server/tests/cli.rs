@@ -57,6 +57,7 @@ fn what_operators_do_is_logged_with_who_and_where_and_to_whom() {
         (&["user", "verify", "ann@example.com"], "user_verified"),
         (&["user", "disable", "ann@example.com"], "user_disabled"),
         (&["user", "enable", "ann@example.com"], "user_enabled"),
+        (&["user", "unlock", "ann@example.com"], "user_unlocked"),
         (&["user", "delete", "ann@example.com", "--yes"], "user_deleted"),
     ] {
         let line = act(arguments);

@@ -1,226 +1,170 @@
-//! One operation of a store fails, each in its turn: the answer says what has happened, and a repeated request leads there.
+//! One operation of a store fails, each in its turn: the answer says what has happened, and a repeated request leads there. A browser
+//! that posts a form is told the same as a program.
 
 #![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 
-#[path = "../../auth/tests/faults/mod.rs"]
-mod faults;
+mod half_done {
+    pub(crate) mod site;
+}
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Mutex;
 
-use axum::{Router, body::Body};
-use faults::{Faulty, When};
-use hallpass_auth::Argon2Params;
-use hallpass_server::{App, Config, Flags, router};
-use hallpass_session::{Keys, PeerAddr, Secret, StoreClock};
-use hallpass_stores::{Stores, Upkeep};
-use http::{Request, header};
+use half_done::site::{NEW, PASSWORD, Site, Told};
+use hallpass_session::conformance::{When, each_fault};
 use serde_json::{Value, json};
-use tower::ServiceExt;
 
-const SECRET: &str = "a secret of at least thirty-two bytes";
-const PASSWORD: &str = "correct horse battery staple";
-const NEW: &str = "another fine horse of ours";
+type Fault = Option<(usize, When)>;
 
-struct Site {
-    stores: Faulty,
-    router: Router,
+/// Whether the failure is one of which the server knows that nothing was done.
+fn is_known(fault: Fault) -> bool {
+    !matches!(fault, Some((_, When::After)))
 }
 
-#[derive(Debug)]
-struct Answer {
-    status: u16,
-    body: Value,
-    cookie: Option<String>,
-}
-
-impl Answer {
-    fn code(&self) -> &str {
-        self.body["code"].as_str().unwrap_or_default()
-    }
-}
-
-impl Site {
-    fn new() -> Self {
-        let flags = Flags { database: Some("sqlite:none.db".to_owned()), ..Flags::default() };
-        let mut config =
-            Config::load(&flags, [("HALLPASS__SESSION__SECRETS".to_owned(), SECRET.to_owned())]).unwrap();
-        config.auth.argon2 = Argon2Params::insecure_for_tests();
-        let faulty = Faulty::default();
-        let all = Arc::new(faulty.clone());
-        let (clock, upkeep) = (StoreClock::of_machine(), Upkeep::default());
-        let stores = Stores { sessions: all.clone(), users: all.clone(), records: all, clock, upkeep };
-        let secret = Secret::new(SECRET.to_owned());
-        let app = App::new(config, stores, &[secret], "http://localhost:8080").unwrap();
-        Self { stores: faulty, router: router(app, Keys::from_secret(SECRET).unwrap()).unwrap() }
-    }
-
-    async fn send(&self, method: &str, path: &str, cookie: &str, body: &Value) -> Answer {
-        let request = Request::builder().method(method).uri(path);
-        let request = request.header(header::HOST, "localhost:8080").header(header::COOKIE, cookie);
-        let request = request.header(header::CONTENT_TYPE, "application/json");
-        let mut request = request.body(Body::from(body.to_string())).unwrap();
-        request.extensions_mut().insert(PeerAddr(SocketAddr::from(([127, 0, 0, 1], 5000))));
-        let response = self.router.clone().oneshot(request).await.unwrap();
-        let status = response.status().as_u16();
-        let cookies: Vec<_> = response.headers().get_all(header::SET_COOKIE).iter().collect();
-        assert!(status != 503 || cookies.is_empty(), "a 503 with a cookie: {cookies:?}");
-        let cookie = cookies.iter().map(|cookie| cookie.to_str().unwrap().split(';').next().unwrap());
-        // A cleared cookie is none.
-        let cookie = cookie.filter(|cookie| !cookie.ends_with('=')).map(str::to_owned).next();
-        let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
-        Answer { status, body: serde_json::from_slice(&body).unwrap_or_default(), cookie }
-    }
-
-    async fn post(&self, path: &str, cookie: &str, body: Value) -> Answer {
-        self.send("POST", path, cookie, &body).await
-    }
-
-    async fn register(&self) -> Answer {
-        self.post("/auth/register", "", json!({ "email": "ann@example.com", "password": PASSWORD })).await
-    }
-
-    async fn log_in(&self, password: &str, cookie: &str) -> Answer {
-        self.post("/auth/login", cookie, json!({ "email": "ann@example.com", "password": password })).await
-    }
-
-    async fn is_signed_in(&self, cookie: &str) -> bool {
-        self.send("GET", "/auth/me", cookie, &Value::Null).await.status == 200
-    }
-
-    /// A site on which ann has registered; her cookie.
-    async fn with_ann() -> (Self, String) {
-        let site = Self::new();
-        let cookie = site.register().await.cookie.unwrap();
-        site.stores.heal();
-        (site, cookie)
-    }
-}
-
-/// Makes each operation of `flow` fail in its turn, before and after it is done.
-async fn each<Fut: Future<Output = usize>>(flow: impl Fn(Option<(usize, When)>) -> Fut) {
-    let operations = flow(None).await;
-    assert!(operations > 0, "the flow asks no store");
-    for number in 1..=operations {
-        for when in [When::Before, When::After] {
-            flow(Some((number, when))).await;
+/// Runs `flow` with each fault, and says what somebody is told.
+async fn told<Fut: Future<Output = (Vec<&'static str>, Told)>>(
+    page: bool,
+    flow: impl Fn(bool, Fault) -> Fut,
+) -> Vec<(Fault, Told)> {
+    let all = Mutex::new(Vec::new());
+    each_fault(|fault| {
+        let (flow, all) = (&flow, &all);
+        async move {
+            let (asked, told) = flow(page, fault).await;
+            all.lock().unwrap().push((fault, told));
+            asked
         }
-    }
+    })
+    .await;
+    all.into_inner().unwrap()
 }
 
-fn fail(site: &Site, fault: Option<(usize, When)>) {
-    site.stores.heal();
-    if let Some((number, when)) = fault {
-        site.stores.fail(number, when);
-    }
+/// The same for a program and for a browser, which are told the same.
+async fn each<Fut: Future<Output = (Vec<&'static str>, Told)>>(flow: impl Fn(bool, Fault) -> Fut) {
+    assert_eq!(told(false, &flow).await, told(true, &flow).await);
 }
 
 #[tokio::test]
 async fn registering() {
-    each(async |fault| {
-        let site = Site::new();
-        fail(&site, fault);
+    each(async |page, fault| {
+        let site = Site::new(page);
+        site.fail(fault);
         let first = site.register().await;
-        let asked = site.stores.heal();
-        match (first.status, first.code()) {
-            (201, "") => assert!(site.is_signed_in(&first.cookie.unwrap()).await, "{fault:?}"),
-            (201, "sign_in_again") => {
+        let asked = site.heal();
+        match &first.told {
+            Told::Done => assert!(site.is_signed_in(first.cookie()).await, "{fault:?}"),
+            Told::But(code) if code == "sign_in_again" => {
                 assert_eq!(first.cookie, None, "{fault:?}");
                 let login = site.log_in(PASSWORD, "").await;
-                assert!(site.is_signed_in(&login.cookie.unwrap()).await, "{fault:?}");
+                assert!(site.is_signed_in(login.cookie()).await, "{fault:?}");
             }
-            (503, _) => {
+            Told::Unavailable => {
                 let again = site.register().await;
-                assert_eq!((again.status, again.code()), (201, ""), "{fault:?}: nothing had happened");
-                assert!(site.is_signed_in(&again.cookie.unwrap()).await);
+                assert_eq!(again.told, Told::Done, "{fault:?} {asked:?}: nothing had happened");
+                assert!(site.is_signed_in(again.cookie()).await);
             }
-            _ => panic!("{fault:?}: {first:?}"),
+            other => panic!("{fault:?}: {other:?}"),
         }
-        asked
+        (asked, first.told)
     })
     .await;
 }
 
 #[tokio::test]
 async fn signing_in() {
-    each(async |fault| {
-        let (site, former) = Site::with_ann().await;
-        fail(&site, fault);
+    each(async |page, fault| {
+        let (site, former) = Site::with_ann(page).await;
+        site.fail(fault);
         let first = site.log_in(PASSWORD, &former).await;
-        let asked = site.stores.heal();
-        match first.status {
-            200 => assert!(site.is_signed_in(&first.cookie.unwrap()).await, "{fault:?}"),
-            503 => {
+        let asked = site.heal();
+        match &first.told {
+            Told::Done => assert!(site.is_signed_in(first.cookie()).await, "{fault:?}"),
+            Told::Unavailable => {
                 let again = site.log_in(PASSWORD, &former).await;
-                assert!(site.is_signed_in(&again.cookie.unwrap()).await, "{fault:?}");
+                assert!(site.is_signed_in(again.cookie()).await, "{fault:?}");
             }
-            _ => panic!("{fault:?}: {first:?}"),
+            other => panic!("{fault:?}: {other:?}"),
         }
-        asked
+        (asked, first.told)
     })
     .await;
 }
 
 #[tokio::test]
 async fn changing_the_password() {
-    let change = |site: &Site, cookie: &str| {
-        let (router, stores, cookie) = (site.router.clone(), site.stores.clone(), cookie.to_owned());
-        let body = json!({ "current_password": PASSWORD, "new_password": NEW });
-        async move { Site { stores, router }.post("/auth/password", &cookie, body).await }
-    };
-    each(async |fault| {
-        let (site, cookie) = Site::with_ann().await;
-        let elsewhere = site.log_in(PASSWORD, "").await.cookie.unwrap();
-        fail(&site, fault);
-        let mut first = change(&site, &cookie).await;
-        let asked = site.stores.heal();
-        if first.status == 503 {
-            assert!(site.is_signed_in(&cookie).await, "{fault:?}: nothing has happened");
+    let body = json!({ "current_password": PASSWORD, "new_password": NEW });
+    let body = &body;
+    each(async |page, fault| {
+        let (site, cookie) = Site::with_ann(page).await;
+        let elsewhere = site.signed_in().await;
+        site.fail(fault);
+        let first = site.post("/auth/password", &cookie, body).await;
+        let asked = site.heal();
+        let mut last = first.clone();
+        if first.told == Told::Unavailable {
+            assert!(site.is_signed_in(&cookie).await, "{fault:?} {asked:?}: nothing has happened");
             assert!(site.is_signed_in(&elsewhere).await);
-            first = change(&site, &cookie).await;
-            assert_eq!((first.status, first.code()), (200, ""), "{fault:?}");
+            last = site.post("/auth/password", &cookie, body).await;
+            assert_eq!(last.told, Told::Done, "{fault:?}");
         }
-        assert_eq!(first.status, 200, "{fault:?}: {first:?}");
-        assert_eq!(site.log_in(PASSWORD, "").await.status, 400, "{fault:?}: the old password is dead");
-        match first.code() {
-            "" | "sessions_remain" => assert!(site.is_signed_in(&first.cookie.unwrap()).await, "{fault:?}"),
-            "sign_in_again" => assert_eq!(first.cookie, None, "{fault:?}"),
-            code => panic!("{code}"),
+        assert_eq!(site.log_in(PASSWORD, "").await.told.status(), 400, "{fault:?}: the old password is dead");
+        match &last.told {
+            Told::Done => assert!(site.is_signed_in(last.cookie()).await, "{fault:?}"),
+            Told::But(code) if code == "sessions_remain" => {
+                assert!(site.is_signed_in(last.cookie()).await, "{fault:?}");
+            }
+            Told::But(code) if code == "sign_in_again" => assert_eq!(last.cookie, None, "{fault:?}"),
+            other => panic!("{fault:?}: {other:?}"),
         }
         assert!(!site.is_signed_in(&elsewhere).await, "{fault:?}");
-        assert!(site.is_signed_in(&site.log_in(NEW, "").await.cookie.unwrap()).await);
-        asked
+        assert!(site.is_signed_in(site.log_in(NEW, "").await.cookie()).await);
+        (asked, first.told)
     })
     .await;
 }
 
+/// What ends sessions: which request, and the session that is to end.
+async fn ending(site: &Site, which: &str, cookie: &str, elsewhere: &str) -> (&'static str, String, String) {
+    let handles = site.handles(cookie).await;
+    let handle = |current: bool| handles.iter().find(|own| own.1 == current).unwrap().0.clone();
+    match which {
+        "this" => ("DELETE", format!("/auth/sessions/{}", handle(true)), cookie.to_owned()),
+        "one" => ("DELETE", format!("/auth/sessions/{}", handle(false)), elsewhere.to_owned()),
+        "others" => ("DELETE", "/auth/sessions".to_owned(), elsewhere.to_owned()),
+        _ => ("POST", "/auth/logout".to_owned(), cookie.to_owned()),
+    }
+}
+
 #[tokio::test]
 async fn signing_out_and_ending_sessions() {
-    for path in ["/auth/logout", "this", "others"] {
-        each(async |fault| {
-            let (site, cookie) = Site::with_ann().await;
-            let elsewhere = site.log_in(PASSWORD, "").await.cookie.unwrap();
-            let list = site.send("GET", "/auth/sessions", &cookie, &Value::Null).await.body;
-            let list = list["sessions"].as_array().unwrap().clone();
-            let this = list.iter().find(|own| own["current"] == true).unwrap()["handle"].as_str().unwrap();
-            let (method, path, ends) = match path {
-                "this" => ("DELETE", format!("/auth/sessions/{this}"), &cookie),
-                "others" => ("DELETE", "/auth/sessions".to_owned(), &elsewhere),
-                path => ("POST", path.to_owned(), &cookie),
-            };
-            fail(&site, fault);
+    for which in ["logout", "this", "one", "others"] {
+        each(async |page, fault| {
+            let (site, cookie) = Site::with_ann(page).await;
+            let elsewhere = site.signed_in().await;
+            let (method, path, ends) = ending(&site, which, &cookie, &elsewhere).await;
+            let before = site.stored().await;
+            site.fail(fault);
             let first = site.send(method, &path, &cookie, &Value::Null).await;
-            let asked = site.stores.heal();
-            match first.status {
-                200 => {}
-                503 => {
+            let asked = site.heal();
+            match &first.told {
+                Told::Done => assert_eq!(site.devices_are_known().await, which != "others", "{fault:?}"),
+                // The sessions have ended; only the list of known browsers is as before.
+                Told::But(code) if which == "others" && code == "browsers_remain" => {}
+                Told::Unavailable => {
+                    if is_known(fault) {
+                        assert_eq!(before, site.stored().await, "{which} {fault:?} {asked:?}: half is done");
+                    }
                     // To end what has ended is done, or nobody is signed in any more.
                     let again = site.send(method, &path, &cookie, &Value::Null).await;
-                    assert!(matches!(again.status, 200 | 401), "{fault:?}: {again:?}");
+                    let out = matches!(which, "logout" | "this");
+                    assert!(
+                        again.told == Told::Done || out && again.is_for_signed_in(),
+                        "{which} {fault:?}: {again:?}"
+                    );
                 }
-                _ => panic!("{fault:?}: {first:?}"),
+                other => panic!("{which} {fault:?}: {other:?}"),
             }
-            assert!(!site.is_signed_in(ends).await, "{path} {fault:?}");
-            asked
+            assert!(!site.is_signed_in(&ends).await, "{which} {fault:?}");
+            (asked, first.told)
         })
         .await;
     }
@@ -229,20 +173,76 @@ async fn signing_out_and_ending_sessions() {
 #[tokio::test]
 async fn changing_the_name_and_looking() {
     let name = json!({ "name": "Ann" });
-    for (method, path, body) in [
-        ("PATCH", "/auth/me", &name),
-        ("GET", "/account", &Value::Null),
-        ("GET", "/auth/sessions", &Value::Null),
-    ] {
-        each(async |fault| {
-            let (site, cookie) = Site::with_ann().await;
-            fail(&site, fault);
-            let first = site.send(method, path, &cookie, body).await;
-            let asked = site.stores.heal();
-            assert!(matches!(first.status, 200 | 503), "{fault:?}: {first:?}");
-            assert_eq!(site.send(method, path, &cookie, body).await.status, 200, "{fault:?}");
-            asked
+    let name = &name;
+    each(async |page, fault| {
+        let (site, cookie) = Site::with_ann(page).await;
+        site.fail(fault);
+        let first = site.send("PATCH", "/auth/me", &cookie, name).await;
+        let asked = site.heal();
+        let changed = site.user().await.name.is_some();
+        match &first.told {
+            Told::Done => assert!(changed, "{fault:?}"),
+            Told::Unavailable => assert!(!changed, "{fault:?} {asked:?}: half is done"),
+            other => panic!("{fault:?}: {other:?}"),
+        }
+        assert_eq!(site.send("PATCH", "/auth/me", &cookie, name).await.told, Told::Done, "{fault:?}");
+        (asked, first.told)
+    })
+    .await;
+    for path in ["/account", "/auth/sessions", "/auth/links"] {
+        each(async |page, fault| {
+            let (site, cookie) = Site::with_ann(page).await;
+            site.fail(fault);
+            let first = site.send("GET", path, &cookie, &Value::Null).await;
+            let asked = site.heal();
+            assert!(matches!(first.told.status(), 200 | 503), "{path} {fault:?}: {first:?}");
+            assert_eq!(site.send("GET", path, &cookie, &Value::Null).await.told.status(), 200, "{fault:?}");
+            (asked, first.told)
         })
         .await;
+    }
+}
+
+#[tokio::test]
+async fn disconnecting_a_provider() {
+    let flow = async |in_table, page, fault| {
+        let site = if in_table { Site::beside_an_application(page) } else { Site::new(page) };
+        let cookie = site.register().await.cookie().to_owned();
+        let (path, opened) = site.connected().await;
+        let before = site.stored().await;
+        site.fail(fault);
+        let first = site.send("DELETE", &path, &cookie, &Value::Null).await;
+        let asked = site.heal();
+        match &first.told {
+            Told::Done => assert!(!site.is_connected().await && !site.has_session(&opened).await),
+            Told::But(code) if code == "sessions_remain" => assert!(!site.is_connected().await),
+            Told::But(code) if code == "interrupted" => {
+                assert!(in_table && site.is_connected().await, "{fault:?}");
+            }
+            Told::Unavailable => {
+                if is_known(fault) {
+                    assert_eq!(before, site.stored().await, "{fault:?} {asked:?}: half is done");
+                }
+            }
+            other => panic!("{in_table} {fault:?}: {other:?}"),
+        }
+        if site.is_connected().await {
+            let again = site.send("DELETE", &path, &cookie, &Value::Null).await;
+            assert_eq!(again.told, Told::Done, "{in_table} {fault:?} {asked:?}: said {:?}", first.told);
+        } else {
+            let done = matches!(first.told, Told::Done | Told::But(_));
+            assert!(done, "{in_table} {fault:?} {asked:?}: it is gone, and {:?} says it is not", first.told);
+        }
+        assert!(!site.is_connected().await, "{fault:?}");
+        (asked, first.told)
+    };
+    each(async |page, fault| flow(false, page, fault).await).await;
+    // Each site has a file then, which takes longer: of browsers only what is new is looked at.
+    let beside = told(false, async |page, fault| flow(true, page, fault).await).await;
+    let half: Vec<_> =
+        beside.into_iter().filter(|(_, told)| *told == Told::But("interrupted".to_owned())).collect();
+    assert!(!half.is_empty());
+    for (fault, told) in half {
+        assert_eq!(flow(true, true, fault).await.1, told, "{fault:?}");
     }
 }

@@ -12,8 +12,8 @@ use axum::{
     routing::{get, post},
 };
 use hallpass_auth::{
-    Attempt, Auth, AuthOptions, CurrentUser, DeviceCookies, LoginKey, LoginOutcome, Origin, PasswordChanged,
-    PasswordPolicy,
+    Attempt, Auth, AuthOptions, CurrentUser, DeviceCookies, EndedSessions, LoginKey, LoginOutcome, Origin,
+    PasswordChanged, PasswordPolicy, Remains,
 };
 use hallpass_session::{
     CookieOptions, Keys, Secret, Secure, Session, SessionLayer, SessionOptions, StoreClock, TrustProxy,
@@ -142,8 +142,13 @@ async fn log_out(State(auth): State<Auth>, session: Session) -> Response {
 
 /// Also where the person logged in at Express: sessions are found by the `userId` in them.
 async fn log_out_everywhere(State(auth): State<Auth>, session: Session) -> Answer {
-    let others = auth.log_out_everywhere(&session).await?;
-    Ok(Json(json!({ "message": "Logged out everywhere", "others": others })).into_response())
+    let EndedSessions { count, remains } = auth.log_out_everywhere(&session).await?;
+    let message = match remains {
+        None => "Logged out everywhere",
+        Some(Remains::KnownBrowsers) => "Logged out everywhere. Other browsers are still known",
+        Some(Remains::ThisSession) => "Logged out everywhere else. Log out here once more",
+    };
+    Ok(Json(json!({ "message": message, "others": count })).into_response())
 }
 
 async fn me(CurrentUser(user): CurrentUser) -> Response {

@@ -7,6 +7,7 @@ use super::{
     Failure, Outcome, Providers,
     failure::{Problem, Stop},
     finish::Arrival,
+    logout::Opened,
     metadata::same_host,
     profile::Identity,
     provider::Protocol,
@@ -43,6 +44,18 @@ pub enum Unlinked {
     /// The user must sign in again first.
     NotFresh,
     /// An application's own table says who the person at the provider is, in a field that must not be empty.
+    Kept,
+    /// The application's own table no longer says who the person at the provider is, but a store failed before the link here could
+    /// be removed: it still opens the account. To be repeated.
+    Interrupted,
+}
+
+/// What became of the field in an application's own table.
+enum Disconnected {
+    /// It was empty, or there is none.
+    Nothing,
+    Emptied,
+    /// It must not be empty.
     Kept,
 }
 
@@ -128,41 +141,89 @@ impl Providers {
         if user.password.is_none() && !self.opens_without(user, id, now).await? {
             return Ok(Unlinked::LastWayIn);
         }
-        if let Ok(Body { provider, subject, .. }) = serde_json::from_str(&link.body) {
-            // Or the next sign-in would make the link again.
-            let change = Change::Disconnect(Some((provider, subject)));
-            if self.users().change(&user.id, &change).await? == UserChanged::Refused {
-                return Ok(Unlinked::Kept);
-            }
-        }
-        let Some(taken) = self.records().take(&link.key, now).await? else {
-            return Ok(Unlinked::NotFound);
+        // Or the next sign-in would make the link again.
+        let emptied = match self.disconnect(user, link).await? {
+            Disconnected::Kept => return Ok(Unlinked::Kept),
+            Disconnected::Emptied => true,
+            Disconnected::Nothing => false,
         };
-        // Of two that are removed at once, or beside the password, one stays.
-        match self.has_way_in(user, id, now).await {
-            Ok(true) => {}
-            Ok(false) => {
-                self.records().insert(&taken, now).await?;
-                return Ok(Unlinked::LastWayIn);
+        match self.remove(user, link, now).await {
+            Ok(None) => {}
+            Ok(Some(kept)) => return Ok(kept),
+            Err(error) if emptied => {
+                tracing::error!(event = "unlink_interrupted", user = %user.id, error = &error as &dyn std::error::Error);
+                return Ok(Unlinked::Interrupted);
             }
-            // What cannot be told is as before; if that fails too, the link is gone, as it was to be.
-            Err(error) if self.records().insert(&taken, now).await.is_ok() => return Err(error),
-            Err(error) => {
-                tracing::error!(event = "unlinked_unseen", error = &error as &dyn std::error::Error);
-            }
+            Err(error) => return Err(error),
         }
         tracing::info!(event = "provider_unlinked", user = %user.id, provider = read(link).provider);
         let tokens = RecordKey { kind: OAUTH_TOKENS, id: id.to_owned() };
         let removed = self.records().take(&tokens, now).await.map(drop).map_err(Error::from);
         let store = session.store().as_ref();
-        let ended =
-            self.end_sessions(store, &user.id, (id, None), session.handle(), Ending::Disconnected, now).await;
-        match removed.and(ended.map(drop)) {
+        let except = session.handle();
+        let opened = Opened { user: &user.id, link: id, sid: None, except, why: Ending::Disconnected };
+        let ended = self.end_sessions(store, opened, now, &mut 0).await;
+        match removed.and(ended) {
             Ok(()) => Ok(Unlinked::Done),
             Err(error) => {
                 tracing::error!(event = "unlinked_remains", user = %user.id, error = &error as &dyn std::error::Error);
                 Ok(Unlinked::Remains)
             }
+        }
+    }
+
+    /// Empties the field of the application's own table in which the person at the provider stands. When the answer is lost, the
+    /// table says whether it was.
+    async fn disconnect(&self, user: &User, link: &Record) -> Result<Disconnected, Error> {
+        let Ok(Body { provider, subject, .. }) = serde_json::from_str(&link.body) else {
+            return Ok(Disconnected::Nothing);
+        };
+        let known = async || self.users().find_by_provider(&provider, &subject).await;
+        let emptied = if known().await?.is_some() { Disconnected::Emptied } else { Disconnected::Nothing };
+        let change = Change::Disconnect(Some((provider.clone(), subject.clone())));
+        match self.users().change(&user.id, &change).await {
+            Ok(UserChanged::Refused) => Ok(Disconnected::Kept),
+            Ok(_) => Ok(emptied),
+            Err(error) => match known().await {
+                Ok(None) => Ok(emptied),
+                _ => Err(error.into()),
+            },
+        }
+    }
+
+    /// Removes the record of a link; `Some` when it stays, and why. After an error it stays too, unless it is not known.
+    async fn remove(&self, user: &User, link: &Record, now: Timestamp) -> Result<Option<Unlinked>, Error> {
+        let Some(taken) = self.taken(link, now).await? else { return Ok(Some(Unlinked::NotFound)) };
+        // Of two that are removed at once, or beside the password, one stays. What cannot be told is as before.
+        let wrong = match self.has_way_in(user, &link.key.id, now).await {
+            Ok(true) => return Ok(None),
+            Ok(false) => Ok(Some(Unlinked::LastWayIn)),
+            Err(error) => Err(error),
+        };
+        if self.put_back(&taken, now).await {
+            return wrong;
+        }
+        // The link is gone, as it was to be.
+        tracing::error!(event = "unlinked_unseen", user = %user.id);
+        Ok(None)
+    }
+
+    /// Takes the record of a link. When the answer is lost, a second look says whether it is gone.
+    async fn taken(&self, link: &Record, now: Timestamp) -> Result<Option<Record>, StoreError> {
+        match self.records().take(&link.key, now).await {
+            Err(error) => match self.records().get(&link.key, now).await {
+                Ok(None) => Ok(Some(link.clone())),
+                _ => Err(error),
+            },
+            taken => taken,
+        }
+    }
+
+    /// Whether a link that was taken is there again.
+    async fn put_back(&self, taken: &Record, now: Timestamp) -> bool {
+        match self.records().insert(taken, now).await {
+            Ok(_) => true,
+            Err(_) => matches!(self.records().get(&taken.key, now).await, Ok(Some(_))),
         }
     }
 

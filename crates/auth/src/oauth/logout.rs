@@ -33,6 +33,9 @@ pub enum LogoutRefused {
     /// The provider, whose keys are needed, does not answer; it may post the token again later: 503.
     #[error("the logout token cannot be verified now")]
     Unavailable,
+    /// A store failed when sessions may have ended already: 500. The token counts still; posted again, it ends the others.
+    #[error("a store failed before all sessions had ended; post the logout token again")]
+    Interrupted,
 }
 
 /// What a session's label says about its opening.
@@ -40,6 +43,16 @@ pub enum LogoutRefused {
 struct Label {
     via: Option<String>,
     sid: Option<String>,
+}
+
+/// Sessions that were opened with a link.
+pub(super) struct Opened<'a> {
+    pub(super) user: &'a UserId,
+    pub(super) link: &'a str,
+    /// The provider's name for its session; `None`: of any.
+    pub(super) sid: Option<&'a str>,
+    pub(super) except: Option<SessionHandle>,
+    pub(super) why: Ending,
 }
 
 impl Providers {
@@ -65,6 +78,7 @@ impl Providers {
                 );
                 Ok(Err(match problem.failure {
                     Failure::Unreachable => LogoutRefused::Unavailable,
+                    Failure::Interrupted => LogoutRefused::Interrupted,
                     _ => LogoutRefused::Invalid,
                 }))
             }
@@ -83,13 +97,17 @@ impl Providers {
         let owner = self.whose(&token, now).await?;
         let ended = match owner {
             Some((user, link)) => {
+                let mut ended = 0;
                 let sid = token.session.as_deref();
-                self.end_sessions(sessions, &user, (&link, sid), None, Ending::Provider, now).await?
+                let opened = Opened { user: &user, link: &link, sid, except: None, why: Ending::Provider };
+                let all = self.end_sessions(sessions, opened, now, &mut ended).await;
+                all.map_err(|error| interrupted(ended, error))?;
+                ended
             }
             None => 0,
         };
         // Noted only when it is done: if a store fails, the provider may try again.
-        self.note_once(&token, now).await?;
+        self.note_once(&token, now).await.map_err(|error| interrupted(ended, error))?;
         Ok(ended)
     }
 
@@ -107,11 +125,17 @@ impl Providers {
         Ok(token)
     }
 
-    async fn note_once(&self, token: &LogoutToken, now: Timestamp) -> Result<(), Stop> {
+    async fn note_once(&self, token: &LogoutToken, now: Timestamp) -> Result<(), Error> {
         let key = once(token);
         let record =
             Record { key, owner: None, body: "{}".to_owned(), expires: Some(now + REMEMBERED), version: 0 };
-        self.records().insert(&record, now).await?;
+        if let Err(error) = self.records().insert(&record, now).await {
+            // When the answer was lost, the note is there, and the token would not count again.
+            return match self.records().get(&record.key, now).await {
+                Ok(Some(_)) => Ok(()),
+                _ => Err(error.into()),
+            };
+        }
         Ok(())
     }
 
@@ -155,18 +179,15 @@ impl Providers {
         Ok(())
     }
 
-    /// Ends a user's sessions that were opened with this link, of one session at the provider or of all.
+    /// Ends a user's sessions that were opened with this link, of one session at the provider or of all, and counts them in `ended`.
     pub(super) async fn end_sessions(
         &self,
         sessions: &dyn SessionStore,
-        user: &UserId,
-        (link, sid): (&str, Option<&str>),
-        except: Option<SessionHandle>,
-        why: Ending,
+        Opened { user, link, sid, except, why }: Opened<'_>,
         now: Timestamp,
-    ) -> Result<u64, Error> {
+        ended: &mut u64,
+    ) -> Result<(), Error> {
         let sid = sid.map(hash);
-        let mut ended = 0;
         for _ in 0..MAX_ROUNDS {
             let listed = sessions.of_user(user.as_str(), now).await?;
             let opened = listed.iter().filter(|listed| {
@@ -182,11 +203,21 @@ impl Providers {
                 break;
             }
             for handle in opened {
-                ended += u64::from(self.0.auth.end_session_of(sessions, Some(user), handle, why, now).await?);
+                let one = self.0.auth.end_session_of(sessions, Some(user), handle, why, now).await?;
+                *ended += u64::from(one);
             }
         }
-        Ok(ended)
+        Ok(())
     }
+}
+
+/// What a failure means once `ended` sessions have ended.
+fn interrupted(ended: u64, error: Error) -> Stop {
+    if ended == 0 {
+        return error.into();
+    }
+    let detail = format!("a store failed after {ended} sessions had ended: {error}");
+    Problem::new(Failure::Interrupted, detail).into()
 }
 
 fn once(token: &LogoutToken) -> RecordKey {

@@ -103,6 +103,7 @@ fn routes(auth: &Auth) -> Router<Auth> {
         .merge(guarded)
         .route("/admin", get(|| async { "in" }).layer(RequireLogin::new(auth.clone()).with_role("admin")))
         .route("/login", post(log_in))
+        .route("/code/{user}", post(log_in_verified))
         .route("/logout-everywhere", post(log_out_everywhere))
         .route("/who", get(async |CurrentUser(user): CurrentUser| user.email.as_str().to_owned()))
         .route("/id", get(async |CurrentUserId(id): CurrentUserId| id.to_string()))
@@ -136,6 +137,20 @@ async fn log_in(
     })
 }
 
+/// As if the application had sent a code to this user, and it was typed.
+async fn log_in_verified(
+    State(auth): State<Auth>,
+    session: Session,
+    Path(user): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Error> {
+    let origin = Origin::new(peer(&headers)).with_headers(&headers);
+    Ok(match auth.log_in_verified(&session, &UserId::new(&user), &origin).await? {
+        LoginOutcome::LoggedIn(user) => user.email.as_str().to_owned().into_response(),
+        other => (StatusCode::BAD_REQUEST, format!("{other:?}")).into_response(),
+    })
+}
+
 /// The address that a test says it has.
 fn peer(headers: &HeaderMap) -> IpAddr {
     let addr = headers.get("x-addr").map(|addr| addr.to_str().unwrap().parse().unwrap());
@@ -143,7 +158,7 @@ fn peer(headers: &HeaderMap) -> IpAddr {
 }
 
 async fn log_out_everywhere(State(auth): State<Auth>, session: Session) -> Result<String, Error> {
-    Ok(auth.log_out_everywhere(&session).await?.to_string())
+    Ok(auth.log_out_everywhere(&session).await?.count.to_string())
 }
 
 async fn maybe(user: Option<CurrentUser>) -> String {

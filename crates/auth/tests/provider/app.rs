@@ -103,6 +103,12 @@ async fn set_password(State(shared): State<Shared>, session: Session) -> Result<
     Ok(format!("{:?}", shared.1.set_password(&session, &user, new, &origin()).await?))
 }
 
+/// How many other sessions ended, and what remains.
+async fn log_out_everywhere(State(shared): State<Shared>, session: Session) -> Result<String, Error> {
+    let ended = shared.1.log_out_everywhere(&session).await?;
+    Ok(format!("{} {:?}", ended.count, ended.remains))
+}
+
 async fn who(State(shared): State<Shared>, session: Session) -> String {
     let user = shared.1.current_user(&session).await.unwrap();
     user.map_or_else(|| "nobody".to_owned(), |user| user.id.to_string())
@@ -161,6 +167,7 @@ pub fn app_over(
         .route("/register", post(register))
         .route("/begin-link", post(begin_link))
         .route("/set-password", post(set_password))
+        .route("/log-out-everywhere", post(log_out_everywhere))
         .route("/who", post(who))
         .layer(layer)
         .with_state(Shared(providers.clone(), auth.clone()));

@@ -35,7 +35,7 @@ impl Desk {
             Settled::Unknown => log(act, target, "failed"),
             Settled::Nothing => {}
         }
-        done
+        done.map_err(Failure::with_what_to_do)
     }
 }
 

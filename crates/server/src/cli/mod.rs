@@ -9,6 +9,8 @@ mod migrate;
 mod output;
 mod providers;
 mod session;
+#[cfg(test)]
+mod tests;
 mod user;
 
 use std::process::ExitCode;
@@ -236,14 +238,4 @@ fn environment() -> Result<Vec<(String, String)>, ConfigError> {
         }
     }
     if problems.is_empty() { Ok(variables) } else { Err(ConfigError { problems }) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
-    }
 }

@@ -15,10 +15,11 @@ use super::{Exit, code};
 use crate::config::ConfigError;
 
 /// Why a command did not do what was asked.
+#[derive(Debug)]
 pub(super) struct Failure {
-    exit: Exit,
-    code: &'static str,
-    message: String,
+    pub(super) exit: Exit,
+    pub(super) code: &'static str,
+    pub(super) message: String,
 }
 
 impl Failure {
@@ -41,6 +42,14 @@ impl Failure {
 }
 
 impl Failure {
+    /// Of an act that may have happened, without a word about it: that, and what to do.
+    pub(super) fn with_what_to_do(self) -> Self {
+        if self.code != "failed" {
+            return self;
+        }
+        self.with_advice("it may have happened all the same; run the command again")
+    }
+
     /// The same failure, and what to do about it.
     pub(super) fn with_advice(self, advice: &str) -> Self {
         Self { message: format!("{}; {advice}", self.message), ..self }

@@ -161,7 +161,9 @@ async fn revoke_all(output: &Output, desk: &Desk) -> Result<(), Failure> {
         for session in first(desk, usize::MAX).await? {
             let one =
                 desk.auth.end_session_of(sessions, None, session.handle, Ending::Operator, desk.now).await;
-            ended += u64::from(one.map_err(Failure::failed)?);
+            let some =
+                |error| Failure::failed(error).with_advice(&format!("{} had ended before", count(ended)));
+            ended += u64::from(one.map_err(some)?);
         }
         Ok(ended)
     };
@@ -169,7 +171,10 @@ async fn revoke_all(output: &Output, desk: &Desk) -> Result<(), Failure> {
     Ok(())
 }
 
+fn count(sessions: u64) -> String {
+    format!("{sessions} {}", if sessions == 1 { "session" } else { "sessions" })
+}
+
 fn told(output: &Output, ended: u64) {
-    let sessions = if ended == 1 { "session" } else { "sessions" };
-    output.answer(&format!("Ended {ended} {sessions}"), &json!({ "ended": ended }));
+    output.answer(&format!("Ended {}", count(ended)), &json!({ "ended": ended }));
 }

@@ -76,7 +76,10 @@ pub(super) enum Command {
 
 pub(super) async fn run(output: &Output, desk: &Desk, command: Command) -> Result<(), Failure> {
     match command {
-        Command::Create { email, name, roles } => create(output, desk, email, name, roles).await,
+        Command::Create { email, name, roles } => {
+            let registration = Registration { email, password: password()?, name };
+            create(output, desk, registration, roles).await
+        }
         Command::List => list(output, desk).await,
         Command::Duplicates => duplicates(output, desk).await,
         Command::Disable { email } => set_disabled(output, desk, &email, true).await,
@@ -98,14 +101,13 @@ fn missing(email: &str) -> Failure {
     Failure::new(Exit::NotFound, "not_found", format!("there is no account with the address {email}"))
 }
 
-async fn create(
+pub(super) async fn create(
     output: &Output,
     desk: &Desk,
-    email: String,
-    name: Option<String>,
+    registration: Registration,
     roles: Vec<String>,
 ) -> Result<(), Failure> {
-    let registration = Registration { email: email.clone(), password: password()?, name };
+    let email = registration.email.clone();
     let outcome = desk.auth.provision_user(registration, roles, desk.now).await.map_err(Failure::failed)?;
     match outcome {
         RegisterOutcome::Registered(user) | RegisterOutcome::SignInAgain(user) => {
@@ -242,7 +244,8 @@ async fn verify(output: &Output, desk: &Desk, email: &str) -> Result<(), Failure
 
 async fn unlock(output: &Output, desk: &Desk, email: &str) -> Result<(), Failure> {
     let user = find(desk, email).await?;
-    let failures = desk.auth.unlock(&user, desk.now).await.map_err(Failure::failed)?;
+    let unlock = async { desk.auth.unlock(&user, desk.now).await.map_err(Failure::failed) };
+    let failures = desk.act("user_unlocked", Target::User(user.id.as_str()), unlock).await?;
     let sentence = format!("Unlocked {}; {failures} sign-ins had failed in a row", user.email);
     output.answer(&sentence, &json!({ "email": user.email.as_str(), "failures": failures }));
     Ok(())

@@ -35,6 +35,12 @@ const OTHERS_REMAIN: &str = "Your password is changed. The list of your other se
 const UNLINKED_ONLY: &str =
     "The account is disconnected. Sessions that it opened could not be ended right now. End them below.";
 
+/// What somebody is told whose connection was removed from the application's table alone.
+pub(super) const UNLINK_INTERRUPTED: &str = "The application no longer knows this connection, but it still opens your account here. Disconnect it again.";
+
+/// What somebody is told whose other browsers are still known.
+const BROWSERS_REMAIN: &str = "You are signed out everywhere else. Other browsers that you used could not be forgotten right now. Sign out everywhere else once more.";
+
 /// GET /auth/me
 pub(super) async fn me(CurrentUser(user): CurrentUser) -> Response {
     Json(json!({ "user": shown(&user) })).into_response()
@@ -52,8 +58,10 @@ pub(super) async fn page(
         Some("password") => Some("Your password is changed. You are signed out everywhere else."),
         Some("password-only") => Some(OTHERS_REMAIN),
         Some("unlinked-only") => Some(UNLINKED_ONLY),
+        Some("unlink-interrupted") => Some(UNLINK_INTERRUPTED),
         Some("ended") => Some("You are signed out there."),
         Some("others") => Some("You are signed out everywhere else."),
+        Some("others-only") => Some(BROWSERS_REMAIN),
         Some("linked") => Some("The account is connected. You can sign in with it from now on."),
         Some("unlinked") => Some("The account is disconnected."),
         Some("claimed") => Some(CLAIMED),

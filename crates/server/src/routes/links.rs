@@ -82,6 +82,12 @@ pub(super) async fn end(
             let message = "Disconnected. Sessions that it opened could not be ended";
             return Ok(done_but(message, "sessions_remain"));
         }
+        Unlinked::Interrupted if asker.page => {
+            return Ok(Redirect::to("/account?done=unlink-interrupted").into_response());
+        }
+        Unlinked::Interrupted => {
+            ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "interrupted", account::UNLINK_INTERRUPTED)
+        }
         Unlinked::NotFound => ApiError::new(StatusCode::NOT_FOUND, "not_found", "You have no such link"),
         Unlinked::LastWayIn => {
             let message =

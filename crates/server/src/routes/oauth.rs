@@ -241,6 +241,9 @@ pub(super) async fn back_channel_logout(
         Ok(_) => Ok(done("Logged out")),
         Err(refused @ LogoutRefused::Invalid) => Err(ApiError::invalid(refused.to_string())),
         Err(LogoutRefused::Unavailable) => Err(ApiError::of_status(StatusCode::SERVICE_UNAVAILABLE)),
+        Err(refused @ LogoutRefused::Interrupted) => {
+            Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "interrupted", refused.to_string()))
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use axum::{
     extract::{Path, Query, State, rejection::QueryRejection},
     response::{IntoResponse, Redirect, Response},
 };
-use hallpass_auth::{CurrentUser, OwnSession};
+use hallpass_auth::{CurrentUser, EndedSessions, OwnSession};
 use hallpass_session::Session;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -118,9 +118,15 @@ pub(super) async fn end_others(
     session: Session,
     asker: Asker,
 ) -> Result<Response, ApiError> {
-    let ended = app.auth().end_other_sessions(&session, &user).await?;
-    if asker.page {
-        return Ok(Redirect::to("/account?done=others").into_response());
-    }
-    Ok(Json(json!({ "message": "Other sessions ended", "ended": ended })).into_response())
+    let EndedSessions { count, remains } = app.auth().end_other_sessions(&session, &user).await?;
+    let body = match remains {
+        None if asker.page => return Ok(Redirect::to("/account?done=others").into_response()),
+        Some(_) if asker.page => return Ok(Redirect::to("/account?done=others-only").into_response()),
+        None => json!({ "message": "Other sessions ended", "ended": count }),
+        Some(_) => {
+            let message = "Other sessions ended. Other browsers could not be forgotten: repeat this";
+            json!({ "message": message, "code": "browsers_remain", "ended": count })
+        }
+    };
+    Ok(Json(body).into_response())
 }
