@@ -147,7 +147,7 @@ impl Site {
         let secret = Secret::new(SECRET.to_owned());
         let app = App::new(config, stores, &[secret], "http://localhost:8080").unwrap();
         let router = router(app, Keys::from_secret(SECRET).unwrap()).unwrap();
-        Self { faults, users, records, sessions, router, page, folder: folder }
+        Self { faults, users, records, sessions, router, page, folder }
     }
 
     /// A site on which ann has registered; her cookie.
