@@ -86,8 +86,9 @@ pub(crate) enum Write {
     Rotate,
     /// To a new id; if the session ended meanwhile, begin a new one with this request's changes only.
     RotateOrCreate,
+    /// Delete what the cookies name, found or not.
     Delete,
-    /// Delete the old session, create a new one.
+    /// Delete what the cookies name, create a new session.
     Replace,
 }
 
@@ -109,8 +110,7 @@ pub(crate) fn commit(arrived: Arrived, outcome: Outcome, policy: Policy) -> (Wri
     match (arrived, outcome) {
         (Nobody, Untouched) if policy.save_uninitialized => (Write::Create, Cookie::Send),
         (Nobody, Untouched | Unset) => (Write::Nothing, Cookie::Leave),
-        (Nobody, Changed | Renewed | Established | Replaced) => (Write::Create, Cookie::Send),
-        (Nobody, Destroyed) => (Write::Nothing, Cookie::Expire),
+        (Nobody, Changed | Renewed) => (Write::Create, Cookie::Send),
         (Known, Untouched) => {
             let write = match (policy.resave, policy.touch_due) {
                 (true, _) => Write::Update,
@@ -125,8 +125,8 @@ pub(crate) fn commit(arrived: Arrived, outcome: Outcome, policy: Policy) -> (Wri
         }
         (Known, Renewed) => (Write::Rotate, Cookie::Send),
         (Known, Established) => (Write::RotateOrCreate, Cookie::Send),
-        (Known, Replaced) => (Write::Replace, Cookie::Send),
-        (Known, Destroyed) => (Write::Delete, Cookie::Expire),
+        (Nobody, Established) | (_, Replaced) => (Write::Replace, Cookie::Send),
+        (_, Destroyed) => (Write::Delete, Cookie::Expire),
         (Known, Unset) => match policy.unset {
             crate::Unset::Keep => (Write::Nothing, Cookie::Leave),
             crate::Unset::Destroy => (Write::Delete, Cookie::Expire),
@@ -183,9 +183,9 @@ mod tests {
             (Nobody, Untouched, vec!["(Create, Send)", "(Nothing, Leave)"]),
             (Nobody, Changed, vec!["(Create, Send)"]),
             (Nobody, Renewed, vec!["(Create, Send)"]),
-            (Nobody, Established, vec!["(Create, Send)"]),
-            (Nobody, Destroyed, vec!["(Nothing, Expire)"]),
-            (Nobody, Replaced, vec!["(Create, Send)"]),
+            (Nobody, Established, vec!["(Replace, Send)"]),
+            (Nobody, Destroyed, vec!["(Delete, Expire)"]),
+            (Nobody, Replaced, vec!["(Replace, Send)"]),
             (Nobody, Unset, vec!["(Nothing, Leave)"]),
             (
                 Known,

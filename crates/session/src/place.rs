@@ -80,7 +80,7 @@ pub enum LoadError {
     /// Other requests [hold](crate::Hold::UnsafeMethods) the session.
     #[error("other requests of this session are not done yet")]
     Held,
-    /// In the Express profile: what is stored, or the cookie that is configured, makes no session there either.
+    /// In the Express profile: the cookie that is configured makes no session there either.
     #[error(transparent)]
     Session(#[from] ExpressError),
 }
@@ -138,16 +138,19 @@ impl Waiting {
                 return Ok(Session::new_express(shared, held));
             }
         };
-        let mut candidates = candidates.into_iter();
-        let (mut known, mut ended) = (None, Vec::new());
-        for candidate in candidates.by_ref() {
-            if let Some(stored) = shared.store.load(&candidate.id, now).await? {
+        let (mut known, mut others, mut ended) = (None, Vec::new(), Vec::new());
+        for candidate in candidates {
+            let is_asked = known.is_none();
+            let stored = if is_asked { shared.store.load(&candidate.id, now).await? } else { None };
+            if let Some(stored) = stored {
                 known = Some(Known::new(candidate, stored));
-                break;
+                continue;
             }
-            ended.push(candidate.id.handle());
+            if is_asked {
+                ended.push(candidate.id.handle());
+            }
+            others.push(candidate.id);
         }
-        let others = candidates.map(|other| other.id).collect();
         Ok(Session::new(shared, is_https(parts), known, others, ended, now))
     }
 }

@@ -52,6 +52,24 @@ async fn signing_out_ends_every_session_that_was_sent_under_the_name() {
     }
 }
 
+/// Where Express shares the store, it may read a session that this program cannot.
+#[tokio::test]
+async fn what_is_not_found_is_ended_too_by_a_sign_out_and_a_sign_in() {
+    let app = app(SessionOptions::default());
+    let cookie = ended(&app).await;
+    assert_eq!(sign_out(&app, &cookie).await.asked, ["load", "delete"]);
+    assert_eq!(app.request(Some(&cookie), log_in("ann")).await.asked, ["load", "delete", "create"]);
+    assert_eq!(app.request(Some(&cookie), common::nothing).await.asked, ["load"]);
+    let live = signed_in(&app, "ann").await;
+    assert_eq!(
+        sign_out(&app, &format!("{cookie}; {live}")).await.asked,
+        ["load", "load", "delete", "delete"]
+    );
+    app.break_store(&["delete"]);
+    let answer = sign_out(&app, &cookie).await;
+    assert_eq!((answer.status, answer.set_cookie), (503, None));
+}
+
 #[tokio::test]
 async fn a_sign_out_that_failed_can_be_repeated() {
     let app = app(SessionOptions::default());

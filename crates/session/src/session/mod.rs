@@ -63,7 +63,8 @@ struct Inner {
     state: Mutex<State>,
     /// Further cookies for the response.
     cookies: Mutex<Vec<HeaderValue>>,
-    /// Other sessions that the request's cookies open: they end with this one.
+    /// Other sessions that the request's cookies name: they end with this one. Some are no sessions to this program, but may be to
+    /// another that shares the store.
     others: Vec<SessionId>,
     /// The sessions that the request's cookies name and that are not there.
     ended: Vec<SessionHandle>,

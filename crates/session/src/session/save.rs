@@ -115,20 +115,20 @@ impl Session {
                 // Somebody logged out while somebody logged in: nothing of the old session may come along.
                 None => self.create(&before.changes, now).await.map(Some),
             },
-            (Write::Replace, Some(known)) => {
-                self.end(&known, now).await?;
+            (Write::Replace | Write::RotateOrCreate, known) => {
+                self.end(known.as_ref(), now).await?;
                 self.create(&before.changes, now).await.map(Some)
             }
-            (Write::Delete, Some(known)) => self.end(&known, now).await.map(|()| None),
-            (Write::Delete, None) => Ok(None),
+            (Write::Delete, known) => self.end(known.as_ref(), now).await.map(|()| None),
             (Write::Create, _) | (_, None) => self.create(&before.changes, now).await.map(Some),
         }
     }
 
     /// Ends the session, and the others that this browser holds under the same name: the one of the request last, so that signing out can
-    /// be repeated when the store fails.
-    async fn end(&self, known: &Known, now: Timestamp) -> Result<(), StoreError> {
-        for id in self.0.others.iter().chain([&known.id]) {
+    /// be repeated when the store fails. One that is not found ends too: where Express shares the store, it may read what this program
+    /// cannot.
+    async fn end(&self, known: Option<&Known>, now: Timestamp) -> Result<(), StoreError> {
+        for id in self.0.others.iter().chain(known.map(|known| &known.id)) {
             self.store().delete(id, now).await?;
         }
         Ok(())
