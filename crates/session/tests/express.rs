@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use axum::body::Body;
 use common::{
     START,
-    express::{ExpressApp, app, fixed, id_of, options},
+    express::{app, fixed, id_of, options},
     hours,
 };
 use hallpass_session::{Unset, express::*, *};
@@ -201,185 +201,6 @@ async fn what_is_written_behind_the_head_is_saved_when_the_response_ends() {
     assert_eq!(app.read(&cookie, "late").await, Some(json!(1)));
 }
 
-/// A request that has loaded its session, then waits until `meanwhile` is done before it changes `slow`.
-async fn crossing<Fut: Future<Output = ()>>(
-    app: &ExpressApp,
-    cookie: &str,
-    meanwhile: Fut,
-) -> common::express::ExpressAnswer {
-    let (loaded, go) = (Arc::new(tokio::sync::Notify::new()), Arc::new(tokio::sync::Notify::new()));
-    let handler = {
-        let (loaded, go) = (loaded.clone(), go.clone());
-        move |session: Session| {
-            let (loaded, go) = (loaded.clone(), go.clone());
-            async move {
-                loaded.notify_one();
-                go.notified().await;
-                session.insert("slow", &1).unwrap();
-            }
-        }
-    };
-    let other = async {
-        loaded.notified().await;
-        meanwhile.await;
-        go.notify_one();
-    };
-    tokio::join!(app.get(cookie, handler), other).0
-}
-
-#[tokio::test]
-async fn crossing_changes_both_last() {
-    let app = app(options());
-    let cookie = app.begin().await;
-    let quick = async {
-        let handler = |session: Session| async move {
-            session.insert("quick", &1).unwrap();
-            session.remove("a");
-        };
-        app.get(&cookie, handler).await;
-    };
-    crossing(&app, &cookie, quick).await;
-    for (key, value) in [("slow", Some(json!(1))), ("quick", Some(json!(1))), ("a", None)] {
-        assert_eq!(app.read(&cookie, key).await, value, "{key}");
-    }
-}
-
-#[tokio::test]
-async fn a_logout_during_a_slow_request_stays_a_logout() {
-    let app = app(options());
-    let cookie = app.begin().await;
-    let logout = async {
-        app.express(&cookie, |session| async move { session.destroy().await.unwrap() }).await;
-    };
-    let answer = crossing(&app, &cookie, logout).await;
-    assert_eq!((answer.status, answer.set_cookie), (200, vec![]));
-    assert!(app.store.rows.lock().unwrap().is_empty());
-}
-
-#[tokio::test]
-async fn as_express_the_last_writer_wins_and_brings_ended_sessions_back() {
-    let app = app(ExpressOptions { races: Races::AsExpress, ..options() });
-    let cookie = app.begin().await;
-    let logout = async {
-        app.express(&cookie, |session| async move { session.destroy().await.unwrap() }).await;
-    };
-    crossing(&app, &cookie, logout).await;
-    assert_eq!(app.read(&cookie, "slow").await, Some(json!(1)));
-}
-
-#[tokio::test]
-async fn a_login_gets_a_new_id_and_names_the_user_where_express_does() {
-    for (path, stored) in [("passport.user", r#""passport":{"user":"ann"}"#), ("userId", r#""userId":"ann""#)]
-    {
-        let app = app(ExpressOptions { user_path: path.to_owned(), ..options() });
-        let visitor = app.begin().await;
-        let ann = app.get(&visitor, |session| async move { session.establish("ann") }).await.cookie();
-        assert_ne!(id_of(&ann), id_of(&visitor));
-        assert!(app.text().contains(stored), "{}", app.text());
-        assert_eq!(app.read(&visitor, "a").await, None, "the old id is dead");
-        assert_eq!(app.read(&ann, "a").await, Some(json!(1)), "what the visitor had comes along");
-        let ben = app.get(&ann, |session| async move { session.establish("ben") }).await.cookie();
-        assert_eq!(app.read(&ben, "a").await, None, "another user inherits nothing");
-        let handler = |session: Session| async move { assert_eq!(session.user().as_deref(), Some("ben")) };
-        assert_eq!(app.get(&ben, handler).await.status, 200);
-    }
-}
-
-#[tokio::test]
-async fn a_renewal_moves_everything() {
-    let app = app(options());
-    let cookie = app.begin().await;
-    let answer = app.get(&cookie, |session| async move { session.renew() }).await;
-    assert_eq!(app.read(&cookie, "a").await, None);
-    assert_eq!(app.read(&answer.cookie(), "a").await, Some(json!(1)));
-    let logged_out = app.begin().await;
-    let logout = async {
-        app.express(&logged_out, |session| async move { session.destroy().await.unwrap() }).await;
-    };
-    let (loaded, handler) = (Arc::new(tokio::sync::Notify::new()), Arc::new(tokio::sync::Notify::new()));
-    let slow = {
-        let (loaded, go) = (loaded.clone(), handler.clone());
-        move |session: Session| {
-            let (loaded, go) = (loaded.clone(), go.clone());
-            async move {
-                loaded.notify_one();
-                go.notified().await;
-                session.renew();
-            }
-        }
-    };
-    let other = async {
-        loaded.notified().await;
-        logout.await;
-        handler.notify_one();
-    };
-    let (answer, ()) = tokio::join!(app.get(&logged_out, slow), other);
-    assert_eq!(answer.set_cookie, Vec::<String>::new(), "what has ended is not moved");
-    assert_eq!(app.store.rows.lock().unwrap().len(), 1, "the other session alone");
-}
-
-#[tokio::test]
-async fn a_destroyed_session_takes_its_cookie_along() {
-    let app =
-        app(ExpressOptions { cookie: fixed(r#"{"domain":"d.com","path":"/","maxAge":1000}"#), ..options() });
-    let cookie = app.begin().await;
-    let answer = app.get(&cookie, |session| async move { session.destroy() }).await;
-    let line = "connect.sid=; Domain=d.com; Path=/; Expires=Thu, 01 Jan 1970 00:00:00 GMT; HttpOnly";
-    assert_eq!(answer.set_cookie, [line]);
-    assert!(app.store.rows.lock().unwrap().is_empty());
-    let handler = |session: Session| async move {
-        session.destroy();
-        session.insert("notice", &"signed out").unwrap();
-    };
-    let cookie = app.begin().await;
-    let answer = app.get(&cookie, handler).await;
-    assert_ne!(id_of(&answer.cookie()), id_of(&cookie), "what is set afterwards begins another");
-    assert_eq!(app.read(&answer.cookie(), "a").await, None);
-}
-
-#[tokio::test]
-async fn remembering_and_labels_are_stored_where_express_carries_them_along() {
-    let app = app(ExpressOptions { cookie: fixed("{}"), ..options() });
-    let handler = |session: Session| async move {
-        session.establish("ann");
-        session.remember_for(hours(48));
-        session.set_label("laptop");
-    };
-    let answer = app.get("", handler).await;
-    assert!(
-        answer.set_cookie[0].contains("; Expires=Wed, 25 Nov 2026 09:01:13 GMT"),
-        "{:?}",
-        answer.set_cookie
-    );
-    let text = app.text();
-    assert!(text.contains(r#""originalMaxAge":172800000"#) && text.contains(r#""label":"laptop""#), "{text}");
-    let cookie = answer.cookie();
-    let seen = app.get(&cookie, |session| async move {
-        assert_eq!(session.keys(), ["passport"], "ours is not shown");
-        assert_eq!(session.lifetime().idle, hours(48));
-        assert!(session.is_fresh() && !session.is_new());
-    });
-    assert_eq!(seen.await.status, 200);
-    app.clock.advance(hours(49));
-    assert_eq!(app.read(&cookie, "passport").await, None);
-}
-
-#[tokio::test]
-async fn a_proof_that_somebody_else_accepted_is_as_old_as_it_is() {
-    let app = app(options());
-    let old = |session: Session| async move {
-        session.establish("ann");
-        session.proved_at(None);
-    };
-    let cookie = app.get("", old).await.cookie();
-    let seen = app.get(&cookie, |session| async move {
-        assert_eq!(session.user().as_deref(), Some("ann"));
-        assert!(!session.is_fresh());
-        assert!(session.authenticated().is_some(), "this is no session that Express opened");
-    });
-    assert_eq!(seen.await.status, 200);
-}
-
 #[tokio::test]
 async fn names_that_express_keeps_for_itself_are_no_data() {
     let app = app(options());
@@ -415,7 +236,14 @@ async fn a_store_that_is_down_is_503_and_never_a_cookie() {
     assert_eq!(app.express(&cookie, noop).await.status, 200, "a use that is not noted is no failure");
     app.break_store(&["destroy"]);
     assert_eq!(app.get(&cookie, |session| async move { session.destroy() }).await.status, 503);
-    assert_eq!(app.get(&cookie, |session| async move { session.establish("ann") }).await.status, 503);
+    app.break_store(&["rotate"]);
+    for act in [(|session| session.establish("ann")) as fn(&Session), Session::renew] {
+        let answer = app.get(&cookie, move |session| async move { act(&session) }).await;
+        assert_eq!((answer.status, answer.set_cookie), (503, vec![]));
+        app.break_store(&[]);
+        assert_eq!(app.read(&cookie, "a").await, Some(json!(1)), "the session is where it was");
+        app.break_store(&["rotate"]);
+    }
 }
 
 #[tokio::test]

@@ -4,12 +4,96 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use common::{
-    express::{app, app_over, fixed, id_of, options},
+    express::{ExpressAnswer, ExpressApp, app, app_over, fixed, id_of, options},
     hours,
 };
 use hallpass_session::{express::*, *};
 use serde_json::json;
+
+/// A request that has loaded its session, then waits until `meanwhile` is done before it changes `slow`.
+async fn crossing<Fut: Future<Output = ()>>(app: &ExpressApp, cookie: &str, meanwhile: Fut) -> ExpressAnswer {
+    let (loaded, go) = (Arc::new(tokio::sync::Notify::new()), Arc::new(tokio::sync::Notify::new()));
+    let handler = {
+        let (loaded, go) = (loaded.clone(), go.clone());
+        move |session: Session| {
+            let (loaded, go) = (loaded.clone(), go.clone());
+            async move {
+                loaded.notify_one();
+                go.notified().await;
+                session.insert("slow", &1).unwrap();
+            }
+        }
+    };
+    let other = async {
+        loaded.notified().await;
+        meanwhile.await;
+        go.notify_one();
+    };
+    tokio::join!(app.get(cookie, handler), other).0
+}
+
+#[tokio::test]
+async fn crossing_changes_both_last() {
+    let app = app(options());
+    let cookie = app.begin().await;
+    let quick = async {
+        let handler = |session: Session| async move {
+            session.insert("quick", &1).unwrap();
+            session.remove("a");
+        };
+        app.get(&cookie, handler).await;
+    };
+    crossing(&app, &cookie, quick).await;
+    for (key, value) in [("slow", Some(json!(1))), ("quick", Some(json!(1))), ("a", None)] {
+        assert_eq!(app.read(&cookie, key).await, value, "{key}");
+    }
+}
+
+#[tokio::test]
+async fn a_logout_during_a_slow_request_stays_a_logout() {
+    let app = app(options());
+    let cookie = app.begin().await;
+    let logout = async {
+        app.express(&cookie, |session| async move { session.destroy().await.unwrap() }).await;
+    };
+    let answer = crossing(&app, &cookie, logout).await;
+    assert_eq!((answer.status, answer.set_cookie), (200, vec![]));
+    assert!(app.store.rows.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn as_express_the_last_writer_wins_and_brings_ended_sessions_back() {
+    let app = app(ExpressOptions { races: Races::AsExpress, ..options() });
+    let cookie = app.begin().await;
+    let logout = async {
+        app.express(&cookie, |session| async move { session.destroy().await.unwrap() }).await;
+    };
+    crossing(&app, &cookie, logout).await;
+    assert_eq!(app.read(&cookie, "slow").await, Some(json!(1)));
+}
+
+#[tokio::test]
+async fn a_sign_in_over_a_session_that_ended_meanwhile_begins_with_nothing_of_it() {
+    let app = app(options());
+    let cookie = app.begin().await;
+    let (other, same) = (app.clone(), cookie.clone());
+    let handler = move |session: Session| {
+        let (other, same) = (other.clone(), same.clone());
+        async move {
+            session.establish("ann");
+            other.get(&same, |session| async move { session.destroy() }).await;
+        }
+    };
+    let answer = app.get(&cookie, handler).await;
+    let ann = answer.cookie();
+    assert_eq!(answer.asked.last(), Some(&"set"), "{:?}", answer.asked);
+    assert_eq!(app.read(&ann, "a").await, None);
+    assert_eq!(app.read(&ann, "passport").await, Some(json!({ "user": "ann" })));
+    assert_eq!(app.store.rows.lock().unwrap().len(), 1);
+}
 
 #[tokio::test]
 async fn a_renewal_keeps_what_others_changed_and_does_not_undo_their_logout() {

@@ -8,7 +8,11 @@ mod engines;
 use std::{sync::Arc, time::Duration};
 
 use engines::{mongodb, postgres, redis};
-use hallpass_session::conformance::{SWEEP, run, run_without};
+use hallpass_session::{
+    SessionStore,
+    conformance::{SWEEP, run_express, run_without},
+    express::ExpressStore,
+};
 use hallpass_stores::{
     AutoRemove, ConnectMongo, ConnectMongoOptions, ConnectPg, ConnectPgOptions, ConnectRedis,
     ConnectRedisOptions, Crypto, TransformId, WebCrypto,
@@ -16,6 +20,13 @@ use hallpass_stores::{
 
 /// What objects cannot keep: `1.50` becomes `1.5`.
 const VERBATIM: &str = "documents survive byte for byte";
+
+/// What the store promises to either layer.
+async fn check<S: SessionStore + ExpressStore>(store: S, except: &[&str]) {
+    let store = Arc::new(store);
+    run_without(store.clone(), except).await;
+    run_express(store).await;
+}
 
 fn pg() -> ConnectPgOptions {
     ConnectPgOptions { create_table: true, ..ConnectPgOptions::default() }
@@ -33,7 +44,7 @@ fn mongo(collection: &str) -> ConnectMongoOptions {
 #[tokio::test(flavor = "multi_thread")]
 async fn connect_pg_simple() {
     let Some(server) = postgres::reach() else { return };
-    run(Arc::new(ConnectPg::connect(&server.url, &pg()).await.unwrap())).await;
+    check(ConnectPg::connect(&server.url, &pg()).await.unwrap(), &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -46,14 +57,14 @@ async fn connect_pg_simple_with_names_of_its_own_in_another_time_zone() {
         time_zone: Some("Asia/Tokyo".to_owned()),
         ..pg()
     };
-    run(Arc::new(ConnectPg::connect(&server.url, &options).await.unwrap())).await;
+    check(ConnectPg::connect(&server.url, &options).await.unwrap(), &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connect_redis() {
     let Some(server) = redis::reach() else { return };
     let store = ConnectRedis::connect(&server.url, &ConnectRedisOptions::default()).await.unwrap();
-    run_without(Arc::new(store), &[SWEEP]).await;
+    check(store, &[SWEEP]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,13 +72,13 @@ async fn connect_redis_without_a_prefix_in_a_cluster() {
     let Some(nodes) = redis::start_cluster() else { return };
     let options = ConnectRedisOptions { prefix: String::new(), ..ConnectRedisOptions::default() };
     let store = ConnectRedis::connect(&redis::cluster_url(&nodes), &options).await.unwrap();
-    run_without(Arc::new(store), &[SWEEP]).await;
+    check(store, &[SWEEP]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connect_mongo() {
     let Some(server) = mongodb::reach().await else { return };
-    run(Arc::new(ConnectMongo::connect(&server.url, &mongo("plain")).await.unwrap())).await;
+    check(ConnectMongo::connect(&server.url, &mongo("plain")).await.unwrap(), &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,7 +86,7 @@ async fn connect_mongo_with_objects() {
     let Some(server) = mongodb::reach().await else { return };
     let options = ConnectMongoOptions { stringify: false, timestamps: true, ..mongo("objects") };
     let store = ConnectMongo::connect(&server.url, &options).await.unwrap();
-    run_without(Arc::new(store), &[VERBATIM]).await;
+    check(store, &[VERBATIM]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -86,7 +97,7 @@ async fn connect_mongo_with_web_crypto_and_prefixed_ids() {
         transform_id: TransformId::Prefix("p:".to_owned()),
         ..mongo("sealed")
     };
-    run(Arc::new(ConnectMongo::connect(&server.url, &options).await.unwrap())).await;
+    check(ConnectMongo::connect(&server.url, &options).await.unwrap(), &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,5 +108,5 @@ async fn connect_mongo_with_kruptein_and_hashed_ids() {
         transform_id: TransformId::Sha256,
         ..mongo("kruptein")
     };
-    run(Arc::new(ConnectMongo::connect(&server.url, &options).await.unwrap())).await;
+    check(ConnectMongo::connect(&server.url, &options).await.unwrap(), &[]).await;
 }

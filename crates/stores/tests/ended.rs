@@ -15,6 +15,7 @@ use engines::{express::Express, mongodb, postgres, redis};
 use hallpass_session::{
     CacheOptions, CachedSessions, Clock, Created, IdGenerator, RandomIds, SessionId, SessionStore,
     SystemClock, Timestamp, Updated,
+    express::{ExpressStore, Fetched, Got, Rotation, Set},
 };
 use hallpass_stores::{
     AutoRemove, ConnectMongo, ConnectMongoOptions, ConnectOptions, ConnectPg, ConnectPgOptions, ConnectRedis,
@@ -53,6 +54,8 @@ fn fresh() -> (String, SessionId) {
 struct Shared {
     express: Express,
     ours: Arc<dyn SessionStore>,
+    /// The same store as the Express profile uses it.
+    profile: Arc<dyn ExpressStore>,
     /// Another server, with a cache.
     other: CachedSessions,
     removed: Removed,
@@ -63,12 +66,12 @@ struct Shared {
 impl Shared {
     fn new(
         express: Express,
-        ours: Arc<dyn SessionStore>,
+        ours: Arc<impl SessionStore + ExpressStore>,
         other: Arc<dyn SessionStore>,
         removed: Removed,
     ) -> Self {
         let other = CachedSessions::new(other, &CacheOptions::default());
-        Self { express, ours, other, removed, sweeps: 0 }
+        Self { express, profile: ours.clone(), ours, other, removed, sweeps: 0 }
     }
 
     /// A session that both servers here have loaded.
@@ -92,6 +95,7 @@ impl Shared {
             assert!(exported.iter().all(|(one, _)| one.handle() != id.handle()), "it would be moved");
             assert!(!store.delete(id, now()).await.unwrap(), "there was nothing to end");
         }
+        assert!(matches!(self.profile.get(id, now()).await.unwrap(), Got::Missing), "the profile accepts it");
         self.express.create(sid, Some(HOUR), DATA);
         self.is_removed(sid).await;
     }
@@ -125,6 +129,7 @@ impl Shared {
         self.stays_ended(&sid, &id).await;
 
         self.old_ids().await;
+        self.ended_by_the_profile().await;
         self.ended_elsewhere().await;
         self.moved().await;
     }
@@ -141,6 +146,27 @@ impl Shared {
         assert_eq!(late, Updated::Gone);
         let again = self.ours.rotate(&id, loaded.revision, &fresh().1, &loaded.record, now()).await.unwrap();
         assert_eq!(again, Updated::Gone, "an old ID gives no new session");
+        self.stays_ended(&sid, &id).await;
+        assert_eq!(self.express.look(&new, "session.n"), 1);
+    }
+
+    /// What the Express profile destroys, and the ID that a session had before the profile gave it a new one.
+    async fn ended_by_the_profile(&mut self) {
+        let (sid, id) = self.begun().await;
+        self.profile.destroy(&id, now()).await.unwrap();
+        self.stays_ended(&sid, &id).await;
+
+        let (sid, id) = self.begun().await;
+        let Got::Session(Fetched { mut session, version }) = self.profile.get(&id, now()).await.unwrap()
+        else {
+            panic!("the profile does not find the session")
+        };
+        let (new, new_id) = fresh();
+        let end = now() + Duration::from_millis(HOUR);
+        let rotation =
+            Rotation { old: &id, version: &version, new: &new_id, user: Some("ann"), expires: Some(end) };
+        let moved = self.profile.rotate(rotation, &mut session, now()).await.unwrap();
+        assert!(matches!(moved, Set::Done(_)), "{moved:?}");
         self.stays_ended(&sid, &id).await;
         assert_eq!(self.express.look(&new, "session.n"), 1);
     }

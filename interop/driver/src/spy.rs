@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use hallpass_session::{
     Document, SessionId, SessionStore, StoreError, Timestamp,
-    express::{ExpressStore, Fetched, Over, Set},
+    express::{ExpressStore, Got, Over, Rotation, Set},
 };
 
 /// What all stacks share.
@@ -54,7 +54,7 @@ impl ExpressStore for Spy {
         self.store.clone().sessions()
     }
 
-    async fn get(&self, id: &SessionId, now: Timestamp) -> Result<Option<Fetched>, StoreError> {
+    async fn get(&self, id: &SessionId, now: Timestamp) -> Result<Got, StoreError> {
         self.asked("get").await?;
         self.store.get(id, now).await
     }
@@ -82,7 +82,17 @@ impl ExpressStore for Spy {
         self.store.touch(id, session, expires, now).await
     }
 
-    async fn destroy(&self, id: &SessionId, now: Timestamp) -> Result<Option<Fetched>, StoreError> {
+    async fn rotate(
+        &self,
+        rotation: Rotation<'_>,
+        session: &mut Document,
+        now: Timestamp,
+    ) -> Result<Set, StoreError> {
+        self.asked("rotate").await?;
+        self.store.rotate(rotation, session, now).await
+    }
+
+    async fn destroy(&self, id: &SessionId, now: Timestamp) -> Result<(), StoreError> {
         self.asked("destroy").await?;
         self.store.destroy(id, now).await
     }

@@ -14,6 +14,7 @@
 //! The database may hold other sessions: each contract uses ids and users of its own. Times are given, so nothing waits.
 
 mod basics;
+mod express;
 mod faults;
 mod races;
 mod requests;
@@ -23,6 +24,7 @@ mod watch;
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 pub use self::{
+    express::{Express, run_express},
     faults::{Faults, When, each_fault},
     watch::{Call, Watch, Watched, Work},
 };

@@ -22,6 +22,15 @@ enum Js {
     Value(Value),
 }
 
+const NO_AGE: ExpressCookieError = ExpressCookieError("maxAge must be a number or Date");
+
+impl Js {
+    /// Whether `maxAge` refuses it.
+    fn is_no_age(&self) -> bool {
+        matches!(self, Self::Value(value) if !value.is_number() && truthy(Some(value)))
+    }
+}
+
 /// `cookie.expires`.
 #[derive(Clone, Debug, Default, PartialEq)]
 enum Expires {
@@ -76,14 +85,14 @@ impl ExpressCookie {
         Ok(cookie)
     }
 
-    /// The cookie that a stored session has.
+    /// The cookie that a stored session has; an error when its lifetime cannot begin again, which every request does.
     pub(super) fn stored(json: &Map<String, Value>, now: Timestamp) -> Result<Self, ExpressCookieError> {
         let mut cookie = Self::new(json, now)?;
         if let Some(Value::String(text)) = json.get("expires") {
             cookie.expires = date(text);
         }
         cookie.original_max_age = json.get("originalMaxAge").cloned().map_or(Js::Undefined, Js::Value);
-        Ok(cookie)
+        if cookie.original_max_age.is_no_age() { Err(NO_AGE) } else { Ok(cookie) }
     }
 
     /// Assigns a property: `maxAge` (milliseconds), `expires` and the attributes. Unknown ones are not kept, as Express does not
@@ -272,9 +281,7 @@ impl ExpressCookie {
             Js::Undefined => Expires::Undefined,
             Js::Nan => Expires::InvalidDate,
             Js::Value(Value::Number(number)) => time(exact(now) + number.as_f64().unwrap_or(f64::NAN)),
-            Js::Value(value) if truthy(Some(&value)) => {
-                return Err(ExpressCookieError("maxAge must be a number or Date"));
-            }
+            age if age.is_no_age() => return Err(NO_AGE),
             Js::Value(value) => Expires::Value(value),
         };
         self.set_expires(expires, now);

@@ -131,7 +131,7 @@ impl Finish {
     pub async fn finish(self) -> Result<(), StoreError> {
         match self.0.express() {
             Some(held) => {
-                held.end_former().await?;
+                held.end_former(true).await?;
                 held.end().await
             }
             None => Ok(()),

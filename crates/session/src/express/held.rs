@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::{
     ExpressCookie, ExpressCookieError, ExpressError, ExpressFailure, Over, Profile, Races, Set, decision,
     decision::Write,
-    machine::{Ending, Kept, Machine, Why},
+    machine::{Kept, Machine},
     meta,
 };
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// How often a write is tried again when other requests of the same session come first. Each time another one got through.
-const MAX_CONFLICTS: u32 = 256;
+pub(super) const MAX_CONFLICTS: u32 = 256;
 
 pub(crate) struct Held {
     pub(super) profile: Arc<Profile>,
@@ -27,7 +27,7 @@ pub(crate) struct Held {
     secure: bool,
     machine: Mutex<Machine>,
     /// One write at a time, so that no update is written twice.
-    writing: tokio::sync::Mutex<()>,
+    pub(super) writing: tokio::sync::Mutex<()>,
 }
 
 impl Held {
@@ -59,7 +59,7 @@ impl Held {
 
     /// `save`; `false` when the session has ended elsewhere.
     pub(super) async fn save(&self) -> Result<bool, ExpressFailure> {
-        self.end_former().await?;
+        let moved = self.end_former(false).await?;
         let state = {
             let machine = self.machine();
             (machine.live.is_some(), machine.gone)
@@ -67,7 +67,7 @@ impl Held {
         match state {
             (false, _) => Err(ExpressError::NoSession.into()),
             (true, true) => Ok(false),
-            (true, false) => Ok(self.note_and_set().await?),
+            (true, false) => Ok(moved || self.note_and_set().await?),
         }
     }
 
@@ -77,19 +77,21 @@ impl Held {
         machine.kept.is_none() && machine.ending.is_none() && !machine.facts().modified
     }
 
-    /// `reload`; what has reached its absolute end is not found.
+    /// `reload`; what has reached its absolute end, or cannot be read, is not found.
     pub(super) async fn reload(&self) -> Result<(), ExpressFailure> {
-        let id = self.machine().id.clone();
-        let now = self.now();
-        let fetched = self.profile.store.get(&id, now).await?;
-        let fetched = fetched.filter(|fetched| !meta::has_ended(&fetched.session, now));
-        Ok(self.machine().reloaded(fetched.ok_or(ExpressError::NotFound)?, now)?)
+        let id = {
+            let machine = self.machine();
+            machine.moving().map_or_else(|| machine.id.clone(), |(former, ..)| former)
+        };
+        let fetched = self.newer(&id).await?.ok_or(ExpressError::NotFound)?;
+        Ok(self.machine().reloaded(fetched, self.now())?)
     }
 
     /// `regenerate`: the session is another even when the old one could not be destroyed.
     pub(super) async fn regenerate(&self) -> Result<(), ExpressFailure> {
         let id = self.machine().id.clone();
         let destroyed = self.profile.store.destroy(&id, self.now()).await;
+        let destroyed = destroyed.and(self.end_unreadable().await);
         let cookie = self.new_cookie()?;
         self.machine().regenerated(self.profile.options.ids.generate(), cookie);
         destroyed?;
@@ -105,7 +107,7 @@ impl Held {
             machine.id.clone()
         };
         self.profile.store.destroy(&id, self.now()).await?;
-        Ok(())
+        Ok(self.end_unreadable().await?)
     }
 
     // --- the end of the request ---
@@ -116,7 +118,7 @@ impl Held {
         if self.machine().discarded {
             return Ok(None);
         }
-        self.end_former().await?;
+        self.end_former(true).await?;
         let later = self.machine().later;
         if !later {
             self.end().await?;
@@ -170,7 +172,8 @@ impl Held {
             }
             Write::Destroy => {
                 let id = self.machine().id.clone();
-                self.profile.store.destroy(&id, self.now()).await.map(drop)
+                self.profile.store.destroy(&id, self.now()).await?;
+                self.end_unreadable().await
             }
             Write::Set => match self.note_and_set().await {
                 // An explicit save has stored it already, so the answer may say so.
@@ -185,6 +188,7 @@ impl Held {
 
     /// Stores the session and notes it as saved: at once, as express-session does, or only when it is.
     async fn note_and_set(&self) -> Result<bool, StoreError> {
+        self.end_unreadable().await?;
         let saved = self.machine().save_to_note();
         if self.profile.options.races == Races::AsExpress {
             self.machine().note_save(saved);
@@ -221,8 +225,7 @@ impl Held {
                 Set::Conflict => {}
             }
             pause(conflicts).await;
-            let newer = store.get(&id, now).await?.filter(|newer| !meta::has_ended(&newer.session, now));
-            let Some(newer) = newer else { return Ok(self.has_gone()) };
+            let Some(newer) = self.newer(&id).await? else { return Ok(self.has_gone()) };
             let mut machine = self.machine();
             check_lease(machine.lease.as_deref(), &newer.session)?;
             if let Some(kept) = kept {
@@ -240,7 +243,9 @@ impl Held {
     }
 
     /// What is to be stored, and what of it is known to be there.
-    fn to_store(&self) -> Option<(crate::SessionId, crate::Document, Option<Timestamp>, Option<Kept>)> {
+    pub(super) fn to_store(
+        &self,
+    ) -> Option<(crate::SessionId, crate::Document, Option<Timestamp>, Option<Kept>)> {
         let machine = self.machine();
         let live = machine.live.as_ref()?;
         let exact = !machine.updates.is_empty() || machine.lease.is_some();
@@ -261,41 +266,8 @@ impl Held {
             }
         }
     }
-
-    /// Ends the session that this request signed out of, or moved from. Noted as done only when it is.
-    pub(super) async fn end_former(&self) -> Result<(), StoreError> {
-        let ending = self.machine().ending.clone();
-        let Some(Ending { id, why, cookie }) = ending else { return Ok(()) };
-        let now = self.now();
-        let removed = self.profile.store.destroy(&id, now).await?;
-        let mut machine = self.machine();
-        machine.ending = None;
-        let kept = machine.kept.take();
-        if why == Why::Logout {
-            let cleared = cookie.clear_cookie(&self.profile.options.name).ok();
-            machine.cleared = cleared.and_then(|cookie| HeaderValue::try_from(cookie).ok());
-            return Ok(());
-        }
-        if self.profile.options.races == Races::AsExpress {
-            return Ok(());
-        }
-        let standing = machine.standing.clone().unwrap_or_default();
-        match (removed, kept, machine.live.is_some()) {
-            // Others changed it since it was loaded, which must not be lost; or ended what it stood for.
-            (Some(removed), Some(kept), true) if removed.version != kept.version => {
-                machine.rebase(&kept.document, &removed.session, now)?;
-            }
-            (Some(_), _, _) => {}
-            // Somebody logged out while somebody logged in: nothing of the old session may come along.
-            (None, Some(kept), true) if why == Why::Login => machine.let_stand(&kept.document, &standing)?,
-            (None, _, _) => machine.gone = true,
-        }
-        // The session moves: its updates are what this request makes of them now.
-        machine.updates.clear();
-        Ok(())
-    }
 }
 
-fn broken(error: ExpressCookieError) -> StoreError {
+pub(super) fn broken(error: ExpressCookieError) -> StoreError {
     StoreError::new("save a session", error)
 }

@@ -1,56 +1,18 @@
 //! What express-session remembers of one request, and its decision at the end; all without waiting for anything.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 use http::HeaderValue;
-use serde_json::{Map, Value, value::RawValue};
+use serde_json::{Map, Value};
 
 use super::{
     ExpressCookie, ExpressCookieError, ExpressError, Fetched, Version,
     decision::Facts,
     js,
-    meta::{self, META},
+    live::{COOKIE, Live},
+    meta::META,
 };
 use crate::{Document, SessionId, Timestamp};
-
-/// express-session's own key.
-pub(super) const COOKIE: &str = "cookie";
-
-/// What every `Session` object has by itself; stored keys of these names are dropped when it is made.
-const RESERVED: [&str; 20] = [
-    "id",
-    "req",
-    "touch",
-    "resetMaxAge",
-    "save",
-    "reload",
-    "destroy",
-    "regenerate",
-    "constructor",
-    "toString",
-    "valueOf",
-    "hasOwnProperty",
-    "isPrototypeOf",
-    "propertyIsEnumerable",
-    "toLocaleString",
-    "__proto__",
-    "__defineGetter__",
-    "__lookupGetter__",
-    "__defineSetter__",
-    "__lookupSetter__",
-];
-
-/// `req.session`.
-#[derive(Clone)]
-pub(super) struct Live {
-    pub(super) cookie: ExpressCookie,
-    /// The cookie as it was made or loaded.
-    first_cookie: ExpressCookie,
-    /// The data; `cookie` keeps its place in it.
-    document: Document,
-    /// Whether a save of it is noticed: sessions made by `regenerate` are not, in express-session.
-    pub(super) wrapped: bool,
-}
 
 /// The session as it stands in the store.
 #[derive(Clone)]
@@ -92,6 +54,10 @@ pub(super) struct Machine {
     original: String,
     /// The session as it was last known to be saved.
     saved: Option<String>,
+    /// The data that is stored under a new ID since the handler was done.
+    moved: Option<String>,
+    /// What the cookie names, if that is stored and makes no session: it ends when another session is stored, or by signing out.
+    pub(super) unreadable: Option<SessionId>,
     pub(super) touched: bool,
     pub(super) kept: Option<Kept>,
     pub(super) ending: Option<Ending>,
@@ -111,109 +77,6 @@ pub(super) struct Machine {
     pub(super) discarded: bool,
 }
 
-impl Live {
-    pub(super) fn new(cookie: ExpressCookie, wrapped: bool) -> Self {
-        let mut document = Document::new();
-        let place = RawValue::from_string("{}".to_owned());
-        if let Ok(place) = place {
-            document.insert_raw(COOKIE, &place);
-        }
-        Self { first_cookie: cookie.clone(), cookie, document, wrapped }
-    }
-
-    /// The session in a stored document.
-    pub(super) fn stored(stored: &Document, wrapped: bool, now: Timestamp) -> Result<Self, ExpressError> {
-        let cookie: Map<String, Value> = match stored.get::<Value>(COOKIE) {
-            Ok(Some(Value::Object(cookie))) => cookie,
-            Ok(Some(Value::Null)) => return Err(ExpressError::NullCookie),
-            Ok(None) | Err(_) => return Err(ExpressError::NoCookie),
-            Ok(Some(_)) => Map::new(),
-        };
-        let cookie = ExpressCookie::stored(&cookie, now)?;
-        let mut document = stored.clone();
-        for key in RESERVED {
-            document.remove(key);
-        }
-        Ok(Self { first_cookie: cookie.clone(), cookie, document, wrapped })
-    }
-
-    pub(super) fn raw(&self, key: &str) -> Option<&str> {
-        self.document.get_raw(key).filter(|_| key != COOKIE)
-    }
-
-    pub(super) fn set(&mut self, key: &str, value: Option<&RawValue>) {
-        if key == COOKIE || RESERVED.contains(&key) {
-            return;
-        }
-        match value {
-            Some(value) => self.document.insert_raw(key, value),
-            None => {
-                self.document.remove(key);
-            }
-        }
-    }
-
-    pub(super) fn keys(&self) -> Vec<String> {
-        self.document.iter().map(|(key, _)| key.to_owned()).filter(|key| key != COOKIE).collect()
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.document.retain(|key| key == COOKIE);
-    }
-
-    /// The whole session, as it is to be stored.
-    pub(super) fn whole(&self) -> Document {
-        let mut whole = self.document.clone();
-        if let Ok(cookie) = RawValue::from_string(self.cookie.to_json()) {
-            whole.insert_raw(COOKIE, &cookie);
-        }
-        whole
-    }
-
-    /// What changes are noticed by.
-    fn text(&self) -> String {
-        js::text(&self.document, Some(COOKIE))
-    }
-
-    /// What was changed since `base`, on top of `newest`.
-    pub(super) fn rebase(&mut self, base: &Document, newest: &Document, now: Timestamp) {
-        let mut merged = newest.clone();
-        let (before, after) = (base, &self.document);
-        merged.retain(|key| before.get_raw(key).is_none() || after.get_raw(key).is_some());
-        merged.append(&self.document, |key| before.get_raw(key) != after.get_raw(key));
-        if let Some(meta) = meta::merged(&self.document, base, newest) {
-            merged.insert_raw(META, &meta);
-        }
-        self.document = merged;
-        let newest = newest.get::<Map<String, Value>>(COOKIE).ok().flatten();
-        let newest = newest.and_then(|cookie| ExpressCookie::stored(&cookie, now).ok());
-        if let Some(newest) = newest.filter(|_| self.cookie.differs_in_end_only(&self.first_cookie)) {
-            // Only somebody else changed how long the session lives. One that cannot begin anew stays as it is.
-            self.cookie = newest;
-            let _ = self.cookie.reset_max_age(now);
-        }
-    }
-
-    /// Keeps only what this request set, and the cookie: the rest belonged to a session that has ended.
-    pub(super) fn let_stand(&mut self, base: &Document, keys: &[Box<str>]) {
-        let (mut document, now) = (Document::new(), &self.document);
-        let ours: HashSet<&str> = keys.iter().map(|key| &**key).collect();
-        document.append(&self.document, |key| {
-            key == COOKIE || ours.contains(key) || base.get_raw(key) != now.get_raw(key)
-        });
-        self.document = document;
-    }
-
-    /// Removes what a store took out of what it was given.
-    pub(super) fn without(&mut self, given: &[String], stored: &Document) {
-        let taken: HashSet<&str> =
-            given.iter().map(String::as_str).filter(|key| stored.get_raw(key).is_none()).collect();
-        if !taken.is_empty() {
-            self.document.retain(|key| !taken.contains(key));
-        }
-    }
-}
-
 impl Machine {
     /// `generate`: a new session.
     pub(super) fn generated(cookie_id: Option<SessionId>, id: SessionId, cookie: ExpressCookie) -> Self {
@@ -225,6 +88,8 @@ impl Machine {
             original: live.text(),
             live: Some(live),
             saved: None,
+            moved: None,
+            unreadable: None,
             touched: false,
             kept: None,
             ending: None,
@@ -254,6 +119,8 @@ impl Machine {
             live: Some(live),
             saved: (!resave).then(|| original.clone()),
             original,
+            moved: None,
+            unreadable: None,
             touched: false,
             kept: Some(Kept { version: fetched.version, document: fetched.session }),
             ending: None,
@@ -311,9 +178,28 @@ impl Machine {
         self.id = id;
     }
 
+    /// The session that is to get a new ID: its former ID, as it was read, and why.
+    pub(super) fn moving(&self) -> Option<(SessionId, Kept, Why)> {
+        let ending = self.ending.as_ref().filter(|ending| ending.why != Why::Logout)?;
+        let kept = self.kept.as_ref().filter(|_| self.live.is_some())?;
+        Some((ending.id.clone(), kept.clone(), ending.why))
+    }
+
+    /// The session is stored under its new ID. What is as it was then need not be stored at the end.
+    pub(super) fn has_moved(&mut self, kept: Option<Kept>, is_last: bool) {
+        self.ending = None;
+        self.kept = kept;
+        self.moved = self.live.as_ref().filter(|_| is_last && self.kept.is_some()).map(Live::text);
+    }
+
     /// The session ends; what is set from now on begins another.
+    ///
+    /// An ID without a session ends too: it may be one that this program cannot read, or that Express saves later.
     pub(super) fn end(&mut self, id: SessionId, cookie: ExpressCookie) {
         self.renew(id.clone(), Why::Logout);
+        if let (None, Some(absent)) = (&self.ending, &self.cookie_id) {
+            self.ending = Some(Ending { id: absent.clone(), why: Why::Logout, cookie: cookie.clone() });
+        }
         let (cookie_id, later, ending) = (self.cookie_id.take(), self.later, self.ending.take());
         let cleared = self.cleared.take();
         *self = Self { ending, later, cleared, ..Self::generated(cookie_id, id, cookie) };
@@ -338,12 +224,13 @@ impl Machine {
     pub(super) fn facts(&self) -> Facts {
         let text = self.live.as_ref().map(Live::text);
         let same = self.original_id == self.id;
+        let has_moved = text.is_some() && self.moved == text;
         Facts {
             present: text.is_some(),
             same_id: self.cookie_id.as_ref() == Some(&self.id),
             modified: text.as_ref().is_some_and(|text| !same || *text != self.original),
-            saved: same && text.is_some() && self.saved == text,
-            noted: self.saved.is_some(),
+            saved: has_moved || same && text.is_some() && self.saved == text,
+            noted: has_moved || self.saved.is_some(),
             lasting: self.live.as_ref().is_some_and(|live| live.cookie.is_lasting()),
         }
     }

@@ -8,6 +8,8 @@
 //!
 //! * the session is saved before the response leaves, and a store that cannot save is a 503 instead of a success that did not happen;
 //! * a store that cannot be read never ends the session (express-session destroys it with `unset: 'destroy'`);
+//! * a stored session that cannot be read counts as missing (express-session answers every request with 500 until the row expires):
+//!   a sign-in or another new session replaces it, a sign-out ends it;
 //! * requests that cross lose nothing and bring no ended session back ([`Races`]);
 //! * `Session::destroy`, unlike `ExpressSession::destroy`, makes the browser forget the cookie;
 //! * a response with `Set-Cookie` tells shared caches not to keep it;
@@ -18,11 +20,13 @@ mod decision;
 mod handle;
 mod held;
 pub(crate) mod js;
+mod live;
 mod machine;
 mod meta;
 mod mount;
 mod options;
 mod plain;
+mod rotation;
 mod store;
 mod updates;
 
@@ -33,7 +37,7 @@ pub use self::{
     handle::{ExpressSession, Finish},
     js::JsonError,
     options::{CookieFunction, CookieSource, ExpressIds, ExpressOptions, Proxy, Races},
-    store::{ExpressStore, Fetched, Over, Set, Version},
+    store::{ExpressStore, Fetched, Got, Over, Rotation, Set, Version},
 };
 pub(crate) use self::{
     held::Held,

@@ -9,10 +9,10 @@ use http::{HeaderMap, request::Parts};
 use serde_json::{Map, Value};
 
 use super::{
-    CookieSource, ExpressCookie, ExpressCookieError, ExpressFailure, ExpressOptions, ExpressStore, Held,
-    Proxy, machine::Machine, meta,
+    CookieSource, ExpressCookie, ExpressCookieError, ExpressError, ExpressFailure, ExpressOptions,
+    ExpressStore, Fetched, Got, Held, Proxy, machine::Machine, meta,
 };
-use crate::{Client, Keys, Scheme, SessionId, Timestamp, cookie};
+use crate::{Client, Keys, LogLimit, Scheme, SessionId, Timestamp, cookie};
 
 /// The profile of a layer.
 pub(crate) struct Profile {
@@ -43,16 +43,37 @@ impl Profile {
         let secure = self.is_secure(parts);
         let template = self.template(parts);
         let cookie_id = cookie_id(&parts.headers, &self.options.name, keys);
-        if let Some(id) = &cookie_id
-            && let Some(fetched) = self.store.get(id, now).await?
-            && !meta::has_ended(&fetched.session, now)
-        {
-            let machine = Machine::inflated(id.clone(), fetched, self.options.resave, now)?;
-            return Ok(Held::new(self.clone(), keys.clone(), template, secure, machine));
+        let mut unreadable = None;
+        if let Some(id) = &cookie_id {
+            match self.store.get(id, now).await? {
+                Got::Missing => {}
+                Got::Unreadable => unreadable = Some(id.clone()),
+                Got::Session(fetched) => match self.inflate(id, fetched, now) {
+                    Some(machine) => {
+                        return Ok(Held::new(self.clone(), keys.clone(), template, secure, machine));
+                    }
+                    None => unreadable = Some(id.clone()),
+                },
+            }
         }
         let cookie = self.new_cookie(&template, secure, now)?;
-        let machine = Machine::generated(cookie_id, self.options.ids.generate(), cookie);
+        let mut machine = Machine::generated(cookie_id, self.options.ids.generate(), cookie);
+        machine.unreadable = unreadable;
         Ok(Held::new(self.clone(), keys.clone(), template, secure, machine))
+    }
+
+    /// The session that is stored; `None` when it has reached its absolute end, or its cookie makes none.
+    fn inflate(&self, id: &SessionId, fetched: Fetched, now: Timestamp) -> Option<Machine> {
+        if meta::has_ended(&fetched.session, now) {
+            return None;
+        }
+        match Machine::inflated(id.clone(), fetched, self.options.resave, now) {
+            Ok(machine) => Some(machine),
+            Err(error) => {
+                warn_of_unreadable(id, &error);
+                None
+            }
+        }
     }
 
     /// What the cookie of a new session is made of.
@@ -100,6 +121,15 @@ impl Profile {
                 "the session's cookie is for https only and the request did not come over https; behind a proxy, trust it"
             );
         }
+    }
+}
+
+/// Says that a stored session has no cookie, but seldom: every request with its ID meets it again.
+fn warn_of_unreadable(id: &SessionId, error: &ExpressError) {
+    static LIMIT: LogLimit = LogLimit::per_minute();
+    if let Some(left_out) = LIMIT.allows() {
+        let advice = "a stored session cannot be read and counts as missing";
+        tracing::warn!(event = "session_unreadable", session = %id.handle(), reason = %error, left_out, advice);
     }
 }
 

@@ -49,7 +49,7 @@ impl Held {
     }
 
     pub(crate) fn keys(&self) -> Vec<String> {
-        let mut keys = self.machine().live.as_ref().map(super::machine::Live::keys).unwrap_or_default();
+        let mut keys = self.machine().live.as_ref().map(super::live::Live::keys).unwrap_or_default();
         keys.retain(|key| key != meta::META && key != HOLD);
         keys
     }

@@ -35,7 +35,34 @@ pub enum Over<'a> {
     Version(&'a Version),
 }
 
-/// The answer of [`ExpressStore::set`].
+/// The answer of [`ExpressStore::get`].
+#[derive(Clone, Debug)]
+pub enum Got {
+    /// There is no session that lives.
+    Missing,
+    /// Something is stored that makes no session: broken JSON, bytes that are no text, values nested too deeply. Express
+    /// may see a session there.
+    Unreadable,
+    /// The session.
+    Session(Fetched),
+}
+
+/// A session that gets a new ID; see [`ExpressStore::rotate`].
+#[derive(Clone, Copy, Debug)]
+pub struct Rotation<'a> {
+    /// The ID that the session has.
+    pub old: &'a SessionId,
+    /// What must be stored there now.
+    pub version: &'a Version,
+    /// The ID that the session gets.
+    pub new: &'a SessionId,
+    /// Who is signed in to the session from now on.
+    pub user: Option<&'a str>,
+    /// When the session's cookie ends.
+    pub expires: Option<Timestamp>,
+}
+
+/// The answer of [`ExpressStore::set`] and [`ExpressStore::rotate`].
 #[derive(Clone, Debug)]
 pub enum Set {
     /// It is stored.
@@ -54,8 +81,8 @@ pub trait ExpressStore: Send + Sync + 'static {
     /// The same store under our own contract: for listing and ending sessions.
     fn sessions(self: Arc<Self>) -> Arc<dyn SessionStore>;
 
-    /// `get`: the session, if there is one that lives. One that cannot be read is an error, not a missing one.
-    async fn get(&self, id: &SessionId, now: Timestamp) -> Result<Option<Fetched>, StoreError>;
+    /// `get`: the session, if there is one that lives. `Err` means that the store failed, never that a session cannot be read.
+    async fn get(&self, id: &SessionId, now: Timestamp) -> Result<Got, StoreError>;
 
     /// `set`. The store may take out of the session what it put there itself (connect-mongo's `lastModified`).
     async fn set(
@@ -76,6 +103,18 @@ pub trait ExpressStore: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<bool, StoreError>;
 
-    /// `destroy`; the session as it was, when there was one that lived and could be read.
-    async fn destroy(&self, id: &SessionId, now: Timestamp) -> Result<Option<Fetched>, StoreError>;
+    /// Moves a session from an ID to a new one, with new content, if it still is the version that was read. The old ID has
+    /// ended then as after [`destroy`](Self::destroy). Ending all sessions of a user meanwhile ends this one too.
+    ///
+    /// Where the database cannot do both in one step, a crash between the two ends the session.
+    async fn rotate(
+        &self,
+        rotation: Rotation<'_>,
+        session: &mut Document,
+        now: Timestamp,
+    ) -> Result<Set, StoreError>;
+
+    /// `destroy`, also of what cannot be read. The ID is remembered as ended: a save by an Express process that loaded the
+    /// session before is refused, or removed again.
+    async fn destroy(&self, id: &SessionId, now: Timestamp) -> Result<(), StoreError>;
 }

@@ -4,10 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::value::RawValue;
 
-use super::{
-    Fetched, Held, Over, Profile, Set,
-    machine::{Live, Machine},
-};
+use super::{Fetched, Got, Held, Over, Profile, Set, live::Live, machine::Machine};
 use crate::{
     Document, SessionId, StoreError, Timestamp, ValueError,
     session::{Chain, Function, HOLD, check_lease, fold, in_doubt, pause, unfit},
@@ -189,7 +186,9 @@ impl Held {
 async fn release(profile: &Profile, id: &SessionId, lease: &str, now: Timestamp) -> Result<(), StoreError> {
     let store = &profile.store;
     for conflicts in 0..8 {
-        let Some(Fetched { mut session, version }) = store.get(id, now).await? else { return Ok(()) };
+        let Got::Session(Fetched { mut session, version }) = store.get(id, now).await? else {
+            return Ok(());
+        };
         if check_lease(Some(lease), &session).is_err() {
             return Ok(());
         }

@@ -47,11 +47,11 @@ impl ExpressStore for Texts {
         Arc::new(MemoryStore::default())
     }
 
-    async fn get(&self, id: &SessionId, now: Timestamp) -> Result<Option<Fetched>, StoreError> {
+    async fn get(&self, id: &SessionId, now: Timestamp) -> Result<Got, StoreError> {
         self.note("get")?;
-        let Some(text) = self.live(id, now) else { return Ok(None) };
-        let session = parse(&text).unwrap().unwrap();
-        Ok(Some(Fetched { session, version: Version(text.into_bytes().into()) }))
+        let Some(text) = self.live(id, now) else { return Ok(Got::Missing) };
+        let Ok(Some(session)) = parse(&text) else { return Ok(Got::Unreadable) };
+        Ok(Got::Session(Fetched { session, version: Version(text.into_bytes().into()) }))
     }
 
     async fn set(
@@ -87,14 +87,28 @@ impl ExpressStore for Texts {
         Ok(rows.get_mut(id.expose()).map(|row| row.1 = expires).is_some())
     }
 
-    async fn destroy(&self, id: &SessionId, now: Timestamp) -> Result<Option<Fetched>, StoreError> {
+    async fn rotate(
+        &self,
+        rotation: Rotation<'_>,
+        session: &mut Document,
+        now: Timestamp,
+    ) -> Result<Set, StoreError> {
+        self.note("rotate")?;
+        match self.live(rotation.old, now) {
+            None => return Ok(Set::Gone),
+            Some(stored) if stored.as_bytes() != &*rotation.version.0 => return Ok(Set::Conflict),
+            Some(_) => {}
+        }
+        let (text, mut rows) = (stringify(session), self.rows.lock().unwrap());
+        rows.remove(rotation.old.expose());
+        rows.insert(rotation.new.expose().to_owned(), (text.clone(), rotation.expires));
+        Ok(Set::Done(Version(text.into_bytes().into())))
+    }
+
+    async fn destroy(&self, id: &SessionId, _: Timestamp) -> Result<(), StoreError> {
         self.note("destroy")?;
-        let text = self.live(id, now);
         self.rows.lock().unwrap().remove(id.expose());
-        Ok(text.map(|text| Fetched {
-            session: parse(&text).unwrap().unwrap(),
-            version: Version(text.into_bytes().into()),
-        }))
+        Ok(())
     }
 }
 

@@ -5,21 +5,22 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use hallpass_session::{
     Document, SessionId, SessionStore, StoreError, Timestamp,
-    express::{ExpressStore, Fetched, Over, Set, Version, parse, stringify},
+    express::{ExpressStore, Fetched, Got, Over, Rotation, Set, Version, parse, stringify},
 };
 
 use super::{
-    rows::{Change, End, Row, Rows},
+    rows::{Change, End, Move, Row, Rows, Unreadable},
     sessions::Connect,
 };
+use crate::native;
 
 /// Where connect-mongo shows when it last noted a use, once it is told to note not every one (`touchAfter`).
 const LAST_MODIFIED: &str = "lastModified";
 
-/// The stored text holds something else than a session.
-#[derive(Debug, thiserror::Error)]
-#[error("Cannot read properties of undefined (reading 'expires')")]
-struct NoSession;
+/// What is stored holds no session. Nothing of it is said: it may hold what its owner typed.
+const NO_JSON: Unreadable =
+    Unreadable("the stored text is no JSON that JavaScript reads, or is nested too deeply");
+const NO_OBJECT: Unreadable = Unreadable("the stored JSON is no object");
 
 impl<R: Rows> Connect<R> {
     /// The end of a session whose cookie has this end, as the package has it.
@@ -28,16 +29,35 @@ impl<R: Rows> Connect<R> {
     }
 
     /// The session in a row; `None` where express-session takes what is stored for nothing.
-    async fn whole(&self, doing: &'static str, row: &Row) -> Result<Option<Document>, StoreError> {
-        let text = self.rows.decode_own(&row.bytes).await.map_err(|error| StoreError::new(doing, error))?;
-        let session = parse(&text).map_err(|error| StoreError::new(doing, error))?;
-        let Some(mut session) = session else {
-            return if is_falsy(&text) { Ok(None) } else { Err(StoreError::new(doing, NoSession)) };
+    async fn whole(&self, row: &Row) -> Result<Option<Document>, Unreadable> {
+        let text = self.rows.decode_own(&row.bytes).await?;
+        let Some(mut session) = parse(&text).map_err(|_| NO_JSON)? else {
+            return if is_falsy(&text) { Ok(None) } else { Err(NO_OBJECT) };
         };
         if let Some(at) = row.last_modified {
-            session.insert(LAST_MODIFIED, &at.to_string()).map_err(|error| StoreError::new(doing, error))?;
+            session.insert(LAST_MODIFIED, &at.to_string()).map_err(|_| NO_JSON)?;
         }
         Ok(Some(session))
+    }
+
+    /// The stored form of a session, over `old`.
+    async fn encode_whole(
+        &self,
+        doing: &'static str,
+        session: &mut Document,
+        old: Option<&[u8]>,
+    ) -> Result<Vec<u8>, StoreError> {
+        if !self.rows.touch_after().is_zero() {
+            session.remove(LAST_MODIFIED);
+        }
+        let encoded = self.rows.encode(stringify(session), old).await;
+        encoded.map_err(|error| StoreError::new(doing, error))
+    }
+
+    /// Why a change of a session found nothing to change.
+    async fn refused(&self, doing: &'static str, key: &str, now: Timestamp) -> Result<Set, StoreError> {
+        let lives = self.rows.get(doing, key, now).await?.is_some();
+        Ok(if lives { Set::Conflict } else { Set::Gone })
     }
 }
 
@@ -53,12 +73,21 @@ impl<R: Rows> ExpressStore for Connect<R> {
         self
     }
 
-    async fn get(&self, id: &SessionId, now: Timestamp) -> Result<Option<Fetched>, StoreError> {
+    async fn get(&self, id: &SessionId, now: Timestamp) -> Result<Got, StoreError> {
         let doing = "load a session";
         let row = self.rows.get(doing, &self.key(doing, id)?, now).await?;
-        let Some(row) = row else { return Ok(None) };
-        let session = self.whole(doing, &row).await?;
-        Ok(session.map(|session| Fetched { session, version: Version(row.bytes) }))
+        let Some(row) = row else { return Ok(Got::Missing) };
+        Ok(match self.whole(&row).await {
+            Ok(Some(session)) => {
+                self.users.note(self.text.user_of(&session).as_ref(), &row.key);
+                Got::Session(Fetched { session, version: Version(row.bytes) })
+            }
+            Ok(None) => Got::Missing,
+            Err(why) => {
+                native::unreadable(Some(id.handle()), why.0);
+                Got::Unreadable
+            }
+        })
     }
 
     async fn set(
@@ -71,26 +100,23 @@ impl<R: Rows> ExpressStore for Connect<R> {
     ) -> Result<Set, StoreError> {
         let doing = "save a session";
         let key = self.key(doing, id)?;
-        if !self.rows.touch_after().is_zero() {
-            session.remove(LAST_MODIFIED);
-        }
         let old = match over {
             Over::Anything => None,
             Over::Version(version) => Some(&*version.0),
         };
-        let encoded = self.rows.encode(stringify(session), old).await;
-        let bytes = encoded.map_err(|error| StoreError::new(doing, error))?;
+        let bytes = self.encode_whole(doing, session, old).await?;
         let expires = self.end(expires, now);
         let Some(old) = old else {
             let is_stored = self.rows.put(doing, &key, &bytes, expires, now).await?;
+            self.users.note(self.text.user_of(session).as_ref(), &key);
             return Ok(if is_stored { Set::Done(Version(bytes.into())) } else { Set::Gone });
         };
         let change = Change { old, new: &bytes, expires, keep_later: false };
         if self.rows.replace_exact(&key, change, now).await? {
+            self.users.note(self.text.user_of(session).as_ref(), &key);
             return Ok(Set::Done(Version(bytes.into())));
         }
-        let live = self.rows.get(doing, &key, now).await?.is_some();
-        Ok(if live { Set::Conflict } else { Set::Gone })
+        self.refused(doing, &key, now).await
     }
 
     async fn touch(
@@ -111,11 +137,35 @@ impl<R: Rows> ExpressStore for Connect<R> {
         self.rows.prolong(doing, &key, expires, noted.map(|_| now), now).await
     }
 
-    async fn destroy(&self, id: &SessionId, now: Timestamp) -> Result<Option<Fetched>, StoreError> {
+    async fn rotate(
+        &self,
+        rotation: Rotation<'_>,
+        session: &mut Document,
+        now: Timestamp,
+    ) -> Result<Set, StoreError> {
+        let doing = "move a session to a new id";
+        let (old, new) = (self.key(doing, rotation.old)?, self.key(doing, rotation.new)?);
+        let old_bytes = &*rotation.version.0;
+        let bytes = self.encode_whole(doing, session, Some(old_bytes)).await?;
+        let text = self.rows.decode(old_bytes).await.ok();
+        let moved = Move {
+            old: &old,
+            old_bytes,
+            old_idle: text.and_then(|text| self.text.idle(&text)).unwrap_or_default(),
+            new: &new,
+            bytes: &bytes,
+            expires: self.end(rotation.expires, now),
+            user: rotation.user,
+        };
+        if self.rows.rotate(doing, moved, now).await? {
+            self.users.note(self.text.user_of(session).as_ref(), &new);
+            return Ok(Set::Done(Version(bytes.into())));
+        }
+        self.refused(doing, &old, now).await
+    }
+
+    async fn destroy(&self, id: &SessionId, now: Timestamp) -> Result<(), StoreError> {
         let (doing, key) = ("end a session", self.key("end a session", id)?);
-        let Some((row, _)) = self.remove(doing, &key, End::Ended, now).await? else { return Ok(None) };
-        // It is gone; that it cannot be read is no reason to say otherwise.
-        let session = self.whole(doing, &row).await.ok().flatten();
-        Ok(session.map(|session| Fetched { session, version: Version(row.bytes) }))
+        self.remove(doing, &key, End::Ended, now).await.map(drop)
     }
 }

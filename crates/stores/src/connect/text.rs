@@ -132,6 +132,12 @@ impl Text {
         Ok(whole.to_json())
     }
 
+    /// Who a whole session belongs to, as [`read`](Self::read) finds it.
+    pub(super) fn user_of(&self, session: &Document) -> Option<Arc<str>> {
+        let meta = || session.get::<Meta>(META).ok().flatten();
+        if self.user_path.is_some() { self.user(session, None) } else { self.user(session, meta().as_ref()) }
+    }
+
     /// Who the session belongs to: whom its data names, if we know where it does; else who was noted.
     fn user(&self, document: &Document, meta: Option<&Meta>) -> Option<Arc<str>> {
         let Some(path) = &self.user_path else { return meta?.user.clone() };

@@ -7,6 +7,7 @@ use hallpass_session::{ChangeFeed, SessionHandle, SessionId, StoreError, StoreTi
 use mongodb::{
     Cursor,
     bson::{Bson, Document, RawDocumentBuf, doc},
+    error::{Error, ErrorKind},
 };
 use serde_json::Value;
 use tokio::try_join;
@@ -106,6 +107,17 @@ impl Collection {
         }
         Ok(rows)
     }
+}
+
+/// Whether the server has answered, and the driver cannot read the answer.
+fn is_unreadable(error: &StoreError) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Error>());
+    source.is_some_and(|error| {
+        matches!(
+            &*error.kind,
+            ErrorKind::Bson(_) | ErrorKind::BsonDeserialization(_) | ErrorKind::InvalidResponse { .. }
+        )
+    })
 }
 
 #[async_trait]
@@ -307,7 +319,14 @@ impl Rows for Collection {
         let is_first = self.ended.note(&self.mongo, doing, key, end, until).await?;
         let raw = self.raw();
         let removed = raw.find_one_and_delete(doc! { "_id": key });
-        let removed = self.mongo.run(doing, removed.projection(shown())).await?;
+        let removed = match self.mongo.run(doing, removed.projection(shown())).await {
+            // Its text is not UTF-8, which the driver refuses in an answer. It is deleted, or will be.
+            Err(error) if is_unreadable(&error) => {
+                self.mongo.run(doing, self.sessions.delete_one(doc! { "_id": key })).await?;
+                None
+            }
+            removed => removed?,
+        };
         if end == End::Ended {
             self.ended.watch(key);
         }
