@@ -7,7 +7,7 @@ import { STORES } from "./stores.mjs";
 
 const CLIENTS = 8;
 const LEAVERS = 8;
-const WARM_UP = 1_500;
+const WARM_UP = 1_000;
 const COOL_DOWN = 2_000;
 
 /** How soon after the fault both servers must work again. */
@@ -74,14 +74,14 @@ async function settled(watches) {
   }
 }
 
-/** Runs one fault for so long; what happened. */
-export async function run(name, fault, seconds) {
+/** Runs one fault for so long with a kind of program; what happened. */
+export async function run(name, fault, seconds, kind = "server") {
   const store = await STORES[name].start(fault.options);
   const servers = [];
   const history = new History(fault.isAmbiguous);
   const stop = { now: false };
   try {
-    for (let n = 0; n < 2; n += 1) servers.push(await Hallpass.start(store.args));
+    for (let n = 0; n < 2; n += 1) servers.push(await Hallpass.start(store.args, { kind }));
     const watches = servers.map((server) => new Readiness(server));
     const many = (count, make) => Promise.all(Array.from({ length: count }, make));
     const leavers = await many(LEAVERS, () => new Leaver(servers, history, stop).arrive());

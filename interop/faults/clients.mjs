@@ -1,10 +1,17 @@
 // People who register, sign in, look at their account, change it and sign out, at two servers by turns.
 
+import { createHash } from "node:crypto";
 import { PASSWORD } from "./hallpass.mjs";
 
 const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 const pick = (list) => list[Math.floor(Math.random() * list.length)];
 const isUnknown = (answer) => answer.status === 0 || answer.status >= 500;
+
+/** What a list of sessions calls the one of this cookie. */
+function handleOf(cookie) {
+  const id = decodeURIComponent(cookie.split("=")[1]).slice(2).split(".")[0];
+  return createHash("sha256").update(id).digest("hex").slice(0, 32);
+}
 
 let people = 0;
 
@@ -21,7 +28,7 @@ export class Client {
     const server = pick(this.servers);
     const answer = this.history.note(await server.ask(method, url, options));
     if (isUnknown(answer)) await pause(30);
-    return { ...answer, where: server.base };
+    return { ...answer, where: server.base, kind: server.kind };
   }
 
   /** Asks again until there is an answer or the run is over. */
@@ -101,13 +108,14 @@ export class Client {
     }
     const listed = await this.insist("GET", "/auth/sessions", { cookie: second.cookie });
     this.history.seen(second, listed, listed.where);
-    const others = listed.json.sessions?.filter((session) => !session.current) ?? [];
-    if (listed.status === 200 && others.length === 0 && first.state === "live") {
-      this.history.blame("lost", `${name}: the list of sessions at ${listed.where} lacks one`);
+    const handle = handleOf(first.cookie);
+    if (!listed.json.sessions?.some((session) => session.handle === handle)) {
+      // Beside Express a list may lack for a minute what another server opened (docs/stores.md).
+      if (listed.status === 200 && first.state === "live" && listed.kind === "server") {
+        this.history.blame("lost", `${name}: the list of sessions at ${listed.where} lacks one`);
+      }
+      return;
     }
-    // An answer that never arrived may have opened a session more; then nobody knows which is which.
-    if (others.length !== 1) return;
-    const { handle } = others[0];
     const again = first.state !== "live";
     const answer = await this.ask("DELETE", `/auth/sessions/${handle}`, { cookie: second.cookie });
     if (answer.status === 404 && !again) this.history.blame("wrong404", `${name}: 404 at ${answer.where}`);

@@ -18,13 +18,21 @@ const SHORT = {
   moving: ["migrate is killed"],
 };
 
-for (const [store, names] of Object.entries(SHORT)) {
-  for (const name of names) {
-    test(`${store}: ${name}`, async () => {
-      const child = spawn(process.execPath, [RUN, "--seconds", SECONDS, store, name]);
-      const [table, found] = await Promise.all([text(child.stdout), text(child.stderr), once(child, "close")]);
-      assert.equal(child.exitCode, 0, found);
-      assert.ok(table.includes(`| ${store} | ${name} |`), table);
-    });
+/** An application on the library's Express profile. */
+const PROFILE = {
+  postgres: ["server killed"],
+  redis: ["hang"],
+};
+
+for (const [program, cells] of Object.entries({ server: SHORT, profile: PROFILE })) {
+  for (const [store, names] of Object.entries(cells)) {
+    for (const name of names) {
+      test(`${program}, ${store}: ${name}`, async () => {
+        const child = spawn(process.execPath, [RUN, "--seconds", SECONDS, "--program", program, store, name]);
+        const [table, found] = await Promise.all([text(child.stdout), text(child.stderr), once(child, "close")]);
+        assert.equal(child.exitCode, 0, found);
+        assert.ok(table.includes(`| ${program} | ${store} | ${name} |`), table);
+      });
+    }
   }
 }

@@ -1,4 +1,4 @@
-// The real program, and a browser that remembers one cookie.
+// The program under test, and what a browser that remembers one cookie asks of it.
 
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -10,6 +10,12 @@ import { Process } from "./process.mjs";
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const target = process.env.CARGO_TARGET_DIR ?? path.join(root, "target");
 export const program = process.env.HALLPASS_BIN ?? path.join(target, "debug", "hallpass");
+
+/** What runs: the server, or an application on the library's Express profile. */
+export const PROGRAMS = {
+  server: { file: program, command: ["serve"], cookie: "hallpass" },
+  profile: { file: path.join(target, "debug", "express-app"), command: [], cookie: "connect.sid" },
+};
 
 const SECRET = "a-secret-of-several-servers-that-is-long";
 export const PASSWORD = "correct horse battery staple";
@@ -28,12 +34,13 @@ function clock(offset) {
 }
 
 export class Hallpass {
-  static async start(args, { folder, environment = {} } = {}) {
-    if (!existsSync(program)) throw new Error(`${program} is missing: run "cargo build --workspace --bins" first`);
+  static async start(args, { folder, environment = {}, kind = "server" } = {}) {
+    const { file } = PROGRAMS[kind];
+    if (!existsSync(file)) throw new Error(`${file} is missing: run "cargo build --workspace --bins" first`);
     const server = new Hallpass();
     const port = await freePort();
     server.own = folder ?? mkdtempSync(path.join(tmpdir(), "hallpass-"));
-    Object.assign(server, { base: `http://127.0.0.1:${port}`, port, args, environment, folder });
+    Object.assign(server, { base: `http://127.0.0.1:${port}`, port, args, environment, folder, kind });
     await server.run();
     return server;
   }
@@ -50,8 +57,9 @@ export class Hallpass {
       ...this.environment,
       ...clock(offset),
     };
-    const args = ["serve", "--listen", `127.0.0.1:${this.port}`, ...this.args];
-    this.process = new Process(program, args, { env, cwd: this.own });
+    const { file, command } = PROGRAMS[this.kind];
+    const args = [...command, "--listen", `127.0.0.1:${this.port}`, ...this.args];
+    this.process = new Process(file, args, { env, cwd: this.own });
     await this.process.start(async () => {
       const answer = await this.ask("GET", "/healthz");
       if (answer.status !== 200) throw new Error(`/healthz says ${answer.status}`);
@@ -69,8 +77,10 @@ export class Hallpass {
       const response = await fetch(this.base + url, { method, headers, body: body && JSON.stringify(body), signal });
       const text = await response.text();
       const set = response.headers.getSetCookie().map((line) => line.split(";")[0]);
-      const json = text ? JSON.parse(text) : {};
-      return { status: response.status, json, cookie: set.find((pair) => pair.startsWith("hallpass=")), sent };
+      const isJson = response.headers.get("content-type")?.includes("json");
+      const json = text && isJson ? JSON.parse(text) : {};
+      const name = `${PROGRAMS[this.kind].cookie}=`;
+      return { status: response.status, json, cookie: set.find((pair) => pair.startsWith(name)), sent };
     } catch {
       return { status: 0, json: {}, sent };
     }

@@ -1,4 +1,5 @@
-// node interop/faults/run.mjs [--seconds N] [STORE [FAULT]]: the table of faults; exit code 1 if a promise does not hold.
+// node interop/faults/run.mjs [--seconds N] [--program server|profile] [STORE [FAULT]]: the table of faults; exit code 1 if a
+// promise does not hold. `profile` is an application on the library's Express profile; without the option both run.
 // Needs what scripts/setup installs, root, and `cargo build --workspace --bins`; HALLPASS_BIN names another program.
 // Runs in a network of its own, so that packets can be lost and nothing outside can be reached.
 
@@ -6,9 +7,14 @@ import { spawnSync } from "node:child_process";
 import { parseArgs } from "node:util";
 import { complaints, run } from "./cell.mjs";
 import { FAULTS } from "./faults.mjs";
+import { PROGRAMS } from "./hallpass.mjs";
 
 const { values, positionals } = parseArgs({
-  options: { seconds: { type: "string", default: "5" }, log: { type: "boolean", default: false } },
+  options: {
+    seconds: { type: "string", default: "5" },
+    log: { type: "boolean", default: false },
+    program: { type: "string" },
+  },
   allowPositionals: true,
 });
 const ISOLATED = "HALLPASS_FAULTS_ISOLATED";
@@ -25,25 +31,31 @@ const seconds = Number(values.seconds);
 const [wantedStore, wantedFault] = positionals;
 const duration = (milliseconds) => (milliseconds === Infinity ? "never" : `${(milliseconds / 1000).toFixed(1)} s`);
 
-console.log(`| store | fault of ${seconds} s | acknowledged | refused | lost | resurrected | lost changes | wrong 404 | wrong 409 | half | heals in | \`/readyz\` not 200 |`);
-console.log("|---|---|---|---|---|---|---|---|---|---|---|---|");
+/** SQLite has no layout of Express, and nothing moves within one. */
+const runs = (kind, store) => kind === "server" || !["sqlite", "moving"].includes(store);
+const cells = Object.keys(PROGRAMS)
+  .filter((kind) => !values.program || kind === values.program)
+  .flatMap((kind) => Object.entries(FAULTS).filter(([store]) => runs(kind, store)).map(([store, faults]) => [kind, store, faults]));
+
+console.log(`| program | store | fault of ${seconds} s | acknowledged | refused | lost | resurrected | lost changes | wrong 404 | wrong 409 | half | heals in | \`/readyz\` not 200 |`);
+console.log("|---|---|---|---|---|---|---|---|---|---|---|---|---|");
 let failed = 0;
-for (const [store, faults] of Object.entries(FAULTS)) {
+for (const [kind, store, faults] of cells) {
   for (const fault of faults) {
     if ((wantedStore && store !== wantedStore) || (wantedFault && fault.name !== wantedFault)) continue;
     try {
-      const result = await run(store, fault, seconds);
+      const result = await run(store, fault, seconds, kind);
       const { acknowledged, refused } = result.history;
       const counts = Object.values(result.history.summary());
       const ready = `${Math.round(result.ready.share * 100)} %, after ${duration(result.ready.first)}`;
-      console.log(`| ${[store, fault.name, acknowledged, refused, ...counts, duration(result.heal), ready].join(" | ")} |`);
+      console.log(`| ${[kind, store, fault.name, acknowledged, refused, ...counts, duration(result.heal), ready].join(" | ")} |`);
       const found = complaints(result, fault, seconds);
       failed += found.length;
-      for (const text of found.slice(0, 8)) console.error(`${store}, ${fault.name}: ${text}`);
+      for (const text of found.slice(0, 8)) console.error(`${kind}, ${store}, ${fault.name}: ${text}`);
       if (values.log) console.error(result.log);
     } catch (error) {
       failed += 1;
-      console.error(`${store}, ${fault.name}: ${error.stack}`);
+      console.error(`${kind}, ${store}, ${fault.name}: ${error.stack}`);
     }
   }
 }
