@@ -4,21 +4,25 @@
 // Express that saves the session; meanwhile the person signs out, another of their sessions ends it, the password changes, or an operator
 // disables the account. Afterwards both sides are asked, and the store itself is watched for what Express would honour.
 //
-// Run with: cargo build --bin hallpass && node interop/express/ended.mjs [rounds [store [act]]]; prints a table.
+// The ending side is the server, or an application on the library's Express profile, which also ends sessions as Express does.
+//
+// Run with: cargo build --workspace --bins && node interop/express/ended.mjs [--program server|profile] [rounds [store [act]]]; prints a table.
 
 import { execFile, spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
+import { parseArgs, promisify } from "node:util";
 import { MongoClient } from "mongodb";
 import pg from "pg";
 import { createClient } from "redis";
 import { startMongo, startPostgres, startRedis } from "./engines.mjs";
 
 const HERE = path.dirname(fileURLToPath(import.meta.url));
-const HALLPASS = process.env.HALLPASS_BIN ?? path.join(HERE, "../../target/debug/hallpass");
+const TARGET = process.env.CARGO_TARGET_DIR ?? path.join(HERE, "../../target");
+const HALLPASS = process.env.HALLPASS_BIN ?? path.join(TARGET, "debug/hallpass");
+const PROFILE = path.join(TARGET, "debug/express-app");
 const SECRET = "0123456789abcdef0123456789abcdef";
 const PASSWORDS = ["correct horse battery staple", "another horse, another battery"];
 
@@ -26,7 +30,11 @@ const PASSWORDS = ["correct horse battery staple", "another horse, another batte
 const POLLING = 120;
 const QUIET = 250;
 
-export const ACTS = ["sign-out", "revoke", "password", "disable"];
+/** Who ends sessions, and how. `destroy` and `regenerate` are those of `req.session`. */
+export const ACTS = {
+  server: ["sign-out", "revoke", "password", "disable"],
+  profile: ["sign-out", "destroy", "regenerate", "revoke", "password"],
+};
 
 /** How Express runs: whether it saves every session, and in how many processes. */
 export const MODES = [
@@ -46,7 +54,8 @@ export const STORES = {
     const client = await MongoClient.connect(url);
     const rows = client.db().collection("sessions");
     const isAlive = async (sid) => (await rows.countDocuments({ _id: sid, expires: { $gt: new Date() } })) > 0;
-    return { engine, url, toml: `database = "${url}"`, isAlive, close: () => client.close() };
+    const args = ["--database", url];
+    return { engine, url, toml: `database = "${url}"`, args, isAlive, close: () => client.close() };
   },
   pg: async () => {
     const engine = await startPostgres(["shop"]);
@@ -57,14 +66,15 @@ export const STORES = {
     const isAlive = async (sid) =>
       (await pool.query("select 1 from session where sid = $1 and expire > now()", [sid])).rowCount > 0;
     const toml = `database = "${url}"\n[connect.pg]\ncreate_table_if_missing = true`;
-    return { engine, url, toml, isAlive, close: () => pool.end() };
+    return { engine, url, toml, args: ["--database", url], isAlive, close: () => pool.end() };
   },
   redis: async () => {
     const engine = await startRedis();
     const client = await createClient({ url: engine.url }).connect();
     const isAlive = async (sid) => (await client.exists(`sess:${sid}`)) > 0;
     const toml = `database = "sqlite:hallpass.db"\nsessions = "${engine.url}"`;
-    return { engine, url: engine.url, toml, isAlive, close: () => client.close() };
+    const args = ["--database", "sqlite:hallpass.db", "--sessions", engine.url];
+    return { engine, url: engine.url, toml, args, isAlive, close: () => client.close() };
   },
 };
 
@@ -87,10 +97,15 @@ const express = (options, cwd) =>
     return port && `http://127.0.0.1:${port}`;
   });
 
-/** One server and one store. */
-async function site(store) {
-  const folder = mkdtempSync(path.join(tmpdir(), "hallpass-ended-"));
-  const made = await STORES[store]();
+const readyAt = (line) => {
+  try {
+    return JSON.parse(line).ready;
+  } catch {
+    return undefined;
+  }
+};
+
+function startServer(made, folder) {
   const tables = made.toml.split("\n[");
   const toml = [
     `listen = "127.0.0.1:0"\nkey_file = "key"\n${tables[0]}`,
@@ -99,13 +114,17 @@ async function site(store) {
     ...tables.slice(1).map((table) => `[${table}`),
   ].join("\n");
   writeFileSync(path.join(folder, "hallpass.toml"), toml);
-  const server = await program(HALLPASS, ["serve", "--config", "hallpass.toml", "--json"], folder, (line) => {
-    try {
-      return JSON.parse(line).ready;
-    } catch {
-      return undefined;
-    }
-  });
+  return program(HALLPASS, ["serve", "--config", "hallpass.toml", "--json"], folder, readyAt);
+}
+
+const startProfile = (made, folder) =>
+  program(PROFILE, ["--listen", "127.0.0.1:0", "--secret", SECRET, ...made.args], folder, readyAt);
+
+/** One server and one store. */
+async function site(store, kind) {
+  const folder = mkdtempSync(path.join(tmpdir(), "hallpass-ended-"));
+  const made = await STORES[store]();
+  const server = await (kind === "server" ? startServer : startProfile)(made, folder);
   const url = server.found.replace(/\/$/, "");
   const ask = async (method, where, cookie, body) => {
     const headers = { accept: "application/json", "content-type": "application/json", ...(cookie && { cookie }) };
@@ -131,6 +150,8 @@ const sessionsOf = async (site, cookie) => (await site.ask("GET", "/auth/session
 async function end(site, act, email, victim, actor, handle) {
   const done = {
     "sign-out": () => site.ask("POST", "/auth/logout", victim),
+    destroy: () => site.ask("POST", "/auth/destroy", victim),
+    regenerate: () => site.ask("POST", "/auth/regenerate", victim),
     revoke: () => site.ask("DELETE", `/auth/sessions/${handle}`, actor),
     password: () => site.ask("POST", "/auth/password", actor, { current_password: PASSWORDS[0], new_password: PASSWORDS[1] }),
     disable: () => site.disable(email),
@@ -198,18 +219,18 @@ async function round(site, apps, act, number) {
 
 const at = (sorted, share) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
 
-/** Plays `rounds` of each act on a store, spread over the modes; `show` gets each row when it is there. */
-export async function play(store, acts, rounds, show = () => {}, modes = MODES) {
-  const here = await site(store);
+/** Plays `rounds` of each act of a program on a store, spread over the modes; `show` gets each row when it is there. */
+export async function play(store, kind, acts, rounds, show = () => {}, modes = MODES) {
+  const here = await site(store, kind);
   const table = [];
   const running = [];
   let number = 0;
   try {
-    for (const mode of modes) {
-      const apps = [];
-      running.push({ mode, apps });
-      for (let app = 0; app < mode.apps; app += 1) apps.push(await express({ store, url: here.url, ...mode }, HERE));
-    }
+    const start = (mode) => Promise.all(Array.from({ length: mode.apps }, () => express({ store, url: here.url, ...mode }, HERE)));
+    // connect-pg-simple makes its table when it is first used: where several do at once, all but one fail.
+    running.push({ mode: modes[0], apps: await start(modes[0]) });
+    await (await fetch(`${running[0].apps[0].found}/page`)).text();
+    running.push(...(await Promise.all(modes.slice(1).map(async (mode) => ({ mode, apps: await start(mode) })))));
     for (const act of acts) {
       const seen = [];
       for (let count = 0; count < rounds; count += 1) {
@@ -221,7 +242,7 @@ export async function play(store, acts, rounds, show = () => {}, modes = MODES) 
       const looks = seen.flatMap((one) => one.looks).sort((a, b) => a - b);
       const count = (key) => seen.filter((one) => one[key]).length;
       table.push({
-        store, act, rounds,
+        store, kind, act, rounds,
         served: seen.reduce((sum, one) => sum + one.served, 0),
         revived: count("times"),
         here: count("here"),
@@ -239,12 +260,15 @@ export async function play(store, acts, rounds, show = () => {}, modes = MODES) 
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const [rounds = "200", store, act] = process.argv.slice(2);
-  console.log("| store | ended by | rounds | pages served | saved again | alive at Hallpass | alive at Express at the end | in the store p50 | p99 | longest | saves | each p99 | look p99 |");
-  console.log("|---|---|---|---|---|---|---|---|---|---|---|---|---|");
+  const { values, positionals } = parseArgs({ options: { program: { type: "string" } }, allowPositionals: true });
+  const [rounds = "200", store, act] = positionals;
+  console.log("| program | store | ended by | rounds | pages served | saved again | alive at Hallpass | alive at Express at the end | in the store p50 | p99 | longest | saves | each p99 | look p99 |");
+  console.log("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|");
   const show = (row) => {
     const times = [row.p50, row.p99, row.max].map((time) => `${time.toFixed(1)} ms`).join(" | ");
-    console.log(`| ${row.store} | ${row.act} | ${row.rounds} | ${row.served} | ${row.revived} | ${row.here} | ${row.there} | ${times} | ${row.saves} | ${row.each.toFixed(1)} ms | ${row.look.toFixed(1)} ms |`);
+    console.log(`| ${row.kind} | ${row.store} | ${row.act} | ${row.rounds} | ${row.served} | ${row.revived} | ${row.here} | ${row.there} | ${times} | ${row.saves} | ${row.each.toFixed(1)} ms | ${row.look.toFixed(1)} ms |`);
   };
-  for (const name of store ? [store] : Object.keys(STORES)) await play(name, act ? [act] : ACTS, Number(rounds), show);
+  for (const kind of Object.keys(ACTS).filter((kind) => !values.program || kind === values.program)) {
+    for (const name of store ? [store] : Object.keys(STORES)) await play(name, kind, act ? [act] : ACTS[kind], Number(rounds), show);
+  }
 }
