@@ -16,7 +16,7 @@ pub enum Error {
     /// A store is broken or cannot be reached; answer 503.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The session holds something unreadable under one of our keys.
+    /// The session holds something unreadable under one of our keys; answer 500.
     #[error(transparent)]
     Value(#[from] ValueError),
     /// A job ended without an answer.

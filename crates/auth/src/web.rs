@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use axum::extract::OriginalUri;
 use axum_core::{
     body::Body,
     extract::{FromRef, FromRequestParts, OptionalFromRequestParts},
@@ -51,7 +52,7 @@ pub enum Rejection {
     ReauthRequired,
     /// The session could not be had: 503, or 500 without a layer.
     Session(LoadError),
-    /// The user could not be had: 503.
+    /// The user could not be had: 503; 500 if the session holds something unreadable.
     Error(Error),
 }
 
@@ -71,7 +72,9 @@ impl Auth {
     fn unauthorized(&self, parts: &Parts) -> Rejection {
         let sign_in =
             self.options().sign_in_path.as_ref().filter(|_| is_page_load(&parts.method, &parts.headers));
-        let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+        // A nested router sees its own part of the path only; the browser needs all of it.
+        let uri = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |original| &original.0);
+        let path = uri.path_and_query().map_or("/", |path| path.as_str());
         let back = RedirectPath::parse(path);
         let with_way_back = |sign_in: &String| match &back {
             Some(back) => format!("{sign_in}?next={}", encode(back.as_str())),
@@ -194,6 +197,10 @@ impl IntoResponse for Rejection {
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
+        // As wherever a session is read: trying again would not help.
+        if let Self::Value(error) = self {
+            return error.into_response();
+        }
         tracing::error!(event = "auth_unavailable", error = &self as &dyn std::error::Error);
         let retry_after = match self {
             Self::Busy { retry_after } => whole_seconds(retry_after),

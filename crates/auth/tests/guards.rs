@@ -62,6 +62,30 @@ async fn page_loads_are_led_to_sign_in_and_back() {
 }
 
 #[tokio::test]
+async fn the_way_back_has_the_whole_path_below_a_nested_router() {
+    let app = with_sign_in().await;
+    let nested = Router::new().nest("/admin", app.router.clone());
+    for (path, location) in [
+        ("/admin/who?a=1", "/login?next=/admin/who%3Fa%3D1"),
+        ("/admin/guarded", "/login?next=/admin/guarded"),
+    ] {
+        let request = Request::get(path).header("accept", "text/html").body(Body::empty()).unwrap();
+        let answer = nested.clone().oneshot(request).await.unwrap();
+        assert_eq!(answer.headers()["location"], location);
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_500_wherever_it_is_met() {
+    use axum::response::IntoResponse;
+    let document = hallpass_session::Document::from_json(r#"{"n":"text"}"#).unwrap();
+    let error = document.get::<u32>("n").unwrap_err();
+    let answer = hallpass_auth::Error::from(error).into_response();
+    assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert!(!answer.headers().contains_key("retry-after"));
+}
+
+#[tokio::test]
 async fn roles_are_asked_for_one_by_one() {
     let app = app().await;
     let cookie = app.log_in("ann", "").await.cookie();

@@ -95,6 +95,10 @@ impl IntoResponse for ApiError {
 
 impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
+        if let Error::Value(error) = error {
+            tracing::error!(event = "session_value_unreadable", %error);
+            return Self::of_status(StatusCode::INTERNAL_SERVER_ERROR);
+        }
         tracing::error!(event = "auth_unavailable", error = &error as &dyn std::error::Error);
         let retry_after =
             if let Error::Busy { retry_after } = error { retry_after } else { Duration::from_secs(1) };

@@ -43,7 +43,7 @@ pub struct App {
     pub records: Arc<Records>,
     pub sessions: Arc<MemoryStore>,
     pub clock: ManualClock,
-    router: Router,
+    pub router: Router,
 }
 
 pub struct Answer {
