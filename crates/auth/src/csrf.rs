@@ -108,6 +108,17 @@ impl Csrf {
         if let Some(id) = session.id() {
             return self.keys.verify(&[b"session", &id.hash().0, nonce], mac);
         }
+        self.is_of_visitor(visitor, nonce, mac)
+    }
+
+    /// Whether `given` was made for this visitor, whatever session there is now. For sign-in and registration alone: of two tabs with the form,
+    /// the second is sent after the first has signed somebody in. Another site has no token of this browser either way.
+    pub fn verify_visitor(&self, visitor: &Visitor, given: &str) -> bool {
+        let Ok(bytes) = URL_SAFE_NO_PAD.decode(given) else { return false };
+        bytes.split_at_checked(NONCE).is_some_and(|(nonce, mac)| self.is_of_visitor(visitor, nonce, mac))
+    }
+
+    fn is_of_visitor(&self, visitor: &Visitor, nonce: &[u8], mac: &[u8]) -> bool {
         let is_of = |number: &String| self.keys.verify(&[b"visitor", number.as_bytes(), nonce], mac);
         visitor.numbers.iter().any(is_of)
     }

@@ -129,6 +129,24 @@ async fn a_sign_in_voids_what_was_known_before() {
 }
 
 #[tokio::test]
+async fn the_second_of_two_sign_in_forms_counts_and_nothing_else_of_before() {
+    let app = app(CsrfOptions::default());
+    let (mut ann, mut eve) = (Browser::default(), Browser::default());
+    let (second_tab, of_eve) = (app.token(&mut ann).await, app.token(&mut eve).await);
+    app.ask(&mut ann, "POST", "/in", "").await;
+    assert!(!app.may(&ann, &second_tab).await);
+    let csrf = Csrf::new([SECRET], CsrfOptions::default());
+    let mut headers = HeaderMap::new();
+    headers.insert(COOKIE, ann.0.join("; ").parse().unwrap());
+    let visitor = csrf.visitor(&headers);
+    assert!(csrf.verify_visitor(&visitor, &second_tab));
+    let of_session = app.token(&mut ann).await;
+    for wrong in [of_eve.as_str(), of_session.as_str(), "", "x"] {
+        assert!(!csrf.verify_visitor(&visitor, wrong), "{wrong}");
+    }
+}
+
+#[tokio::test]
 async fn the_cookie_belongs_to_the_host_and_has_no_end() {
     let csrf = |options| Csrf::new([SECRET], options);
     let cookie = |options| {
