@@ -148,6 +148,9 @@ impl Providers {
             return Ok(None);
         }
         let Some(email) = &identity.email else {
+            if let Some(missing) = identity.missing.clone() {
+                return Err(missing.into());
+            }
             let detail = identity.refused.map_or_else(
                 || "the provider told no address".to_owned(),
                 |reason| format!("the address that the provider told cannot be used: {reason}"),

@@ -12,10 +12,13 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::id_token::SKEW;
-use crate::{Inserted, Record, RecordKey, RecordStore, records::kinds::OAUTH_ATTEMPT};
+use crate::{Inserted, Record, RecordKey, RecordStore, Replaced, records::kinds::OAUTH_ATTEMPT, stamp::Via};
 
 /// How long somebody may stay at the provider: long enough to find a password, or to make an account there.
 pub(super) const ATTEMPT_TTL: Duration = Duration::from_secs(20 * 60);
+
+/// How long a request may be repeated that is good for once: it gets what the first one got.
+pub(super) const REPEAT_FOR: Duration = Duration::from_secs(60);
 
 /// What is remembered of an attempt. No `Debug`: nonce and verifier are secrets.
 #[derive(Clone, Serialize, Deserialize)]
@@ -35,6 +38,56 @@ pub(super) struct Attempt {
     /// A sign-in at the provider from before this moment does not count; milliseconds since the epoch.
     #[serde(default)]
     pub(super) anew: Option<i64>,
+    #[serde(default)]
+    stage: Stage,
+}
+
+/// How far an attempt is.
+#[derive(Clone, Default, Serialize, Deserialize)]
+enum Stage {
+    /// The person is at the provider.
+    #[default]
+    Begun,
+    /// A request brought the provider's answer and looks into it.
+    Answered,
+    /// That is done.
+    Over(Answer),
+}
+
+/// What came of an attempt. Whoever repeats the request gets the same for a while: browsers do so by themselves after a broken connection.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) enum Answer {
+    SignedIn(Box<SignedIn>),
+    Linked,
+    /// The failure's code.
+    Failed(String),
+}
+
+/// A sign-in that has happened.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct SignedIn {
+    pub(super) user: String,
+    /// The account's `session_epoch` then.
+    pub(super) epoch: u64,
+    pub(super) created: bool,
+    pub(super) claimed: bool,
+    /// The handle of the session that it opened.
+    pub(super) session: String,
+    pub(super) via: Via,
+    /// When the person signed in at the provider; milliseconds since the epoch.
+    pub(super) proved: Option<i64>,
+}
+
+/// An attempt, as the request that brings an answer to it meets it.
+pub(super) enum Met {
+    /// This request is the first; the record is as it was left.
+    First(Box<Attempt>, Record),
+    /// Another request is at work on it.
+    Busy,
+    /// It is over; the record is as it was left.
+    Over(Box<Attempt>, Record, Answer),
+    /// This browser has no such attempt, or none any more.
+    Missing,
 }
 
 /// What only the browser and the provider get to know.
@@ -59,6 +112,7 @@ impl Attempt {
             link: None,
             epoch: 0,
             anew: None,
+            stage: Stage::Begun,
         };
         (attempt, secrets)
     }
@@ -68,17 +122,20 @@ impl Attempt {
         URL_SAFE_NO_PAD.encode(Sha256::digest(self.verifier.as_bytes()))
     }
 
+    fn body(&self) -> Result<String, StoreError> {
+        serde_json::to_string(self).map_err(|error| StoreError::new("remember a sign-in attempt", error))
+    }
+
     pub(super) async fn remember(
         &self,
         records: &dyn RecordStore,
         state: &str,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let body = serde_json::to_string(self);
         let record = Record {
             key: key(state),
             owner: None,
-            body: body.map_err(|error| StoreError::new("remember a sign-in attempt", error))?,
+            body: self.body()?,
             expires: Some(now + ATTEMPT_TTL),
             version: 0,
         };
@@ -90,28 +147,55 @@ impl Attempt {
         }
     }
 
-    /// The attempt of this state, if this is its browser and provider; it is over then, whatever comes of it. A wrong browser ends
+    /// The attempt of this state, if this is its browser and provider. The first request that meets it has it alone. A wrong browser ends
     /// nothing, so that nobody can spoil the attempt of another.
-    pub(super) async fn take(
+    pub(super) async fn meet(
         records: &dyn RecordStore,
         state: &str,
         provider: &str,
         cookie: Option<&str>,
         now: Timestamp,
-    ) -> Result<Option<Self>, StoreError> {
-        let Some(cookie) = cookie else { return Ok(None) };
-        let expected = |record: Record| {
+    ) -> Result<Met, StoreError> {
+        let Some(cookie) = cookie else { return Ok(Met::Missing) };
+        let expected = |record: &Record| {
             let attempt: Self = serde_json::from_str(&record.body).ok()?;
             let same = bool::from(hash(cookie).as_bytes().ct_eq(attempt.browser.as_bytes()));
             (same && attempt.provider == provider).then_some(attempt)
         };
-        let key = key(state);
-        let found = records.get(&key, now).await?.filter(|found| ends_within(found, ATTEMPT_TTL, now));
-        if found.and_then(expected).is_none() {
-            return Ok(None);
+        let found = records.get(&key(state), now).await?;
+        let Some(record) = found.filter(|found| ends_within(found, ATTEMPT_TTL, now)) else {
+            return Ok(Met::Missing);
+        };
+        let Some(mut attempt) = expected(&record) else { return Ok(Met::Missing) };
+        match std::mem::replace(&mut attempt.stage, Stage::Answered) {
+            Stage::Answered => Ok(Met::Busy),
+            Stage::Over(answer) => Ok(Met::Over(Box::new(attempt), record, answer)),
+            Stage::Begun => {
+                let answered = Record { body: attempt.body()?, ..record };
+                // Of many callbacks at once, one gets it.
+                match records.replace(&answered, now).await? {
+                    Replaced::Done => {
+                        let record = Record { version: answered.version + 1, ..answered };
+                        Ok(Met::First(Box::new(attempt), record))
+                    }
+                    Replaced::Refused => Ok(Met::Busy),
+                }
+            }
         }
-        // Of many callbacks at once, one gets it.
-        Ok(records.take(&key, now).await?.and_then(expected))
+    }
+
+    /// Notes what came of it, for requests that repeat the first one. `false`: the record has changed meanwhile.
+    pub(super) async fn close(
+        &self,
+        records: &dyn RecordStore,
+        record: Record,
+        answer: Answer,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let (nonce, verifier) = (String::new(), String::new());
+        let over = Self { nonce, verifier, stage: Stage::Over(answer), ..self.clone() };
+        let record = Record { body: over.body()?, expires: Some(now + REPEAT_FOR), ..record };
+        Ok(records.replace(&record, now).await? == Replaced::Done)
     }
 }
 
@@ -145,21 +229,23 @@ mod tests {
         let (records, now) = (MemoryRecords::new(), Timestamp::from_millis(1_000_000));
         let (attempt, secrets) = Attempt::new("google", "https://app.example/callback");
         attempt.remember(&records, &secrets.state, now).await.unwrap();
-        let take = |provider: &'static str, cookie: Option<String>, now| {
+        let meet = |provider: &'static str, cookie: Option<String>, now| {
             let (records, state) = (records.clone(), secrets.state.clone());
-            async move { Attempt::take(&records, &state, provider, cookie.as_deref(), now).await.unwrap() }
+            async move { Attempt::meet(&records, &state, provider, cookie.as_deref(), now).await.unwrap() }
         };
         let good = || Some(secrets.cookie.clone());
-        assert!(take("google", None, now).await.is_none());
-        assert!(take("google", Some(secrets.state.clone()), now).await.is_none());
-        assert!(take("github", good(), now).await.is_none());
-        assert!(take("google", good(), now + ATTEMPT_TTL).await.is_none(), "too late");
-        assert_eq!(
-            take("google", good(), now).await.unwrap().verifier,
-            attempt.verifier,
-            "not spoilt by others"
-        );
-        assert!(take("google", good(), now).await.is_none(), "only once");
+        let missing = |met| matches!(met, Met::Missing);
+        assert!(missing(meet("google", None, now).await));
+        assert!(missing(meet("google", Some(secrets.state.clone()), now).await));
+        assert!(missing(meet("github", good(), now).await));
+        assert!(missing(meet("google", good(), now + ATTEMPT_TTL).await), "too late");
+        let Met::First(first, record) = meet("google", good(), now).await else { panic!("spoilt by others") };
+        assert_eq!(first.verifier, attempt.verifier);
+        assert!(matches!(meet("google", good(), now).await, Met::Busy), "only one at a time");
+        assert!(first.close(&records, record, Answer::Linked, now).await.unwrap());
+        assert!(matches!(meet("google", good(), now).await, Met::Over(_, _, Answer::Linked)));
+        assert!(missing(meet("google", None, now).await), "of this browser only");
+        assert!(missing(meet("google", good(), now + REPEAT_FOR).await), "for a minute");
     }
 
     #[test]

@@ -65,10 +65,10 @@ impl HttpClient {
         let (parts, body) = request.into_parts();
         let request = Request::from_parts(parts, Full::new(Bytes::from(body)));
         let response = self.client.request(request).await;
-        let response = response.map_err(|error| FetchError(with_causes(&error)))?;
+        let response = response.map_err(|error| FetchError::Unreachable(with_causes(&error)))?;
         let (parts, body) = response.into_parts();
         let body = Limited::new(body, MAX_RESPONSE).collect().await;
-        let body = body.map_err(|error| FetchError(format!("its answer could not be read: {error}")))?;
+        let body = body.map_err(|error| FetchError::Unreadable(error.to_string()))?;
         Ok(Response::from_parts(parts, body.to_bytes().into()))
     }
 }
@@ -91,8 +91,9 @@ impl Fetch for HttpClient {
         let way = self.proxy.as_ref().filter(|proxy| proxy.serves(request.uri()));
         let way = way.map(|proxy| format!(" (through the proxy {proxy})")).unwrap_or_default();
         match timeout(self.patience, self.exchange(request)).await {
-            Ok(response) => response.map_err(|error| FetchError(format!("{error}{way}"))),
-            Err(_) => Err(FetchError(format!("no answer within {:?}{way}", self.patience))),
+            Ok(Err(FetchError::Unreachable(error))) => Err(FetchError::Unreachable(format!("{error}{way}"))),
+            Ok(response) => response,
+            Err(_) => Err(FetchError::Unreachable(format!("no answer within {:?}{way}", self.patience))),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::HashSet, fmt::Write};
 use hallpass_session::{Timestamp, cookie_pairs};
 use http::{HeaderMap, HeaderValue, header::COOKIE};
 
-use super::attempt::{ATTEMPT_TTL, hash};
+use super::attempt::{ATTEMPT_TTL, REPEAT_FOR, hash};
 
 /// The most attempts a browser has at a time; the oldest go first. Each cookie has about 90 bytes.
 const MAX_ATTEMPTS: usize = 8;
@@ -60,6 +60,13 @@ impl Cookies {
         let name = self.name(state);
         let mut values = pairs(headers).filter(|(cookie, _)| *cookie == name).map(|(_, value)| value);
         values.next()?.split_once('.').map(|(_, secret)| secret)
+    }
+
+    /// Keeps the cookie of an attempt for requests that repeat the one that ended it.
+    pub(super) fn linger(self, headers: &HeaderMap, state: &str) -> Option<HeaderValue> {
+        let name = self.name(state);
+        let (_, value) = pairs(headers).find(|(cookie, _)| *cookie == name)?;
+        self.header(&name, value, REPEAT_FOR.as_secs())
     }
 
     /// Clears the cookie of an attempt.

@@ -10,8 +10,10 @@ pub enum Failure {
     Unexpected,
     /// The person said no at the provider.
     Denied,
-    /// The provider does not answer, or says that it cannot.
+    /// The provider cannot be reached, or does not answer in time.
     Unreachable,
+    /// The provider answers that it cannot now.
+    Unavailable,
     /// The provider does not accept this application as it is configured.
     Misconfigured,
     /// The provider says that something else went wrong.
@@ -47,6 +49,7 @@ const CODES: &[(Failure, &str)] = &[
     (Failure::Unexpected, "unexpected"),
     (Failure::Denied, "denied"),
     (Failure::Unreachable, "unreachable"),
+    (Failure::Unavailable, "unavailable"),
     (Failure::Misconfigured, "misconfigured"),
     (Failure::Provider, "provider"),
     (Failure::Clock, "clock"),
@@ -84,6 +87,11 @@ impl Failure {
             Self::Unreachable => {
                 format!(
                     "{label} does not answer right now. Try again in a moment, or use another way to sign in."
+                )
+            }
+            Self::Unavailable => {
+                format!(
+                    "{label} says that it cannot sign anybody in right now. Try again in a moment, or use another way to sign in."
                 )
             }
             Self::Misconfigured => {
@@ -158,7 +166,11 @@ impl Problem {
 
 impl From<FetchError> for Problem {
     fn from(error: FetchError) -> Self {
-        Self::new(Failure::Unreachable, error.to_string())
+        let failure = match error {
+            FetchError::Unreachable(_) => Failure::Unreachable,
+            FetchError::Unreadable(_) => Failure::Provider,
+        };
+        Self::new(failure, error.to_string())
     }
 }
 

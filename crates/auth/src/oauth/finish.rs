@@ -1,20 +1,31 @@
 //! Somebody comes back from a provider.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use hallpass_session::{Session, Timestamp};
 use http::{HeaderMap, HeaderValue};
 use serde_json::Value;
+use tracing::Instrument;
 
 use super::{
     Callback, Endpoints, Entry, Failure, Providers,
-    attempt::Attempt,
+    attempt::{Attempt, Met},
     failure::{Problem, Stop, printable},
     profile::{Identity, usable_name},
     provider::Protocol,
+    repeat::{Again, answer_of},
     token::Tokens,
 };
-use crate::{Email, Error, Origin, RedirectPath, User, domain_form};
+use crate::{Email, Error, Origin, Record, RedirectPath, User, domain_form};
+
+/// How long a request waits before it looks again whether another one, with the same answer, is done.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// How often it does: a provider's answers take seconds at most.
+const MOST_LOOKS: u32 = 120;
 
 /// The answer to [`Providers::finish`].
 #[derive(Clone, Debug)]
@@ -48,6 +59,25 @@ pub enum Outcome {
     Failed(Failure),
 }
 
+impl Finished {
+    fn unexpected() -> Self {
+        let outcome = Outcome::Failed(Failure::Unexpected);
+        Self { outcome, next: None, linking: false, cookies: Vec::new() }
+    }
+}
+
+impl Attempt {
+    /// The attempt with what came of it, and no cookies.
+    pub(super) fn finished(&self, outcome: Outcome) -> Finished {
+        Finished {
+            outcome,
+            next: self.next.as_deref().and_then(RedirectPath::parse),
+            linking: self.link.is_some(),
+            cookies: Vec::new(),
+        }
+    }
+}
+
 /// What is known of somebody who came back.
 pub(super) struct Arrival<'a> {
     pub(super) entry: &'a Entry,
@@ -67,7 +97,8 @@ impl Arrival<'_> {
 
 impl Providers {
     /// Takes what the provider `name` sent back through the browser. `headers` are the request's, with the cookies of
-    /// [`begin`](Self::begin). Whatever is not the one answer to an attempt of this browser changes nothing.
+    /// [`begin`](Self::begin). Whatever is not the one answer to an attempt of this browser changes nothing. Who brings the same answer
+    /// again within a minute gets what came of it; who goes away meanwhile finds it done.
     pub async fn finish(
         &self,
         name: &str,
@@ -76,37 +107,79 @@ impl Providers {
         callback: &Callback,
         origin: &Origin,
     ) -> Result<Finished, Error> {
-        let failed = |failure| Finished {
-            outcome: Outcome::Failed(failure),
-            next: None,
-            linking: false,
-            cookies: Vec::new(),
-        };
-        let Some(entry) = self.entry(name) else { return Ok(failed(Failure::Unexpected)) };
+        let Some(entry) = self.entry(name) else { return Ok(Finished::unexpected()) };
         let state = &callback.state;
         let cookie = self.0.cookies.secret(headers, state);
-        let Some(attempt) = Attempt::take(self.records(), state, name, cookie, session.now()).await? else {
-            let detail = match cookie {
-                Some(_) => "the attempt is over: used already, or begun too long ago",
-                None => "this browser began no such attempt, or lost its cookie",
-            };
-            entry.log(&Problem::new(Failure::Unexpected, detail));
-            return Ok(failed(Failure::Unexpected));
-        };
-        let outcome = match self.arrive(entry, &attempt, session, callback, origin).await {
+        let mut met = Attempt::meet(self.records(), state, name, cookie, session.now()).await?;
+        let mut looks = 0;
+        while matches!(met, Met::Busy) && looks < MOST_LOOKS {
+            looks += 1;
+            tokio::time::sleep(LOOK_AGAIN).await;
+            met = Attempt::meet(self.records(), state, name, cookie, session.now()).await?;
+        }
+        match met {
+            Met::First(attempt, record) => {
+                let lingering = self.0.cookies.linger(headers, state);
+                let (this, session, callback) = (self.clone(), session.clone(), callback.clone());
+                let (name, origin) = (name.to_owned(), origin.clone());
+                let first = async move {
+                    this.first(&name, &attempt, record, &session, &callback, &origin, lingering).await
+                };
+                // A task of its own: it ends also when the browser goes away.
+                let first = tokio::spawn(first.in_current_span()).await;
+                let broken = |source| Error::Internal { doing: "finish a sign-in", source: Box::new(source) };
+                first.map_err(broken)?
+            }
+            Met::Over(attempt, record, answer) => {
+                let again = Again { attempt: &attempt, record, alone: looks == 0 };
+                self.repeat(entry, again, answer, session, origin).await
+            }
+            Met::Busy | Met::Missing => {
+                let detail = match cookie {
+                    Some(_) => "the attempt is over: used already, or begun too long ago",
+                    None => "this browser began no such attempt, or lost its cookie",
+                };
+                entry.log(&Problem::new(Failure::Unexpected, detail));
+                Ok(Finished::unexpected())
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what a request brings, once")]
+    async fn first(
+        &self,
+        name: &str,
+        attempt: &Attempt,
+        record: Record,
+        session: &Session,
+        callback: &Callback,
+        origin: &Origin,
+        lingering: Option<HeaderValue>,
+    ) -> Result<Finished, Error> {
+        let Some(entry) = self.entry(name) else { return Ok(Finished::unexpected()) };
+        let outcome = match self.arrive(entry, attempt, session, callback, origin).await {
             Ok(outcome) => outcome,
             Err(Stop::Problem(problem)) => {
                 entry.log(&problem);
                 Outcome::Failed(problem.failure)
             }
-            Err(Stop::Broken(error)) => return Err(error),
+            Err(Stop::Broken(error)) => {
+                // Nobody knows what a repeat would be told; it is to begin again.
+                self.records().take(&record.key, session.now()).await.ok();
+                return Err(error);
+            }
         };
-        Ok(Finished {
-            outcome,
-            next: attempt.next.as_deref().and_then(RedirectPath::parse),
-            linking: attempt.link.is_some(),
-            cookies: self.0.cookies.end(state).into_iter().collect(),
-        })
+        let kept = match answer_of(&outcome, session) {
+            Some(answer) => attempt.close(self.records(), record, answer, session.now()).await,
+            None => Ok(false),
+        };
+        if let Err(error) = &kept {
+            // It has happened all the same; only a repeat fails.
+            tracing::warn!(event = "sign_in_not_repeatable", error = error as &dyn std::error::Error);
+        }
+        let cookie =
+            if kept.is_ok_and(|kept| kept) { lingering } else { self.0.cookies.end(&callback.state) };
+        Ok(Finished { cookies: cookie.into_iter().collect(), ..attempt.finished(outcome) })
     }
 
     async fn arrive(
@@ -178,7 +251,11 @@ impl Entry {
                 (&openid.issuer, metadata.authorization_response_iss_parameter_supported)
             }
             (Protocol::OpenId(openid), None) => (&openid.issuer, false),
-            (Protocol::OAuth2(oauth), _) => (&oauth.issuer, false),
+            // Each provider has a redirect URI of its own, which keeps answers apart as well (RFC 9700 §4.4.2).
+            (Protocol::OAuth2(oauth), _) => match &oauth.expected_issuer {
+                Some(issuer) => (issuer, false),
+                None => return Ok(()),
+            },
         };
         match given {
             Some(given) if given == wanted => Ok(()),
@@ -195,6 +272,9 @@ impl Entry {
 
     fn check_domain(&self, identity: &Identity) -> Result<(), Problem> {
         let allowed = &self.provider.allowed_domains;
+        if let Some(missing) = identity.missing.clone().filter(|_| !allowed.is_empty()) {
+            return Err(missing);
+        }
         let email = identity.email.as_ref().filter(|_| identity.email_verified);
         let fits = email.is_some_and(|email| has_domain(email, allowed));
         if allowed.is_empty() || fits {
@@ -222,7 +302,7 @@ fn code(callback: &Callback) -> Result<&str, Problem> {
         | "consent_required"
         | "login_required"
         | "interaction_required" => Failure::Denied,
-        "temporarily_unavailable" | "server_error" => Failure::Unreachable,
+        "temporarily_unavailable" | "server_error" => Failure::Unavailable,
         "unauthorized_client"
         | "invalid_client"
         | "invalid_scope"

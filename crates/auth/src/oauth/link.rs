@@ -62,9 +62,9 @@ enum Disconnected {
 /// What a record of a link holds.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Body {
-    provider: String,
-    issuer: String,
-    subject: String,
+    pub(super) provider: String,
+    pub(super) issuer: String,
+    pub(super) subject: String,
     email: Option<String>,
     /// Milliseconds since the epoch.
     linked: i64,

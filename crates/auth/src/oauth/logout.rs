@@ -57,7 +57,7 @@ pub(super) struct Opened<'a> {
 
 impl Providers {
     /// Takes a logout token that the provider `name` has posted: ends the session it names, or all that the person has opened with the
-    /// provider. How many ended.
+    /// provider. How many ended. The same token once more ends nothing: 0.
     pub async fn back_channel_logout(
         &self,
         name: &str,
@@ -77,7 +77,7 @@ impl Providers {
                     detail = problem.detail
                 );
                 Ok(Err(match problem.failure {
-                    Failure::Unreachable => LogoutRefused::Unavailable,
+                    Failure::Unreachable | Failure::Unavailable => LogoutRefused::Unavailable,
                     Failure::Interrupted => LogoutRefused::Interrupted,
                     _ => LogoutRefused::Invalid,
                 }))
@@ -94,6 +94,10 @@ impl Providers {
         now: Timestamp,
     ) -> Result<u64, Stop> {
         let token = self.verified_logout(name, token, now).await?;
+        // The provider did not get the answer the first time, or somebody has seen the token: it ends nothing again.
+        if self.records().get(&once(&token), now).await?.is_some() {
+            return Ok(0);
+        }
         let owner = self.whose(&token, now).await?;
         let ended = match owner {
             Some((user, link)) => {
@@ -118,11 +122,7 @@ impl Providers {
         let metadata = entry.known.metadata(self.fetch(), openid, now).await?;
         let jwt = entry.known.verified(self.fetch(), &metadata, token, Patience::Refuse, now).await?;
         let expected = entry.expected(openid, &metadata);
-        let token = logout_token(jwt.kind.as_deref(), &jwt.claims, expected, now)?;
-        if self.records().get(&once(&token), now).await?.is_some() {
-            return Err(Problem::new(Failure::Unexpected, "this logout token was used already (jti)").into());
-        }
-        Ok(token)
+        Ok(logout_token(jwt.kind.as_deref(), &jwt.claims, expected, now)?)
     }
 
     async fn note_once(&self, token: &LogoutToken, now: Timestamp) -> Result<(), Error> {

@@ -310,11 +310,14 @@ impl Known {
     }
 }
 
+/// Whether the provider's answer says nothing about what it said before.
+fn passes(failure: Failure) -> bool {
+    matches!(failure, Failure::Unreachable | Failure::Unavailable | Failure::Provider)
+}
+
 /// What is known still, when the provider does not answer.
 fn stale<T: Clone>(kept: Option<&Kept<T>>, problem: Problem, now: Timestamp) -> Result<T, Problem> {
-    match kept
-        .filter(|kept| problem.failure == Failure::Unreachable && kept.fetched.is_younger(STALE_FOR, now))
-    {
+    match kept.filter(|kept| passes(problem.failure) && kept.fetched.is_younger(STALE_FOR, now)) {
         Some(kept) => {
             tracing::warn!(event = "provider_stale", detail = problem.detail, "going on with what was known");
             Ok(kept.thing.clone())

@@ -45,6 +45,8 @@ mod provider;
 #[cfg(feature = "http-client")]
 mod proxy;
 mod reauth;
+mod rekey;
+mod repeat;
 mod seal;
 mod signer;
 mod token;
@@ -70,6 +72,7 @@ pub use self::{
     logout::LogoutRefused,
     provider::{ClientAuth, FieldMap, OAuth2, OpenId, Protocol, Provider, ProviderError},
     reauth::Reauth,
+    rekey::Rekeyed,
     seal::SealKeys,
 };
 #[cfg(feature = "http-client")]

@@ -85,6 +85,7 @@ impl Provider {
     pub fn discord(client_id: &str, secret: Secret<String>) -> Self {
         let oauth = OAuth2 {
             issuer: DISCORD.to_owned(),
+            expected_issuer: None,
             authorize_url: url("https://discord.com/oauth2/authorize"),
             token_url: url("https://discord.com/api/oauth2/token"),
             userinfo_url: url("https://discord.com/api/users/@me"),
@@ -98,6 +99,7 @@ impl Provider {
     pub fn facebook(client_id: &str, secret: Secret<String>) -> Self {
         let oauth = OAuth2 {
             issuer: FACEBOOK.to_owned(),
+            expected_issuer: None,
             authorize_url: url("https://www.facebook.com/v23.0/dialog/oauth"),
             token_url: url("https://graph.facebook.com/v23.0/oauth/access_token"),
             userinfo_url: url("https://graph.facebook.com/v23.0/me?fields=id,name,email"),
@@ -138,8 +140,11 @@ impl Provider {
 }
 
 fn github(site: &Url, api: Url, client_id: &str, secret: Secret<String>) -> Provider {
+    let issuer = String::from(below(site, "/login/oauth"));
     let oauth = OAuth2 {
-        issuer: below(site, "/login/oauth").into(),
+        // GitHub's answers have it.
+        expected_issuer: Some(issuer.clone()),
+        issuer,
         authorize_url: below(site, "/login/oauth/authorize"),
         token_url: below(site, "/login/oauth/access_token"),
         emails_url: Some(below(&api, &format!("{}/emails", api.path()))),

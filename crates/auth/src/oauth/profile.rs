@@ -19,6 +19,9 @@ use crate::{Email, InvalidEmail, register::clean_name};
 
 const MICROSOFT: &str = "https://login.microsoftonline.com/";
 
+/// How the domain begins of addresses that GitHub, and its servers elsewhere, make up.
+const NO_REPLY: &str = "users.noreply.";
+
 /// A person at a provider.
 #[derive(Clone, Debug)]
 pub(super) struct Identity {
@@ -29,6 +32,8 @@ pub(super) struct Identity {
     pub(super) email: Option<Email>,
     /// Why the address that the provider told cannot be used.
     pub(super) refused: Option<InvalidEmail>,
+    /// Why what the provider says beyond the subject is not known. Whoever has an account here needs none of it.
+    pub(super) missing: Option<Problem>,
     /// The provider has verified that the address is the person's.
     pub(super) email_verified: bool,
     pub(super) name: Option<String>,
@@ -95,11 +100,12 @@ impl Entry {
         let jwt = self.known.verified(fetch, metadata, token.expose(), Patience::Wait, now).await?;
         jwt.check_at_hash(tokens.access.expose()).map_err(Problem::untrusted)?;
         let mut token = id_token(jwt.claims, self.expected(openid, metadata), &attempt.nonce, now)?;
+        let mut missing = None;
         if let Some(url) = metadata.userinfo_endpoint.as_ref().filter(|_| !token.claims.contains_key("email"))
         {
-            complete(fetch, url, tokens, &mut token).await?;
+            missing = complete(fetch, url, tokens, &mut token).await.err();
         }
-        Ok(of_claims(token))
+        Ok(Identity { missing, ..of_claims(token) })
     }
 }
 
@@ -125,6 +131,7 @@ fn of_claims(IdToken { issuer, subject, claims }: IdToken) -> Identity {
     Identity {
         email,
         refused,
+        missing: None,
         email_verified: claims.get(verified).is_some_and(is_true),
         name: text(&claims, "name").and_then(usable_name),
         session: text(&claims, "sid").map(str::to_owned),
@@ -173,8 +180,15 @@ async fn by_profile(fetch: &dyn Fetch, oauth: &OAuth2, tokens: &Tokens) -> Resul
     })?;
     let mut email = at(&profile, &fields.email).and_then(Value::as_str).map(str::to_owned);
     let mut email_verified = at(&profile, &fields.email_verified).is_some_and(is_true);
+    let mut missing = None;
     if let Some(url) = &oauth.emails_url {
-        (email, email_verified) = best_address(fetch, url, bearer).await?;
+        (email, email_verified) = match best_address(fetch, url, bearer).await {
+            Ok(best) => best,
+            Err(problem) => {
+                missing = Some(problem);
+                (None, false)
+            }
+        };
     }
     let (address, refused) = usable_address(email.as_deref());
     Ok(Identity {
@@ -182,6 +196,7 @@ async fn by_profile(fetch: &dyn Fetch, oauth: &OAuth2, tokens: &Tokens) -> Resul
         subject,
         email: address,
         refused,
+        missing,
         email_verified,
         name: at(&profile, &fields.name).and_then(Value::as_str).and_then(usable_name),
         session: None,
@@ -196,7 +211,8 @@ fn at<'a>(profile: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
     if rest.is_empty() { Some(value) } else { at(value.as_object()?, rest) }
 }
 
-/// The primary address if it is verified, else another verified one, else the primary one as it is.
+/// The primary address if it is verified, else the first other verified one, else the primary one as it is. A second verified address opens
+/// no account: its owner connects the provider on the account's page. Addresses that GitHub makes up to hide others reach nobody.
 async fn best_address(
     fetch: &dyn Fetch,
     url: &Url,
@@ -205,14 +221,19 @@ async fn best_address(
     let answer = fetch::get(fetch, url, bearer).await?;
     let Value::Array(list) = &answer.body else {
         // The person, or the application's registration, does not let us see addresses.
-        return if answer.status.is_client_error() {
-            Ok((None, false))
-        } else {
-            Err(fetch::unexpected(answer.status, url))
-        };
+        return if answer.status.is_client_error() { Ok((None, false)) } else { Err(answer.unexpected(url)) };
     };
     let flag = |entry: &Value, name: &str| entry.get(name).is_some_and(is_true);
-    let best = list.iter().max_by_key(|entry| (flag(entry, "verified"), flag(entry, "primary")));
+    let reaches = |entry: &&Value| {
+        let address = entry.get("email").and_then(Value::as_str).unwrap_or_default().to_ascii_lowercase();
+        !address.rsplit('@').next().unwrap_or_default().starts_with(NO_REPLY)
+    };
+    // Of equals `max_by_key` takes the last.
+    let best = list
+        .iter()
+        .rev()
+        .filter(reaches)
+        .max_by_key(|entry| (flag(entry, "verified"), flag(entry, "primary")));
     let address = best.and_then(|entry| entry.get("email")?.as_str().map(str::to_owned));
     Ok((address, best.is_some_and(|entry| flag(entry, "verified"))))
 }

@@ -71,8 +71,10 @@ pub struct OpenId {
 /// An OAuth 2.0 provider.
 #[derive(Clone, Debug)]
 pub struct OAuth2 {
-    /// Keys accounts, and must equal the `iss` of answers that have one (RFC 9207).
+    /// Names the provider in links: it must never change. What answers say is [`expected_issuer`](Self::expected_issuer).
     pub issuer: String,
+    /// What the `iss` of answers must equal, where they have one (RFC 9207); `None`: it is not known, and not looked at.
+    pub expected_issuer: Option<String>,
     /// Where people go.
     pub authorize_url: Url,
     /// Where codes become tokens.
@@ -239,7 +241,7 @@ impl Provider {
             Some(why) => Err(ProviderError {
                 name: self.name.clone(),
                 advice: format!(
-                    "has the same issuer as {}, which {why}; give one of them an issuer of its own",
+                    "has the same issuer as {}, which {why}; give one of them a link_key of its own",
                     other.name
                 ),
             }),
@@ -252,7 +254,11 @@ impl Provider {
             Protocol::OpenId(openid) => {
                 openid.tenants || super::presets::OPEN_TO_ALL.contains(&openid.issuer.as_str())
             }
-            Protocol::OAuth2(oauth) => super::presets::OPEN_TO_ALL.contains(&oauth.issuer.as_str()),
+            Protocol::OAuth2(oauth) => {
+                let places = [oauth.issuer.as_str(), oauth.authorize_url.as_str()];
+                let is_one = |open: &&str| places.iter().any(|place| same_host(open, place));
+                super::presets::OPEN_TO_ALL.iter().any(is_one)
+            }
         }
     }
 }
@@ -302,6 +308,7 @@ mod tests {
             let url = |path: &str| Url::parse(&format!("https://login.example.com/{path}")).unwrap();
             let oauth = OAuth2 {
                 issuer: issuer.to_owned(),
+                expected_issuer: None,
                 authorize_url: url("authorize"),
                 token_url: url("token"),
                 userinfo_url: url(people),

@@ -76,12 +76,12 @@ impl Entry {
     ) -> Result<Tokens, Problem> {
         let url = &endpoints.token;
         let answer = self.answer(fetch, endpoints, fields, now).await?;
-        let Value::Object(object) = answer.body else { return Err(fetch::unexpected(answer.status, url)) };
+        let Value::Object(object) = &answer.body else { return Err(answer.unexpected(url)) };
         // GitHub says errors with status 200.
         if object.contains_key("error") || !answer.status.is_success() {
-            return Err(refused(&object, url));
+            return Err(refused(object, url));
         }
-        tokens(&object, url)
+        tokens(object, url)
     }
 
     /// What the token endpoint says to these fields, whatever it is.
@@ -140,7 +140,7 @@ fn refused(object: &Map<String, Value>, url: &Url) -> Problem {
     let failure = match error {
         error if OURS.contains(&error) || UNKNOWN_CLIENT.contains(&error) => Failure::Misconfigured,
         error if STALE.contains(&error) => Failure::Unexpected,
-        "temporarily_unavailable" | "server_error" => Failure::Unreachable,
+        "temporarily_unavailable" | "server_error" => Failure::Unavailable,
         _ => Failure::Provider,
     };
     let detail = format!("{} said {}: {}", fetch::place(url), printable(error), printable(description));

@@ -48,6 +48,12 @@ pub struct State {
     pub userinfo: Value,
     pub signing: Signing,
     pub down: bool,
+    /// The token endpoint answers with a form.
+    pub form: bool,
+    /// A byte order mark stands in front of every answer.
+    pub mark: bool,
+    /// What stands at a path instead of the usual answer.
+    pub instead: HashMap<&'static str, (u16, &'static str)>,
     /// Whether the token endpoint knows refresh tokens still.
     pub refreshes: bool,
     /// Whether a sign-in brings a refresh token.
@@ -99,6 +105,9 @@ impl Provider {
             userinfo: json!({ "sub": "ann" }),
             signing: Signing::Honest,
             down: false,
+            form: false,
+            mark: false,
+            instead: HashMap::new(),
             refreshes: true,
             gives_refresh: true,
             expires_in: 3600,
@@ -132,7 +141,7 @@ impl Provider {
         self.change(|state| {
             state.serial += 1;
             let code = format!("code-{}", state.serial);
-            let request = (query["nonce"].clone(), query["code_challenge"].clone());
+            let request = (query.get("nonce").cloned().unwrap_or_default(), query["code_challenge"].clone());
             state.codes.insert(code.clone(), request);
             code
         })
@@ -260,14 +269,28 @@ impl Fetch for Provider {
         assert_eq!(host, "login.example.com", "nobody else is asked");
         self.change(|state| {
             if state.down {
-                return Err(FetchError("connection refused".to_owned()));
+                return Err(FetchError::Unreachable("connection refused".to_owned()));
             }
             let (status, body) = state.answer(&path, request.body(), NOW);
+            let status = state.instead.get(&*path).map_or(status, |(status, _)| *status);
             let mut response = Response::builder().status(status);
             if let Some(date) = &state.date {
                 response = response.header("date", date);
             }
-            Ok(response.body(body.to_string().into_bytes()).unwrap())
+            let mut text = body.to_string();
+            if state.form && path == "/token" {
+                let fields = body.as_object().unwrap().iter();
+                let fields = fields.map(|(name, value)| match value {
+                    Value::String(text) => (name, text.clone()),
+                    other => (name, other.to_string()),
+                });
+                text = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+            }
+            if let Some((_, instead)) = state.instead.get(&*path) {
+                text = (*instead).to_owned();
+            }
+            let mark = if state.mark { "\u{feff}" } else { "" };
+            Ok(response.body(format!("{mark}{text}").into_bytes()).unwrap())
         })
     }
 }

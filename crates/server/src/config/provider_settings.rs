@@ -40,7 +40,13 @@ pub(super) const PROVIDER_SETTINGS: &[Setting] = &[
         "providers.NAME.issuer",
         Text,
         "",
-        "`openid`: the issuer, exactly as the provider writes it. `github`, `gitlab`: the address of your own server. `oauth2`: keys accounts; empty: the origin of `authorize_url`.",
+        "`openid`: the issuer, exactly as the provider writes it. `github`, `gitlab`: the address of your own server. `oauth2`: what `iss` in answers must be (RFC 9207); empty: it is not looked at.",
+    ),
+    setting(
+        "providers.NAME.link_key",
+        Text,
+        "",
+        "`oauth2`: names the provider in the connections of accounts. Empty: the origin of `authorize_url`. Needed where two providers have one origin. When it changes, run `hallpass link rekey`.",
     ),
     setting(
         "providers.NAME.tenant",

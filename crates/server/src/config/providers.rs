@@ -176,7 +176,8 @@ impl Section<'_> {
         let authorize_url = authorize_url?;
         let names = FieldMap::default();
         Some(OAuth2 {
-            issuer: self.text_or("issuer", &authorize_url.origin().ascii_serialization()),
+            issuer: self.text_or("link_key", &authorize_url.origin().ascii_serialization()),
+            expected_issuer: Some(self.text("issuer")).filter(|issuer| !issuer.is_empty()),
             authorize_url,
             token_url: token_url?,
             userinfo_url: userinfo_url?,
