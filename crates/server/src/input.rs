@@ -11,13 +11,17 @@ use hallpass_auth::Origin;
 use hallpass_session::Secret;
 use http::{
     HeaderMap, Method, StatusCode,
-    header::{ACCEPT, CONTENT_TYPE},
+    header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE},
     request::Parts,
 };
 use http_body::Body as _;
 use http_body_util::BodyExt;
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, MapAccess, Visitor},
+};
 use serde_json::{Map, Value};
-use std::time::Duration;
+use std::{fmt, time::Duration};
 use tokio::time::timeout;
 use url::form_urlencoded;
 
@@ -80,18 +84,57 @@ impl Fields {
     fn json(body: &[u8]) -> Result<Self, ApiError> {
         // serde's own message may show what was typed: only the place is told.
         let place = |error: serde_json::Error| {
-            ApiError::invalid(format!(
-                "The body is no JSON object (line {}, column {})",
-                error.line(),
-                error.column()
-            ))
+            let twice = error.to_string().starts_with(TWICE);
+            let what = if twice { TWICE } else { "The body is no JSON object" };
+            ApiError::invalid(format!("{what} (line {}, column {})", error.line(), error.column()))
         };
-        serde_json::from_slice(body).map(Self).map_err(place)
+        serde_json::from_slice(body).map(|Unique(fields)| Self(fields)).map_err(place)
     }
 
-    fn form(body: &[u8]) -> Self {
-        let pairs = form_urlencoded::parse(body);
-        Self(pairs.map(|(name, text)| (name.into_owned(), Value::String(text.into_owned()))).collect())
+    fn form(body: &[u8]) -> Result<Self, ApiError> {
+        let mut fields = Map::new();
+        for (name, text) in form_urlencoded::parse(body) {
+            // What stands for bytes that are no UTF-8.
+            if name.contains(char::REPLACEMENT_CHARACTER) || text.contains(char::REPLACEMENT_CHARACTER) {
+                return Err(ApiError::invalid("The form holds text that is not UTF-8"));
+            }
+            if fields.insert(name.into_owned(), Value::String(text.into_owned())).is_some() {
+                return Err(ApiError::invalid(TWICE));
+            }
+        }
+        Ok(Self(fields))
+    }
+}
+
+/// Two readers of a request, a proxy's filter and this server, may each take another of two values (CWE-235).
+const TWICE: &str = "A field is there twice";
+
+/// An object whose keys are there once.
+struct Unique(Map<String, Value>);
+
+impl<'de> Deserialize<'de> for Unique {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(UniqueKeys)
+    }
+}
+
+struct UniqueKeys;
+
+impl<'de> Visitor<'de> for UniqueKeys {
+    type Value = Unique;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Unique, A::Error> {
+        let mut fields = Map::new();
+        while let Some((name, value)) = access.next_entry::<String, Value>()? {
+            if fields.insert(name, value).is_some() {
+                return Err(A::Error::custom(TWICE));
+            }
+        }
+        Ok(Unique(fields))
     }
 }
 
@@ -100,12 +143,18 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let kind = media_type(request.headers());
+        let encoded = demand_plain(request.headers());
         let body = Bytes::from_request(request, state).await;
         let body = body.map_err(|_| ApiError::invalid("The body did not arrive whole"))?;
+        if body.is_empty() {
+            return Ok(Self(Map::new()));
+        }
+        encoded?;
+        let body = without_mark(&body);
         match kind.as_deref() {
-            _ if body.is_empty() => Ok(Self(Map::new())),
-            Some("application/json") => Self::json(&body),
-            Some("application/x-www-form-urlencoded") => Ok(Self::form(&body)),
+            _ if is_wide(body) => Err(not_utf8()),
+            Some("application/json") => Self::json(body),
+            Some("application/x-www-form-urlencoded") => Self::form(body),
             _ => Err(ApiError::of_status(StatusCode::UNSUPPORTED_MEDIA_TYPE)),
         }
     }
@@ -179,15 +228,53 @@ fn grow(whole: &mut BytesMut, more: usize, most: usize) {
     }
 }
 
+/// Refuses what is not plain UTF-8 by its own account.
+fn demand_plain(headers: &HeaderMap) -> Result<(), ApiError> {
+    let mut codings = headers.get_all(CONTENT_ENCODING).iter();
+    if codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        let message = "Send the body without a Content-Encoding";
+        return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message));
+    }
+    match charset(headers).as_deref() {
+        None | Some("utf-8" | "utf8" | "us-ascii") => Ok(()),
+        Some(_) => Err(not_utf8()),
+    }
+}
+
+fn not_utf8() -> ApiError {
+    let message = "Send the body in UTF-8";
+    ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_charset", message)
+}
+
+/// The body without the byte order mark of UTF-8, which some editors and clients write in front (RFC 8259 §8.1).
+fn without_mark(body: &[u8]) -> &[u8] {
+    body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
+}
+
+/// Whether this is UTF-16 or UTF-32: a byte order mark, or a zero beside the first character.
+fn is_wide(body: &[u8]) -> bool {
+    matches!(body, [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, ..] | [_, 0, ..])
+}
+
 /// The value of one field of a form, for checks that come before the handler.
 pub(crate) fn form_field(body: &[u8], name: &str) -> Option<String> {
-    form_urlencoded::parse(body).find(|(key, _)| key == name).map(|(_, text)| text.into_owned())
+    form_urlencoded::parse(without_mark(body)).find(|(key, _)| key == name).map(|(_, text)| text.into_owned())
 }
 
 /// The type of the body, without parameters.
 pub(crate) fn media_type(headers: &HeaderMap) -> Option<String> {
     let kind = headers.get(CONTENT_TYPE)?.to_str().ok()?;
     Some(kind.split(';').next().unwrap_or(kind).trim().to_ascii_lowercase())
+}
+
+/// The character set that the body has by its own account, in small letters.
+fn charset(headers: &HeaderMap) -> Option<String> {
+    let kind = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    let charset = kind.split(';').skip(1).find_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"'))
+    });
+    charset.map(str::to_ascii_lowercase)
 }
 
 /// Who asks, and what they want back.
