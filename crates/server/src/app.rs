@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use axum::extract::FromRef;
+use axum::{extract::FromRef, response::Redirect};
 use hallpass_auth::{
     Argon2ParamsError, Auth, Csrf, CsrfOptions, DeviceCookies,
     oauth::{HttpClient, ProviderError, Providers, ProvidersOptions, SealKeys},
@@ -29,6 +29,7 @@ struct Inner {
     auth: Auth,
     providers: Providers,
     public_url: String,
+    base: String,
     pages: Pages,
     csrf: Option<Csrf>,
     draining: AtomicBool,
@@ -69,14 +70,17 @@ impl App {
         if let Some(secret) = secrets.first() {
             options.secret = Secret::new(secret.expose().as_bytes().to_vec());
         }
+        options.sign_in_path = Some(format!("{}/login", config.base_path()));
         options.device_cookies = Some(device_cookies(&config, secrets, public_url)?);
         let auth = Auth::new(stores.users.clone(), stores.records.clone(), options)?;
         let providers = providers(&config, &auth, secrets, public_url)?;
+        let base = config.base_path().to_owned();
         let pages = Pages::new(&config)?;
         let csrf = config.csrf_token.then(|| csrf(&config, secrets, public_url));
         let (public_url, draining) = (public_url.to_owned(), AtomicBool::new(false));
         let readiness = Readiness::new(config.stores.options.server.timeout);
-        let inner = Inner { config, stores, auth, providers, public_url, pages, csrf, draining, readiness };
+        let inner =
+            Inner { config, stores, auth, providers, public_url, base, pages, csrf, draining, readiness };
         Ok(Self(Arc::new(inner)))
     }
 
@@ -103,6 +107,21 @@ impl App {
 
     pub(crate) fn providers(&self) -> &Providers {
         &self.0.providers
+    }
+
+    /// The path below which browsers reach the server, without a slash at the end: that of `public_url`.
+    pub(crate) fn base(&self) -> &str {
+        &self.0.base
+    }
+
+    /// The path at which browsers reach this path of ours.
+    pub(crate) fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.base())
+    }
+
+    /// Sends a browser to this path of ours, with 303.
+    pub(crate) fn redirect(&self, path: &str) -> Redirect {
+        Redirect::to(&self.at(path))
     }
 
     /// Where browsers reach the server, without a slash at the end.

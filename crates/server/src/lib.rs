@@ -19,6 +19,7 @@ mod key_file;
 mod log;
 mod log_limit;
 mod pages;
+mod paths;
 mod router;
 mod routes;
 mod serve;

@@ -81,7 +81,10 @@ impl Pages {
         }
         let style = read(folder, "style.css", STYLE)?;
         let style_name = format!("style-{}.css", hex(&Sha256::digest(style.as_bytes())[..8]));
-        templates.add_global("style", format!("{ASSETS}{style_name}"));
+        // `public_url` holds nothing that must be escaped.
+        let base = config.base_path();
+        templates.add_global("base", Value::from_safe_string(base.to_owned()));
+        templates.add_global("style", format!("{base}{ASSETS}{style_name}"));
         templates.add_global("service", config.service_name.clone());
         templates.add_global("registration_open", config.registration_open);
         let providers = config.providers.iter();

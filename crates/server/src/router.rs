@@ -19,7 +19,9 @@ use crate::{
     headers::secure,
     host::{demand_http, demand_known_host},
     input::receive,
-    log, routes,
+    log,
+    paths::{Paths, read_path, to_canonical},
+    routes,
 };
 
 /// The router cannot be made.
@@ -39,10 +41,12 @@ pub fn router(app: App, keys: Keys) -> Result<Router, RouterError> {
     let timeout =
         TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, config.limits.request_timeout);
     let cors = option_layer(config.cors.layer());
+    let paths = Arc::new(Paths::new(app.base(), routes::paths()));
     // Read from the bottom up: the last layer added is the first that a request meets.
-    Ok(routes::routes()
+    let routes = routes::routes()
         .layer(from_fn_with_state(app.clone(), demand_token))
         .layer(sessions)
+        .layer(from_fn_with_state(app.clone(), to_canonical))
         .layer(from_fn_with_state(app.clone(), demand_known_host))
         .layer(from_fn_with_state(app.clone(), refuse_other_sites))
         .layer(timeout)
@@ -54,5 +58,7 @@ pub fn router(app: App, keys: Keys) -> Result<Router, RouterError> {
         .layer(from_fn_with_state(app.clone(), secure))
         .layer(from_fn(log::responses))
         .layer(trust_proxy)
-        .with_state(app))
+        .with_state(app);
+    // Outside, because a router's own layers run after it has chosen the route.
+    Ok(Router::new().fallback_service(routes).layer(from_fn_with_state(paths, read_path)))
 }

@@ -35,7 +35,7 @@ pub(super) fn check(values: &mut Values) -> Option<Config> {
     let https = public_url.as_ref().is_some_and(|url| url.scheme() == "https");
     let secrets = secrets(values);
     check_cookie_domain(values, public_url.as_ref());
-    let session = session(values, https);
+    let session = session(values, https, public_url.as_ref().map_or("/", Url::path));
     let auth = auth(values);
     let cors = cors(values);
     let csrf_token = csrf_token(values, session.cookie.same_site);
@@ -97,11 +97,23 @@ fn public_url(values: &mut Values) -> Option<Url> {
         values.problem("public_url", format!("{text:?} is no web address; write https://auth.example.com"));
         return None;
     };
-    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    let bare = url.query().is_none() && url.fragment().is_none();
     if !bare || !url.username().is_empty() || url.password().is_some() {
-        values.problem("public_url", "has no path, query or user; write https://auth.example.com".to_owned());
+        let advice =
+            "has no query, fragment or user; write https://example.com or https://example.com/accounts";
+        values.problem("public_url", advice.to_owned());
+    }
+    if !is_plain_path(url.path()) {
+        let advice = "its path may hold letters, digits, - . _ ~ and %XX between single slashes";
+        values.problem("public_url", advice.to_owned());
     }
     Some(url)
+}
+
+/// Whether a path may stand in a cookie, in a page and in an address without being escaped.
+fn is_plain_path(path: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%/".contains(&byte);
+    path.bytes().all(allowed) && !path.contains("//")
 }
 
 fn trust_proxy(values: &mut Values) -> Option<TrustProxy> {

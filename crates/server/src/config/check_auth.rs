@@ -71,7 +71,6 @@ pub(super) fn auth(values: &mut Values) -> Option<AuthOptions> {
         remember_for: values.duration("session.remember_for"),
         accept_foreign_sign_ins: values.flag_of("session.accept_foreign_sign_ins")
             || ["session.layout", "moving.layout"].iter().any(|layout| values.text(layout) == "connect"),
-        sign_in_path: Some("/login".to_owned()),
         ordinary_roles: ordinary_roles(values),
         ..AuthOptions::default()
     };

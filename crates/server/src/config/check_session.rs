@@ -28,13 +28,14 @@ pub(super) fn key_file(values: &Values, stores: Option<&StoresConfig>) -> PathBu
     }
 }
 
-pub(super) fn session(values: &mut Values, https: bool) -> SessionOptions {
+pub(super) fn session(values: &mut Values, https: bool, public_path: &str) -> SessionOptions {
     let domain = values.text("session.cookie_domain");
     let domain = (!domain.is_empty()).then(|| domain.to_owned());
+    let path = cookie_path(values, public_path);
     let name = match values.text("session.cookie_name") {
         "" => match (https, &domain) {
-            (true, None) => "__Host-hallpass",
-            (true, Some(_)) => "__Secure-hallpass",
+            (true, None) if path == "/" => "__Host-hallpass",
+            (true, _) => "__Secure-hallpass",
             (false, _) => "hallpass",
         },
         name => name,
@@ -43,6 +44,7 @@ pub(super) fn session(values: &mut Values, https: bool) -> SessionOptions {
         cookie: CookieOptions {
             name: name.to_owned(),
             domain,
+            path,
             secure: if https { Secure::On } else { Secure::Off },
             same_site: match values.text("session.same_site") {
                 "strict" => SameSite::Strict,
@@ -71,6 +73,18 @@ pub(super) fn session(values: &mut Values, https: bool) -> SessionOptions {
         values.problem("session.remember_for", "must be longer than zero, and at most 400d".to_owned());
     }
     options
+}
+
+/// The path of `public_url`, so that two servers on one host keep out of each other's way; what is shared with Express
+/// is the application's too, wherever it is.
+fn cookie_path(values: &Values, public_path: &str) -> String {
+    let shared = ["session.layout", "moving.layout"].iter().any(|layout| values.text(layout) == "connect");
+    let path = match values.text("session.cookie_path") {
+        "" if shared => "/",
+        "" => public_path.trim_end_matches('/'),
+        path => path,
+    };
+    if path.is_empty() { "/".to_owned() } else { path.to_owned() }
 }
 
 /// A cookie for a domain that the server is not part of would be refused by every browser.

@@ -199,10 +199,15 @@ impl Config {
         let (ip, port) = (address.ip(), address.port());
         let usual = ip == Ipv4Addr::LOCALHOST || ip == Ipv6Addr::LOCALHOST || ip.is_unspecified();
         match &self.public_url {
-            Some(url) => url.origin().ascii_serialization(),
+            Some(url) => format!("{}{}", url.origin().ascii_serialization(), self.base_path()),
             None if usual => format!("http://localhost:{port}"),
             None => format!("http://{address}"),
         }
+    }
+
+    /// The path of `public_url`, without a slash at the end; empty: there is none.
+    pub fn base_path(&self) -> &str {
+        self.public_url.as_ref().map_or("", |url| url.path().trim_end_matches('/'))
     }
 
     /// Whether browsers come over https.

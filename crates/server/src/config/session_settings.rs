@@ -25,6 +25,12 @@ pub(super) const SESSIONS: &[Setting] = &[
         "Share the cookie with the subdomains of this domain. Empty: only the server's own host gets it.",
     ),
     setting(
+        "session.cookie_path",
+        Text,
+        "",
+        "The paths that the cookie is sent to. Empty: those below the path of `public_url`, and all (`/`) with the layout `connect`. Write `/` if an application beside reads the cookie too.",
+    ),
+    setting(
         "session.same_site",
         Choice(&["lax", "strict", "none"]),
         "lax",

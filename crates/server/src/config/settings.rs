@@ -11,7 +11,7 @@ pub(super) const SERVER: &[Setting] = &[
         "public_url",
         Text,
         "",
-        "Where browsers reach the server, such as `https://auth.example.com`. Cookie name, `Secure`, HSTS and the trusted origin follow from it. Empty: the address it listens on, for development.",
+        "Where browsers reach the server, such as `https://auth.example.com` or `https://example.com/accounts`. Cookie name, `Secure`, HSTS and the trusted origin follow from it. Empty: the address it listens on, for development.",
     ),
     setting(
         "allowed_hosts",

@@ -20,7 +20,7 @@ use crate::{
     app::App,
     error::ApiError,
     input::{MAX_BODY, form_field, is_safe, media_type},
-    routes::oauth,
+    routes::{self, oauth},
 };
 
 fn refused() -> ApiError {
@@ -62,32 +62,46 @@ async fn checked(request: Request, next: Next) -> Response {
     if oauth::is_posted_by_providers(request.uri().path()) || is_safe(request.method()) {
         return next.run(request).await;
     }
-    match carries_token(request).await {
+    let path = request.uri().path();
+    let purpose = Purpose { sign_in: routes::is_sign_in(path), sign_out: routes::is_sign_out(path) };
+    match carries_token(request, purpose).await {
         Ok(Some(request)) => next.run(request).await,
         Ok(None) => refused().into_response(),
         Err(response) => response,
     }
 }
 
-fn is_valid(session: &Session, given: &str) -> bool {
+/// What a change is for, where forms of several tabs must do.
+#[derive(Clone, Copy)]
+struct Purpose {
+    /// Of two tabs with the form, the second comes after the first has signed somebody in.
+    sign_in: bool,
+    /// Of two tabs of an account, the second comes when nobody is signed in any more, and changes nothing.
+    sign_out: bool,
+}
+
+fn is_valid(session: &Session, given: &str, purpose: Purpose) -> bool {
     ASKING.with(|asking| {
         let (csrf, visitor) = &*asking.borrow();
-        csrf.verify(session, visitor, given)
+        csrf.verify(session, visitor, given) || purpose.sign_in && csrf.verify_visitor(visitor, given)
     })
 }
 
 /// The request again, if it carries a token. Reads the body of forms only.
-async fn carries_token(request: Request) -> Result<Option<Request>, Response> {
+async fn carries_token(request: Request, purpose: Purpose) -> Result<Option<Request>, Response> {
     let (parts, body) = request.into_parts();
     let session = Session::of(&parts).await.map_err(LoadError::into_response)?;
+    if purpose.sign_out && session.id().is_none() {
+        return Ok(Some(Request::from_parts(parts, body)));
+    }
     if let Some(header) = parts.headers.get(CSRF_HEADER) {
-        let matches = header.to_str().is_ok_and(|given| is_valid(&session, given));
+        let matches = header.to_str().is_ok_and(|given| is_valid(&session, given, purpose));
         return Ok(matches.then(|| Request::from_parts(parts, body)));
     }
     if media_type(&parts.headers).as_deref() != Some("application/x-www-form-urlencoded") {
         return Ok(None);
     }
     let body = to_bytes(body, MAX_BODY).await.map_err(|_| refused().into_response())?;
-    let matches = form_field(&body, CSRF_FIELD).is_some_and(|given| is_valid(&session, &given));
+    let matches = form_field(&body, CSRF_FIELD).is_some_and(|given| is_valid(&session, &given, purpose));
     Ok(matches.then(|| Request::from_parts(parts, Body::from(body))))
 }

@@ -87,5 +87,8 @@ fn is_own(origin: &str, client: Option<&Client>, config: &Config) -> bool {
         Some(("http", authority)) if !is_https => authority,
         _ => return false,
     };
-    authority == host && config.allowed_hosts.allows(host)
+    // Browsers leave out the port that a scheme has by itself; what stands before us may write it (RFC 9110 §4.2.3).
+    let usual = if origin.starts_with("https:") { ":443" } else { ":80" };
+    let bare = |text: &str| text.strip_suffix(usual).unwrap_or(text).to_ascii_lowercase();
+    bare(authority) == bare(host) && config.allowed_hosts.allows(host)
 }

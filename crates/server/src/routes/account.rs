@@ -3,7 +3,7 @@
 use axum::{
     Json,
     extract::State,
-    response::{IntoResponse, Redirect, Response},
+    response::{IntoResponse, Response},
 };
 use hallpass_auth::oauth::Failure;
 use hallpass_auth::{CurrentUser, OwnSessions, PasswordChanged, PasswordSet, Refusal, User};
@@ -121,7 +121,7 @@ pub(super) async fn change_name(
     }
     let typed = fields.text("name")?.unwrap_or_default();
     match app.auth().change_name(&user, typed).await? {
-        Ok(_) if asker.page => Ok(Redirect::to("/account?done=name").into_response()),
+        Ok(_) if asker.page => Ok(app.redirect("/account?done=name").into_response()),
         Ok(name) => {
             user.name = name;
             Ok(Json(json!({ "message": "Saved", "user": shown(&user) })).into_response())
@@ -139,7 +139,7 @@ pub(super) async fn change_password(
     fields: Fields,
 ) -> Result<Response, ApiError> {
     let error = match changed(&app, &user, &session, &asker, &fields).await {
-        Ok(changed) => return Ok(changed.answer(asker.page)),
+        Ok(changed) => return Ok(changed.answer(&app, asker.page)),
         Err(error) if error.status.is_server_error() => return Err(error),
         Err(error) => error,
     };
@@ -154,7 +154,7 @@ enum Changed {
 }
 
 impl Changed {
-    fn answer(self, page: bool) -> Response {
+    fn answer(self, app: &App, page: bool) -> Response {
         let (path, message, code) = match self {
             Self::Done => ("/account?done=password", "Password changed", None),
             Self::SignInAgain => {
@@ -167,7 +167,7 @@ impl Changed {
             ),
         };
         match code {
-            _ if page => Redirect::to(path).into_response(),
+            _ if page => app.redirect(path).into_response(),
             Some(code) => done_but(message, code),
             None => done(message),
         }

@@ -3,7 +3,7 @@
 use axum::{
     Json,
     extract::{Path, State},
-    response::{IntoResponse, Redirect, Response},
+    response::{IntoResponse, Response},
 };
 use hallpass_auth::{
     CurrentUser, User,
@@ -72,11 +72,11 @@ pub(super) async fn end(
     let error = match app.providers().unlink(&session, &user, &id).await? {
         // On the page a link that is gone already is what was wanted.
         Unlinked::Done | Unlinked::NotFound if asker.page => {
-            return Ok(Redirect::to("/account?done=unlinked").into_response());
+            return Ok(app.redirect("/account?done=unlinked").into_response());
         }
         Unlinked::Done => return Ok(done("Disconnected")),
         Unlinked::Remains if asker.page => {
-            return Ok(Redirect::to("/account?done=unlinked-only").into_response());
+            return Ok(app.redirect("/account?done=unlinked-only").into_response());
         }
         Unlinked::Remains => {
             let message = "Disconnected. Sessions that it opened could not be ended";

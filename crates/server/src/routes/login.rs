@@ -3,7 +3,7 @@
 use axum::{
     Json,
     extract::State,
-    response::{IntoResponse, Redirect, Response},
+    response::{IntoResponse, Response},
 };
 use hallpass_auth::{Attempt, CurrentUser, Ending, LoginOutcome, RedirectPath};
 use hallpass_session::Session;
@@ -29,11 +29,11 @@ pub(super) async fn page(
     let failed = oauth::sentence(&app, query.failed.as_deref(), query.with.as_deref());
     if user.is_some() && failed.is_some() {
         let (failed, with) = (query.failed.unwrap_or_default(), query.with.unwrap_or_default());
-        return Ok(Redirect::to(&format!("/account?failed={failed}&with={with}")).into_response());
+        return Ok(app.redirect(&format!("/account?failed={failed}&with={with}")).into_response());
     }
     // Who signs in again proves once more who they are.
     if user.is_some() && query.again.is_none() {
-        return Ok(Redirect::to(next.as_ref().map_or("/account", RedirectPath::as_str)).into_response());
+        return Ok(onward(&app, next.as_ref().map(RedirectPath::as_str)).into_response());
     }
     let notice = match query.done.as_deref() {
         Some("logout") => Some("You are signed out."),
@@ -111,7 +111,7 @@ async fn attempt(app: &App, session: &Session, asker: Asker, fields: &Fields) ->
         origin: asker.origin,
     };
     match app.auth().log_in(session, attempt).await? {
-        LoginOutcome::LoggedIn(_) if asker.page => Ok(onward(fields.text("next")?).into_response()),
+        LoginOutcome::LoggedIn(_) if asker.page => Ok(onward(app, fields.text("next")?).into_response()),
         LoginOutcome::LoggedIn(user) => {
             Ok(Json(json!({ "message": "Logged in successfully", "user": shown(&user) })).into_response())
         }

@@ -3,7 +3,7 @@
 use axum::{
     Json,
     extract::State,
-    response::{IntoResponse, Redirect, Response},
+    response::{IntoResponse, Response},
 };
 use hallpass_session::Session;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -29,7 +29,7 @@ pub(super) async fn log_out(
     app.auth().log_out(&session);
     let Some(departure) = departure else {
         let mut response = if asker.page {
-            Redirect::to("/login?done=logout").into_response()
+            app.redirect("/login?done=logout").into_response()
         } else {
             done("Logged out successfully")
         };
@@ -38,7 +38,7 @@ pub(super) async fn log_out(
     };
     let path = oauth::departure_path(&departure);
     let mut response = if asker.page {
-        app.pages().away(&path)?
+        app.pages().away(&app.at(&path))?
     } else {
         let location = format!("{}{path}", app.public_url());
         Json(json!({ "message": "Logged out successfully", "location": location })).into_response()

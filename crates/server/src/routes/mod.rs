@@ -12,54 +12,115 @@ mod sessions;
 
 use axum::{
     Json, Router,
-    extract::{FromRequestParts, Query, State},
+    extract::{FromRequestParts, Query, Request, State},
+    handler::Handler,
+    middleware::{Next, from_fn},
     response::{IntoResponse, Redirect, Response},
-    routing::{get, post},
+    routing::{MethodRouter, delete, get, post},
 };
 use hallpass_auth::{CurrentUser, RedirectPath, User};
-use http::{StatusCode, header, request::Parts};
+use http::{HeaderMap, Method, StatusCode, header, request::Parts};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 pub(crate) use self::health::Readiness;
-use crate::{app::App, pages::ASSETS};
+use crate::{app::App, error::ApiError, pages::ASSETS};
 
-/// All routes.
+/// All routes. Where two paths fit, the first counts.
+fn table() -> Vec<(&'static str, MethodRouter<App>)> {
+    vec![
+        ("/", get(home)),
+        ("/login", get(login::page)),
+        ("/auth/login", post(login::log_in)),
+        ("/register", get(register::page)),
+        ("/auth/register", post(register::register)),
+        ("/auth/logout", post(logout::log_out)),
+        ("/logout", post(logout::log_out)),
+        ("/account", get(account::page)),
+        ("/auth/me", get(account::me).patch(account::change_name).post(account::change_name)),
+        ("/auth/password", post(account::change_password)),
+        ("/auth/sessions", get(sessions::list).delete(sessions::end_others)),
+        ("/auth/sessions/end", post(sessions::end_others)),
+        ("/auth/sessions/{handle}", delete(sessions::end)),
+        ("/auth/sessions/{handle}/end", post(sessions::end)),
+        ("/auth/providers", get(oauth::list)),
+        ("/auth/oauth/{name}", visit(oauth::begin)),
+        ("/auth/oauth/{name}/callback", visit(oauth::callback).post(oauth::posted_callback)),
+        ("/auth/oauth/{name}/end-session", visit(oauth::depart)),
+        ("/auth/oauth/{name}/jwks", get(oauth::client_keys)),
+        ("/auth/oauth/{name}/link", post(oauth::link)),
+        ("/auth/oauth/{name}/backchannel-logout", post(oauth::back_channel_logout)),
+        ("/auth/links", get(links::list)),
+        ("/auth/links/{id}", delete(links::end)),
+        ("/auth/links/{id}/end", post(links::end)),
+        ("/auth/csrf", get(csrf::token)),
+        ("/assets/{file}", get(asset)),
+        ("/healthz", get(health::alive)),
+        ("/readyz", get(health::ready)),
+    ]
+}
+
+/// A GET that changes something, because a provider or a link leads there. HEAD and a browser that only prepares for a visit change nothing.
+fn visit<H, T>(handler: H) -> MethodRouter<App>
+where
+    H: Handler<T, App>,
+    T: 'static,
+{
+    get(handler).layer(from_fn(only_visits))
+}
+
+async fn only_visits(request: Request, next: Next) -> Response {
+    if request.method() == Method::HEAD {
+        return StatusCode::NO_CONTENT.into_response();
+    }
+    if is_ahead(request.headers()) {
+        // An error, so that the browser asks again when the person goes there.
+        let message = "This address is only for visits";
+        return ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "no_prefetch", message).into_response();
+    }
+    next.run(request).await
+}
+
+/// Whether a browser asks before the person goes there: a prefetch, a prerendering or a preview.
+fn is_ahead(headers: &HeaderMap) -> bool {
+    ["sec-purpose", "purpose", "x-purpose", "x-moz"].iter().any(|name| {
+        let purposes = headers.get_all(*name).iter().filter_map(|purpose| purpose.to_str().ok());
+        let ahead = |purpose: &str| {
+            let purpose = purpose.to_ascii_lowercase();
+            ["prefetch", "prerender", "preview"].iter().any(|ahead| purpose.contains(ahead))
+        };
+        purposes.into_iter().any(ahead)
+    })
+}
+
+/// All routes as a router.
 pub(crate) fn routes() -> Router<App> {
-    Router::new()
-        .route("/", get(home))
-        .route("/login", get(login::page))
-        .route("/auth/login", post(login::log_in))
-        .route("/register", get(register::page))
-        .route("/auth/register", post(register::register))
-        .route("/auth/logout", post(logout::log_out))
-        .route("/logout", post(logout::log_out))
-        .route("/account", get(account::page))
-        .route("/auth/me", get(account::me).patch(account::change_name).post(account::change_name))
-        .route("/auth/password", post(account::change_password))
-        .route("/auth/sessions", get(sessions::list).delete(sessions::end_others))
-        .route("/auth/sessions/end", post(sessions::end_others))
-        .route("/auth/sessions/{handle}", axum::routing::delete(sessions::end))
-        .route("/auth/sessions/{handle}/end", post(sessions::end))
-        .route("/auth/providers", get(oauth::list))
-        .route("/auth/oauth/{name}", get(oauth::begin))
-        .route("/auth/oauth/{name}/callback", get(oauth::callback).post(oauth::posted_callback))
-        .route("/auth/oauth/{name}/end-session", get(oauth::depart))
-        .route("/auth/oauth/{name}/jwks", get(oauth::client_keys))
-        .route("/auth/oauth/{name}/link", post(oauth::link))
-        .route("/auth/oauth/{name}/backchannel-logout", post(oauth::back_channel_logout))
-        .route("/auth/links", get(links::list))
-        .route("/auth/links/{id}", axum::routing::delete(links::end))
-        .route("/auth/links/{id}/end", post(links::end))
-        .route("/auth/csrf", get(csrf::token))
-        .route("/assets/{file}", get(asset))
-        .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready))
+    table().into_iter().fold(Router::new(), |router, (path, methods)| router.route(path, methods))
+}
+
+/// The paths of all routes, with `{…}` for what differs.
+pub(crate) fn paths() -> impl Iterator<Item = &'static str> {
+    table().into_iter().map(|(path, _)| path)
+}
+
+/// Whether a page stands there, which people open by its address.
+pub(crate) fn is_page(path: &str) -> bool {
+    matches!(path, "/" | "/login" | "/register" | "/account")
 }
 
 /// Whether the path takes passwords, which may be long.
 pub(crate) fn takes_password(path: &str) -> bool {
     matches!(path, "/auth/login" | "/auth/register" | "/auth/password")
+}
+
+/// Whether somebody signs in there, or registers.
+pub(crate) fn is_sign_in(path: &str) -> bool {
+    matches!(path, "/auth/login" | "/auth/register")
+}
+
+/// Whether somebody signs out there.
+pub(crate) fn is_sign_out(path: &str) -> bool {
+    matches!(path, "/auth/logout" | "/logout")
 }
 
 /// Whether the path is for load balancers and supervisors.
@@ -68,8 +129,8 @@ pub(crate) fn is_health(path: &str) -> bool {
 }
 
 /// The account of who is signed in, the sign-in page for others.
-async fn home(user: Option<CurrentUser>) -> Redirect {
-    Redirect::to(if user.is_some() { "/account" } else { "/login" })
+async fn home(State(app): State<App>, user: Option<CurrentUser>) -> Redirect {
+    app.redirect(if user.is_some() { "/account" } else { "/login" })
 }
 
 async fn asset(State(app): State<App>, parts: Asset) -> Response {
@@ -145,7 +206,9 @@ fn shown(user: &User) -> Value {
 }
 
 /// Where somebody goes who has just signed in.
-fn onward(next: Option<&str>) -> Redirect {
-    let next = next.and_then(RedirectPath::parse);
-    Redirect::to(next.as_ref().map_or("/account", RedirectPath::as_str))
+fn onward(app: &App, next: Option<&str>) -> Redirect {
+    match next.and_then(RedirectPath::parse) {
+        Some(next) => Redirect::to(next.as_str()),
+        None => app.redirect("/account"),
+    }
 }

@@ -19,7 +19,7 @@ use http::{
 use serde_json::json;
 use url::form_urlencoded::Serializer;
 
-use super::{ThePageQuery, done, logout};
+use super::{ThePageQuery, done, logout, onward};
 use crate::{
     app::App,
     error::ApiError,
@@ -58,7 +58,7 @@ fn as_a_page(headers: &HeaderMap) -> Result<(), ApiError> {
 /// GET /auth/providers
 pub(super) async fn list(State(app): State<App>) -> Response {
     let provider = |provider: &hallpass_auth::oauth::Provider| {
-        let path = format!("{PREFIX}{}", provider.name);
+        let path = app.at(&format!("{PREFIX}{}", provider.name));
         json!({ "name": provider.name, "label": provider.label, "path": path })
     };
     Json(json!({ "providers": app.providers().iter().map(provider).collect::<Vec<_>>() })).into_response()
@@ -77,7 +77,7 @@ pub(super) async fn begin(
     let next = query.next();
     let now = app.now();
     if let Err(failure) = app.providers().admit(&asker.origin, now).await? {
-        return Ok(failed("/login", failure, &name, next.as_ref()));
+        return Ok(failed(&app, "/login", failure, &name, next.as_ref()));
     }
     let begun = match query.again {
         Some(_) => app.providers().begin_anew(&name, &headers, next.as_ref(), now).await?,
@@ -85,7 +85,7 @@ pub(super) async fn begin(
     };
     match begun {
         Begun::Away { location, cookies } => Ok(with(Redirect::to(&location).into_response(), cookies)),
-        Begun::Failed(failure) => Ok(failed("/login", failure, &name, next.as_ref())),
+        Begun::Failed(failure) => Ok(failed(&app, "/login", failure, &name, next.as_ref())),
     }
 }
 
@@ -105,7 +105,7 @@ pub(super) async fn link(
         Begun::Away { location, cookies } => {
             Ok(with(Json(json!({ "location": location })).into_response(), cookies))
         }
-        Begun::Failed(failure) if asker.page => Ok(failed("/account", failure, &name, None)),
+        Begun::Failed(failure) if asker.page => Ok(failed(&app, "/account", failure, &name, None)),
         Begun::Failed(failure) => Err(refused(&app, failure, &name)),
     }
 }
@@ -122,14 +122,14 @@ pub(super) async fn callback(
     known(&app, &name)?;
     let query = query.unwrap_or_default();
     let Some(callback) = Callback::parse(&query) else {
-        return Ok(failed("/login", Failure::Unexpected, &name, None));
+        return Ok(failed(&app, "/login", Failure::Unexpected, &name, None));
     };
     let strict = app.config().session.cookie.same_site == SameSite::Strict;
     if strict && !query.ends_with(AGAIN) {
         return through_us(&app, &name, &callback);
     }
     let finished = app.providers().finish(&name, &session, &headers, &callback, &asker.origin).await?;
-    Ok(finish(&name, finished))
+    Ok(finish(&app, &name, finished))
 }
 
 /// POST /auth/oauth/{name}/callback, from providers that answer with a form. A post from their page brings no cookie, so it changes
@@ -142,37 +142,35 @@ pub(super) async fn posted_callback(
     known(&app, &name)?;
     match Callback::parse(&body) {
         Some(callback) => through_us(&app, &name, &callback),
-        None => Ok(failed("/login", Failure::Unexpected, &name, None)),
+        None => Ok(failed(&app, "/login", Failure::Unexpected, &name, None)),
     }
 }
 
 /// The same answer once more, but from a page of this site: now the browser sends all cookies.
 fn through_us(app: &App, name: &str, callback: &Callback) -> Result<Response, ApiError> {
-    let location = format!("{PREFIX}{name}/callback?{}&{AGAIN}", callback.to_query());
+    let location = app.at(&format!("{PREFIX}{name}/callback?{}&{AGAIN}", callback.to_query()));
     Ok(private(app.pages().away(&location)?))
 }
 
-fn finish(name: &str, Finished { outcome, next, linking, cookies }: Finished) -> Response {
+fn finish(app: &App, name: &str, Finished { outcome, next, linking, cookies }: Finished) -> Response {
     let response = match outcome {
-        Outcome::SignedIn { claimed: true, .. } => Redirect::to("/account?done=claimed").into_response(),
-        Outcome::SignedIn { .. } => {
-            Redirect::to(next.as_ref().map_or("/account", RedirectPath::as_str)).into_response()
-        }
-        Outcome::Linked => Redirect::to("/account?done=linked").into_response(),
-        Outcome::Failed(failure) if linking => failed("/account", failure, name, None),
-        Outcome::Failed(failure) => failed("/login", failure, name, next.as_ref()),
+        Outcome::SignedIn { claimed: true, .. } => app.redirect("/account?done=claimed").into_response(),
+        Outcome::SignedIn { .. } => onward(app, next.as_ref().map(RedirectPath::as_str)).into_response(),
+        Outcome::Linked => app.redirect("/account?done=linked").into_response(),
+        Outcome::Failed(failure) if linking => failed(app, "/account", failure, name, None),
+        Outcome::Failed(failure) => failed(app, "/login", failure, name, next.as_ref()),
     };
     with(private(response), cookies)
 }
 
 /// To a page that says what went wrong.
-fn failed(page: &str, failure: Failure, name: &str, next: Option<&RedirectPath>) -> Response {
+fn failed(app: &App, page: &str, failure: Failure, name: &str, next: Option<&RedirectPath>) -> Response {
     let mut query = Serializer::new(String::new());
     query.append_pair("failed", failure.code()).append_pair("with", name);
     if let Some(next) = next {
         query.append_pair("next", next.as_str());
     }
-    private(Redirect::to(&format!("{page}?{}", query.finish())).into_response())
+    private(app.redirect(&format!("{page}?{}", query.finish())).into_response())
 }
 
 /// The sentence for what a page's address says went wrong; `None` when it says nothing that we said.
@@ -185,7 +183,9 @@ fn refused(app: &App, failure: Failure, name: &str) -> ApiError {
     let label = app.providers().get(name).map_or(name, |provider| &provider.label);
     let (status, code) = match failure {
         Failure::NotSignedIn => (StatusCode::FORBIDDEN, "reauth_required"),
-        Failure::Unreachable => (StatusCode::SERVICE_UNAVAILABLE, "provider_unavailable"),
+        Failure::Unreachable | Failure::Unavailable => {
+            (StatusCode::SERVICE_UNAVAILABLE, "provider_unavailable")
+        }
         _ => (StatusCode::BAD_GATEWAY, "provider_failed"),
     };
     ApiError::new(status, code, failure.sentence(label))
@@ -211,9 +211,10 @@ pub(super) async fn depart(
     // Anybody may lead people here; there is nothing to forget then.
     let departed = app.providers().depart(&name, &ticket, &headers, &return_to, now).await?;
     let Some(Departed { location, cookie }) = departed else {
-        return Ok(Redirect::to(SIGNED_OUT).into_response());
+        return Ok(app.redirect(SIGNED_OUT).into_response());
     };
-    let away = Redirect::to(location.as_deref().unwrap_or(SIGNED_OUT)).into_response();
+    let away = location.map_or_else(|| app.redirect(SIGNED_OUT), |location| Redirect::to(&location));
+    let away = away.into_response();
     let mut response = with(private(away), cookie.into_iter().collect());
     logout::forget(&app, &mut response);
     Ok(response)

@@ -3,7 +3,7 @@
 use axum::{
     Json,
     extract::State,
-    response::{IntoResponse, Redirect, Response},
+    response::{IntoResponse, Response},
 };
 use hallpass_auth::{CurrentUser, RedirectPath, Refusal, RegisterOutcome, Registration};
 use hallpass_session::Session;
@@ -39,7 +39,7 @@ pub(super) async fn page(
     let next = query.next();
     let next = next.as_ref().map(RedirectPath::as_str);
     if user.is_some() {
-        return Ok(Redirect::to(next.unwrap_or("/account")).into_response());
+        return Ok(onward(&app, next).into_response());
     }
     app.pages().render(&session, StatusCode::OK, "register.html", context! { next })
 }
@@ -73,13 +73,13 @@ async fn attempt(app: &App, session: &Session, asker: Asker, fields: &Fields) ->
         name: fields.text("name")?.map(str::to_owned),
     };
     match app.auth().register(session, registration, &asker.origin).await? {
-        RegisterOutcome::Registered(_) if asker.page => Ok(onward(fields.text("next")?).into_response()),
+        RegisterOutcome::Registered(_) if asker.page => Ok(onward(app, fields.text("next")?).into_response()),
         RegisterOutcome::Registered(user) => {
             let body = json!({ "message": "Registered", "user": shown(&user) });
             Ok((StatusCode::CREATED, Json(body)).into_response())
         }
         RegisterOutcome::SignInAgain(_) if asker.page => {
-            Ok(Redirect::to("/login?done=registered").into_response())
+            Ok(app.redirect("/login?done=registered").into_response())
         }
         RegisterOutcome::SignInAgain(user) => {
             let message = "Registered. Sign in to go on";

@@ -3,7 +3,7 @@
 use axum::{
     Json,
     extract::{Path, Query, State, rejection::QueryRejection},
-    response::{IntoResponse, Redirect, Response},
+    response::{IntoResponse, Response},
 };
 use hallpass_auth::{CurrentUser, EndedSessions, OwnSession};
 use hallpass_session::Session;
@@ -96,7 +96,7 @@ pub(super) async fn end(
     };
     if current.is_some() && handle == current {
         let mut response = if asker.page {
-            Redirect::to("/login?done=logout").into_response()
+            app.redirect("/login?done=logout").into_response()
         } else {
             done("Session ended")
         };
@@ -105,7 +105,7 @@ pub(super) async fn end(
     }
     match (asker.page, ended) {
         // On the page a session that has ended already is what was wanted.
-        (true, _) => Ok(Redirect::to("/account?done=ended").into_response()),
+        (true, _) => Ok(app.redirect("/account?done=ended").into_response()),
         (false, true) => Ok(done("Session ended")),
         (false, false) => Err(ApiError::new(StatusCode::NOT_FOUND, "not_found", "You have no such session")),
     }
@@ -120,8 +120,8 @@ pub(super) async fn end_others(
 ) -> Result<Response, ApiError> {
     let EndedSessions { count, remains } = app.auth().end_other_sessions(&session, &user).await?;
     let body = match remains {
-        None if asker.page => return Ok(Redirect::to("/account?done=others").into_response()),
-        Some(_) if asker.page => return Ok(Redirect::to("/account?done=others-only").into_response()),
+        None if asker.page => return Ok(app.redirect("/account?done=others").into_response()),
+        Some(_) if asker.page => return Ok(app.redirect("/account?done=others-only").into_response()),
         None => json!({ "message": "Other sessions ended", "ended": count }),
         Some(_) => {
             let message = "Other sessions ended. Other browsers could not be forgotten: repeat this";

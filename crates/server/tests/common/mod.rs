@@ -329,6 +329,18 @@ impl Client {
         self.try_send(method, path, kind, body).unwrap()
     }
 
+    /// POST of a body that need not be text.
+    pub fn send_bytes(&mut self, path: &str, kind: &str, body: &[u8]) -> Answer {
+        let mut request = ureq::http::Request::builder().method("POST").uri(format!("{}{path}", self.base));
+        for (name, value) in &self.headers {
+            request = request.header(*name, value);
+        }
+        let request = request.header("content-type", kind).body(body.to_vec()).unwrap();
+        let mut response = self.agent.run(request).unwrap();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Answer { status, headers, body: response.body_mut().read_to_string().unwrap() }
+    }
+
     pub fn get(&mut self, path: &str) -> Answer {
         self.send("GET", path, "", "")
     }
