@@ -7,7 +7,7 @@ mod provider;
 use std::{pin::pin, task::Poll, time::Duration};
 
 use hallpass_auth::{
-    UserId,
+    Record, RecordStore, UserId,
     oauth::{FieldMap, OAuth2, Protocol, Rekeyed},
 };
 use hallpass_session::{Clock, SessionStore};
@@ -219,8 +219,7 @@ async fn links_follow_a_provider_that_changes_its_name() {
     let app = plain("new name", None);
     let ann = app.sign_in().await;
     let now = app.clock.now();
-    let link = |records: Vec<hallpass_auth::Record>| records.into_iter().next().unwrap();
-    use hallpass_auth::RecordStore;
+    let link = |records: Vec<Record>| records.into_iter().next().unwrap();
     let new = link(app.records.export("oauth_link", None, 10, now).await.unwrap());
     assert_eq!(app.providers.rekey("login", "new name", now).await.unwrap(), Some(Rekeyed::default()));
     // The link as it was made under another name.
@@ -228,17 +227,14 @@ async fn links_follow_a_provider_that_changes_its_name() {
     old.sign_in().await;
     let old = link(old.records.export("oauth_link", None, 10, now).await.unwrap());
     app.records.take(&new.key, now).await.unwrap();
-    let old = hallpass_auth::Record { owner: new.owner.clone(), ..old };
+    let old = Record { owner: new.owner.clone(), ..old };
     app.records.insert(&old, now).await.unwrap();
     assert_eq!(app.providers.rekey("elsewhere", "old name", now).await.unwrap(), None);
     let moved = app.providers.rekey("login", "old name", now).await.unwrap();
     assert_eq!(moved, Some(Rekeyed { moved: 1, taken: 0 }));
     app.provider.change(|provider| provider.userinfo = json!({ "sub": "ann" }));
     assert_eq!(app.sign_in().await, ann, "without an address: by the link alone");
-    app.records
-        .insert(&hallpass_auth::Record { owner: Some(UserId::new("another")), ..old }, now)
-        .await
-        .unwrap();
+    app.records.insert(&Record { owner: Some(UserId::new("another")), ..old }, now).await.unwrap();
     let left = app.providers.rekey("login", "old name", now).await.unwrap();
     assert_eq!(left, Some(Rekeyed { moved: 0, taken: 1 }), "a person has one account");
 }

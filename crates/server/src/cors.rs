@@ -12,6 +12,8 @@ use url::Url;
 enum Allowed {
     Any,
     Exact(String),
+    /// All hosts below one, at this scheme and port: what stands before and after the part that differs.
+    Below(String, String),
     Pattern(Regex),
 }
 
@@ -73,6 +75,7 @@ impl CorsPolicy {
         self.origins.iter().any(|allowed| match allowed {
             Allowed::Any => true,
             Allowed::Exact(exact) => exact == origin,
+            Allowed::Below(before, after) => is_below(origin, before, after),
             Allowed::Pattern(pattern) => pattern.is_match(origin),
         })
     }
@@ -107,6 +110,14 @@ impl CorsPolicy {
     }
 }
 
+/// Whether labels of a host, and nothing else, stand between the two.
+fn is_below(origin: &str, before: &str, after: &str) -> bool {
+    let labels = origin.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-._".contains(&byte);
+    labels
+        .is_some_and(|labels| labels.bytes().all(allowed) && labels.split('.').all(|label| !label.is_empty()))
+}
+
 fn read<T>(
     at: &'static str,
     texts: &[String],
@@ -130,13 +141,28 @@ fn allowed(text: &str) -> Result<Allowed, String> {
     if is_origin(text) {
         return Ok(Allowed::Exact(text.to_owned()));
     }
-    Err(format!("{text:?} is no origin; write https://app.example.com without a path, or a pattern /…/"))
+    if let Some((before, after)) = text.split_once("://*.") {
+        // `*.com` would be everybody.
+        let origin = format!("{before}://{after}");
+        if is_origin(&origin) && Url::parse(&origin).is_ok_and(|url| has_two_labels(&url)) {
+            return Ok(Allowed::Below(format!("{before}://"), format!(".{after}")));
+        }
+    }
+    Err(format!(
+        "{text:?} is no origin; write https://app.example.com without a path, https://*.example.com for all below it, or a pattern /…/"
+    ))
+}
+
+fn has_two_labels(url: &Url) -> bool {
+    url.domain().is_some_and(|domain| domain.trim_end_matches('.').contains('.'))
 }
 
 /// Whether the text is an origin as browsers write it: scheme, host, perhaps a port, nothing behind.
 pub(crate) fn is_origin(text: &str) -> bool {
     Url::parse(text).is_ok_and(|url| {
-        matches!(url.scheme(), "http" | "https") && url.origin().ascii_serialization() == text
+        !text.contains('*')
+            && matches!(url.scheme(), "http" | "https")
+            && url.origin().ascii_serialization() == text
     })
 }
 
@@ -166,6 +192,31 @@ mod tests {
     }
 
     #[test]
+    fn a_star_in_front_means_all_hosts_below() {
+        let policy = policy(&["https://*.example.com", "http://*.test.example:8080"], true).unwrap();
+        for (origin, allowed) in [
+            ("https://app.example.com", true),
+            ("https://a.b.example.com", true),
+            ("http://x.test.example:8080", true),
+            ("https://example.com", false),
+            ("https://.example.com", false),
+            ("https://a..example.com", false),
+            ("http://app.example.com", false),
+            ("https://app.example.com:8443", false),
+            ("https://evil.test/.example.com", false),
+            ("https://evil.test?.example.com", false),
+            ("https://evil.test#.example.com", false),
+            ("https://evil.test:1.example.com", false),
+            ("https://evil@app.example.com", false),
+            ("https://evil-example.com", false),
+            ("https://app.example.com.evil.test", false),
+            ("null", false),
+        ] {
+            assert_eq!(policy.allows_acting(origin), allowed, "{origin}");
+        }
+    }
+
+    #[test]
     fn a_star_never_goes_with_credentials() {
         assert!(policy(&["*"], true).is_err());
         let open = policy(&["*"], false).unwrap();
@@ -174,9 +225,23 @@ mod tests {
 
     #[test]
     fn what_is_no_origin_is_refused_with_advice() {
-        for bad in
-            ["example.com", "https://example.com/", "https://example.com/app", "ftp://example.com", "/[/"]
-        {
+        for bad in [
+            "example.com",
+            "https://example.com/",
+            "https://example.com/app",
+            "ftp://example.com",
+            "/[/",
+            "https://*",
+            "https://*.com",
+            "https://*.",
+            "https://*.example.com/",
+            "https://*.*.example.com",
+            "https://app.*.example.com",
+            "https://app*.example.com",
+            "https://*.127.0.0.1",
+            "*.example.com",
+            "HTTPS://App.example.com",
+        ] {
             let problems = policy(&[bad], true).unwrap_err();
             assert_eq!(problems.len(), 1, "{bad}");
             assert!(problems[0].1.contains("is no"), "{bad}");

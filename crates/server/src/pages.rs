@@ -1,6 +1,7 @@
 //! The pages: templates compiled at start, ours or the operator's. They work without JavaScript.
 
 use std::{
+    collections::HashSet,
     fs, io,
     path::{Path, PathBuf},
     time::Duration,
@@ -39,6 +40,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// No password of more characters fits into the 72 bytes of bcrypt.
 const BCRYPT_LENGTH: usize = 72;
 
+const STYLE_FILE: &str = "style.css";
 const STYLE: &str = include_str!("../templates/style.css");
 
 /// The compiled templates.
@@ -67,6 +69,22 @@ pub enum PagesError {
         /// Why.
         source: io::Error,
     },
+    /// A file that replaces nothing.
+    #[error("{path:?} is no template, so nothing would show it; the templates are {}", known_files())]
+    Unknown {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// A replaced template shows what no page has.
+    #[error(
+        "the template {template:?} uses {name:?}, which no page has; compare it with the built-in template"
+    )]
+    Variable {
+        /// Which template.
+        template: &'static str,
+        /// The variable's name.
+        name: String,
+    },
     /// A replaced template is broken.
     #[error("a template cannot be used: {0}")]
     Template(#[from] minijinja::Error),
@@ -79,7 +97,7 @@ impl Pages {
         for (name, ours) in TEMPLATES {
             templates.add_template_owned(*name, read(folder, name, ours)?)?;
         }
-        let style = read(folder, "style.css", STYLE)?;
+        let style = read(folder, STYLE_FILE, STYLE)?;
         let style_name = format!("style-{}.css", hex(&Sha256::digest(style.as_bytes())[..8]));
         // `public_url` holds nothing that must be escaped.
         let base = config.base_path();
@@ -92,6 +110,10 @@ impl Pages {
         templates.add_global("providers", shown.collect::<Vec<Value>>());
         templates.add_global("min_length", config.auth.password.min_length);
         add_users(&mut templates, config);
+        if let Some(folder) = folder {
+            check_files(folder)?;
+            check_variables(&templates)?;
+        }
         Ok(Self { templates, style, style_name })
     }
 
@@ -159,6 +181,46 @@ fn add_users(templates: &mut Environment<'static>, config: &Config) {
     templates.add_global("user_names", user_names);
     templates.add_global("names", map.is_none_or(|map| map.name.is_some()));
     templates.add_global("max_length", most);
+}
+
+fn known_files() -> String {
+    let names = TEMPLATES.iter().map(|(name, _)| *name).chain([STYLE_FILE]);
+    names.collect::<Vec<_>>().join(", ")
+}
+
+/// Refuses a page or style sheet that replaces none of ours: it would silently do nothing.
+fn check_files(folder: &Path) -> Result<(), PagesError> {
+    let failed = |source| PagesError::File { path: folder.to_owned(), source };
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let kind = path.extension().and_then(|kind| kind.to_str()).unwrap_or_default().to_ascii_lowercase();
+        let is_page = ["html", "htm", "css", "j2", "jinja", "jinja2"].contains(&kind.as_str());
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let is_known = name == STYLE_FILE || TEMPLATES.iter().any(|(known, _)| *known == name);
+        if is_page && !is_known && !name.starts_with('.') {
+            return Err(PagesError::Unknown { path });
+        }
+    }
+    Ok(())
+}
+
+/// Refuses variables that no template of ours has: they would show as nothing, or fail when somebody opens the page.
+fn check_variables(templates: &Environment<'static>) -> Result<(), PagesError> {
+    let mut ours = Environment::new();
+    let mut known: HashSet<String> = templates.globals().map(|(name, _)| name.to_owned()).collect();
+    for (name, text) in TEMPLATES {
+        ours.add_template(name, text)?;
+        known.extend(ours.get_template(name)?.undeclared_variables(false));
+    }
+    for (template, _) in TEMPLATES {
+        let used = templates.get_template(template)?.undeclared_variables(false);
+        let mut odd: Vec<String> = used.into_iter().filter(|name| !known.contains(name)).collect();
+        odd.sort();
+        if let Some(name) = odd.into_iter().next() {
+            return Err(PagesError::Variable { template, name });
+        }
+    }
+    Ok(())
 }
 
 /// The operator's file if there is one, else ours.

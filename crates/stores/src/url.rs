@@ -41,6 +41,16 @@ pub enum StoreUrlError {
         /// What was given, up to the first colon: the rest may hold a password.
         scheme: String,
     },
+    /// Other programs are told options of SQLite there; here they would become part of the file's name.
+    #[error(
+        "{text:?} has the parameter {parameter:?}, which does nothing here; write sqlite:PATH without it"
+    )]
+    Parameter {
+        /// What was given.
+        text: String,
+        /// The parameter.
+        parameter: String,
+    },
     /// SQLite could keep it in memory, or be told options; here, that would lose accounts.
     #[error("{text:?} is no path to a file; write sqlite:PATH, such as sqlite:hallpass.db")]
     NoPath {
@@ -57,8 +67,14 @@ impl FromStr for StoreUrl {
         match scheme {
             "sqlite" => {
                 let path = rest.strip_prefix("//").unwrap_or(rest);
-                if path.is_empty() || path.starts_with(':') || path.starts_with("file:") {
+                if path.is_empty() || path.starts_with(['?', ':']) || path.starts_with("file:") {
                     return Err(StoreUrlError::NoPath { text: text.to_owned() });
+                }
+                // What this program does anyway.
+                let path = path.strip_suffix("?mode=rwc").unwrap_or(path);
+                if let Some((_, parameter)) = path.split_once('?') {
+                    let (text, parameter) = (text.to_owned(), parameter.to_owned());
+                    return Err(StoreUrlError::Parameter { text, parameter });
                 }
                 Ok(Self::Sqlite(path.into()))
             }
@@ -96,6 +112,7 @@ mod tests {
         for (text, shown) in [
             ("sqlite:hallpass.db", "sqlite:hallpass.db"),
             ("sqlite:///var/lib/x.db", "sqlite:/var/lib/x.db"),
+            ("sqlite://app.db?mode=rwc", "sqlite:app.db"),
             ("mongodb://u:hunter2@a,b/x?replicaSet=r", "mongodb://…"),
             ("mongodb+srv://u:hunter2@a/x", "mongodb://…"),
             ("postgresql://u:hunter2@a/x", "postgres://…"),
@@ -105,9 +122,17 @@ mod tests {
             assert_eq!(url.to_string(), shown);
             assert!(!format!("{url:?}").contains("hunter2"));
         }
-        for text in
-            ["mysql://u:hunter2@a/x", "hunter2", "sqlite:", "sqlite::memory:", "sqlite:file:x?mode=memory"]
-        {
+        for text in [
+            "mysql://u:hunter2@a/x",
+            "hunter2",
+            "sqlite:",
+            "sqlite::memory:",
+            "sqlite:file:x?mode=memory",
+            "sqlite://app.db?mode=ro",
+            "sqlite:app.db?cache=shared",
+            "sqlite:app.db?mode=rwc&cache=shared",
+            "sqlite:?mode=rwc",
+        ] {
             let error = text.parse::<StoreUrl>().unwrap_err().to_string();
             assert!(error.contains("sqlite:PATH"), "{error}");
             assert!(!error.contains("hunter2@"), "{error}");

@@ -5,6 +5,7 @@ mod check_config;
 mod clock;
 mod hash;
 mod key;
+mod link;
 mod migrate;
 mod output;
 mod providers;
@@ -88,6 +89,9 @@ enum Command {
     /// Sessions
     #[command(subcommand)]
     Session(session::Command),
+    /// Connections of accounts to sign-in providers
+    #[command(subcommand)]
+    Link(link::Command),
     /// Move accounts and live sessions here from another store; nobody is signed out
     Migrate(migrate::Migrate),
     /// Print a completion script for a shell
@@ -177,6 +181,9 @@ fn run(output: &Output, Cli { global, command }: Cli) -> Result<(), Failure> {
         }
         Command::Session(command) => {
             at_desk(&global, false, async |desk| session::run(output, &desk, command).await)
+        }
+        Command::Link(command) => {
+            at_desk(&global, false, async |desk| link::run(output, &desk, command).await)
         }
         Command::Migrate(migrate) => migrate::run(output, &global, migrate),
         Command::Completions { shell } => {

@@ -199,10 +199,29 @@ fn templates(values: &mut Values) -> Option<PathBuf> {
 
 fn check_log_level(values: &mut Values) {
     let level = values.text("log.level").to_owned();
-    if level.is_empty() || EnvFilter::builder().parse(&level).is_err() {
+    if let Some(odd) = level.split(',').find(|directive| !is_directive(directive.trim())) {
+        let advice = format!(
+            "{odd:?} names no level; write one of error, warn, info, debug, trace, off, or a part of this program with its level: hallpass_auth=debug"
+        );
+        values.problem("log.level", advice);
+    } else if level.is_empty() || EnvFilter::builder().parse(&level).is_err() {
         values
             .problem("log.level", format!("{level:?} is no level; write info, or info,hallpass_auth=debug"));
     }
+}
+
+/// A level alone, or a target with one. The filter would take any other word for a target that never logs.
+fn is_directive(directive: &str) -> bool {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    const OURS: [&str; 5] =
+        ["hallpass", "hallpass_auth", "hallpass_server", "hallpass_session", "hallpass_stores"];
+    let is_level = |word: &str| LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word));
+    let Some((target, level)) = directive.rsplit_once('=') else {
+        return is_level(directive) || OURS.contains(&directive.split("::").next().unwrap_or_default());
+    };
+    let part = target.split(['[', ':']).next().unwrap_or_default();
+    let misspelt = |ours: &&str| *ours != part && strsim::jaro_winkler(ours, part) > 0.93;
+    is_level(level) && (OURS.contains(&part) || !OURS.iter().any(|ours| misspelt(&ours)))
 }
 
 fn limits(values: &mut Values) -> Option<Limits> {

@@ -63,7 +63,7 @@ impl Values {
     pub(crate) fn read_file(&mut self, path: &Path) {
         let name = path.display().to_string();
         let text = match fs::read_to_string(path) {
-            Ok(text) => text,
+            Ok(text) => without_mark(&text).to_owned(),
             Err(error) => return self.problem(&name, format!("cannot be read: {error}")),
         };
         match text.parse::<toml::Table>() {
@@ -82,7 +82,11 @@ impl Values {
             let path = if section.is_empty() { key.clone() } else { format!("{section}.{key}") };
             let origin = Origin::File(file.to_owned());
             match value {
+                toml::Value::Table(inner) if inner.is_empty() && is_section_of_each(&path) => {
+                    self.problem(&path, "is empty, so it does nothing; fill it in or remove it".to_owned());
+                }
                 toml::Value::Table(inner) if is_section(&path) => self.walk(inner, &path, file),
+                toml::Value::Table(_) if schema::find(&path).is_none() => self.unknown_section(&path, file),
                 _ if is_section(&path) => {
                     self.problem(&path, format!("is a section: write [{path}] on a line of its own"));
                 }
@@ -97,7 +101,10 @@ impl Values {
     /// Reads variables named `HALLPASS__SECTION__KEY`.
     pub(crate) fn read_environment(&mut self, variables: impl IntoIterator<Item = (String, String)>) {
         for (name, text) in variables {
-            let Some(rest) = name.strip_prefix(PREFIX) else { continue };
+            let Some(rest) = name.strip_prefix(PREFIX) else {
+                self.check_misspelt(&name);
+                continue;
+            };
             let path = rest.to_lowercase().replace("__", ".");
             let origin = Origin::Environment(name.clone());
             match schema::find(&path) {
@@ -174,6 +181,44 @@ impl Values {
             Ok(value) => drop(self.given.insert(path.to_owned(), (value, origin))),
             Err(advice) => self.problem(&origin_and(path, &origin), advice),
         }
+    }
+
+    /// Names what is nearly a variable of ours and is read by nobody. Others begin alike: Kubernetes sets `HALLPASS_PORT` for a service of
+    /// this name.
+    fn check_misspelt(&mut self, name: &str) {
+        let ours = |(start, _): &(&str, &str)| start.eq_ignore_ascii_case("HALLPASS_");
+        let Some((_, rest)) = name.split_at_checked("HALLPASS_".len()).filter(ours) else { return };
+        let rest = rest.trim_start_matches('_').to_lowercase();
+        let flat = |text: &str| text.replace("__", "_").replace('.', "_");
+        let own_file = flat(&rest).strip_suffix("_file").map(str::to_owned);
+        let means = |setting: &&Setting| {
+            let path = flat(setting.path);
+            path == flat(&rest) || own_file.as_ref() == Some(&path)
+        };
+        let of_provider = rest.starts_with("providers_");
+        match SETTINGS.iter().find(means) {
+            Some(setting) => {
+                let file = if flat(&rest) == flat(setting.path) { "" } else { "_FILE" };
+                let advice = format!("is not read; did you mean {}{file}?", Setting::env(setting.path));
+                self.problem(name, advice);
+            }
+            None if of_provider => {
+                let advice = "is not read; write HALLPASS__PROVIDERS__NAME__KEY, with two underscores each";
+                self.problem(name, advice.to_owned());
+            }
+            None => {}
+        }
+    }
+
+    fn unknown_section(&mut self, path: &str, file: &str) {
+        let sections = schema::settings().filter_map(|setting| Some(setting.path.rsplit_once('.')?.0));
+        let likeness = |section: &&str| (strsim::jaro_winkler(path, section) * 1000.0).round();
+        let best = sections.max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+        let advice = match best.filter(|section| likeness(section) > 800.0) {
+            Some(section) => format!("is no section; did you mean [{section}]?"),
+            None => "is no section; `hallpass check-config` lists all settings".to_owned(),
+        };
+        self.problem(&format!("{file}: {path}"), advice);
     }
 
     fn unknown(&mut self, path: &str, origin: &Origin) {
@@ -260,7 +305,12 @@ impl Values {
 
 /// The lines that are neither empty nor comments.
 pub(crate) fn lines(text: &str) -> Vec<String> {
-    schema::items(text, '\n').into_iter().filter(|line| !line.starts_with('#')).collect()
+    schema::items(without_mark(text), '\n').into_iter().filter(|line| !line.starts_with('#')).collect()
+}
+
+/// The text without the byte order mark that some editors write in front.
+fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
 fn without_line_end(text: &str) -> &str {
@@ -270,6 +320,7 @@ fn without_line_end(text: &str) -> &str {
 
 /// The value that stands in a file of its own.
 fn own_file(kind: Kind, file: &str, text: &str) -> Result<Value, String> {
+    let text = without_mark(text);
     let lines = lines(text);
     match (kind, lines.first()) {
         // As it stands: a private key has many lines.
@@ -284,7 +335,8 @@ fn own_file(kind: Kind, file: &str, text: &str) -> Result<Value, String> {
     }
 }
 
-fn is_section(path: &str) -> bool {
+/// Whether this is the section of one thing of a kind, as `providers.google`.
+fn is_section_of_each(path: &str) -> bool {
     let of_each = |setting: &Setting| {
         let section = setting.path.split('.').next().unwrap_or_default();
         setting.is_of_each()
@@ -294,6 +346,10 @@ fn is_section(path: &str) -> bool {
                 .is_some_and(|name| !name.contains('.'))
     };
     schema::settings().any(of_each)
+}
+
+fn is_section(path: &str) -> bool {
+    is_section_of_each(path)
         || schema::settings()
             .any(|setting| setting.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
 }

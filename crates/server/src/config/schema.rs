@@ -149,7 +149,13 @@ impl Kind {
             Number => text.parse().map(Value::Number).map_err(|_| "write a whole number".to_owned()),
             Size => size(text).map(Value::Number),
             Time => duration(text).map(Value::Duration),
-            List | Secrets => Ok(Value::List(items(text, ','))),
+            List => Ok(Value::List(items(text, ','))),
+            // It may be part of a secret, or stand between two: nobody should have to guess.
+            Secrets if text.contains(',') => Err(
+                "holds a comma, which may be part of a secret or stand between two; put the secrets into a file, one a line, and give that instead, under the same name with _FILE at its end"
+                    .to_owned(),
+            ),
+            Secrets => Ok(Value::List(items(text, '\n'))),
             Choice(choices) if choices.contains(&text) => Ok(Value::Text(text.to_owned())),
             Choice(choices) => Err(format!("write one of {}", choices.join(", "))),
         }

@@ -10,7 +10,7 @@ pub(super) const WEB: &[Setting] = &[
         "cors.origins",
         List,
         "",
-        "Origins whose scripts may call the API: `https://app.example.com`, a pattern `/https:\\/\\/[a-z]+\\.example\\.com/`, or `*`. Empty: none.",
+        "Origins whose scripts may call the API: `https://app.example.com`, `https://*.example.com` for all hosts below it, a pattern `/https:\\/\\/[a-z]+\\.example\\.com/`, or `*`. Empty: none.",
     ),
     setting(
         "cors.credentials",

@@ -5,6 +5,7 @@
 mod combinations;
 #[path = "../common/mod.rs"]
 mod common;
+mod odd;
 mod providers;
 
 use std::path::Path;

@@ -5,7 +5,7 @@
 //! from the same position as the address. RFC 7239's `Forwarded` is not read: one source of truth is enough, and
 //! proxies that do not know it pass a client's forgery through.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr};
 
 use http::{HeaderMap, HeaderName, Uri, header::HOST, uri::Authority};
 
@@ -66,11 +66,30 @@ fn nth_from_right<'a>(headers: &'a HeaderMap, name: &HeaderName, hops: usize) ->
     values(headers, name).rev().take(hops.max(1)).last()
 }
 
-/// An address as proxies write it: plain, with a port, in brackets.
+/// An address as proxies write it: plain, with a port, in brackets, an IPv6 one with the zone in which it counts (RFC 4007 §11).
 fn parse_addr(entry: &str) -> Option<IpAddr> {
-    let bracketed = || entry.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
-    let with_port = || entry.parse::<SocketAddr>().ok().map(|addr| addr.ip());
-    let addr: IpAddr = entry.parse().ok().or_else(with_port).or_else(bracketed)?;
+    let (host, port) = match entry.strip_prefix('[') {
+        Some(rest) => rest.split_once(']')?,
+        // One colon ends an IPv4 address; an IPv6 one has at least two.
+        None if entry.matches(':').count() == 1 => entry.split_at(entry.find(':')?),
+        None => (entry, ""),
+    };
+    let is_port = |port: &str| match port.strip_prefix('_') {
+        // A port that the proxy hides (RFC 7239 §6.2).
+        Some(hidden) => {
+            !hidden.is_empty()
+                && hidden.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+        }
+        None => port.parse::<u16>().is_ok(),
+    };
+    if !port.is_empty() && !port.strip_prefix(':').is_some_and(is_port) {
+        return None;
+    }
+    let addr: IpAddr = match host.split_once('%') {
+        Some((host, zone)) if !zone.is_empty() => host.parse::<Ipv6Addr>().ok()?.into(),
+        Some(_) => return None,
+        None => host.parse().ok()?,
+    };
     Some(addr.to_canonical())
 }
 
@@ -135,6 +154,16 @@ mod tests {
             ("loopback", "127.0.0.1", "1.1.1.1:5555", "1.1.1.1"),
             ("loopback", "127.0.0.1", "[2001:db8::1]:443", "2001:db8::1"),
             ("loopback", "127.0.0.1", "[2001:db8::1]", "2001:db8::1"),
+            ("loopback", "127.0.0.1", "fe80::1%eth0", "fe80::1"),
+            ("loopback", "127.0.0.1", "[fe80::1%eth0]:443", "fe80::1"),
+            ("loopback", "127.0.0.1", "[fe80::1%25eth0]", "fe80::1"),
+            ("loopback", "127.0.0.1", "6.6.6.6, ::ffff:127.0.0.2%lo", "6.6.6.6"),
+            ("loopback", "127.0.0.1", "[2001:db8::1]:_hidden", "2001:db8::1"),
+            ("loopback", "127.0.0.1", "1.1.1.1:_x1", "1.1.1.1"),
+            ("loopback", "127.0.0.1", "1.1.1.1:99999", "127.0.0.1"),
+            ("loopback", "127.0.0.1", "1.1.1.1%eth0", "127.0.0.1"),
+            ("loopback", "127.0.0.1", "[fe80::1", "127.0.0.1"),
+            ("loopback", "127.0.0.1", "fe80::1%", "127.0.0.1"),
             ("loopback", "127.0.0.1", "1.1.1.1, unknown", "127.0.0.1"),
             ("loopback", "127.0.0.1", "garbage, 127.0.0.2", "127.0.0.2"),
             ("loopback", "127.0.0.1", " , 1.1.1.1,", "1.1.1.1"),

@@ -29,8 +29,10 @@ fn read(url: &str) -> Result<Target, String> {
     let user = if user.is_empty() { String::new() } else { format!("{user}@") };
     let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (hosts, database) = place.split_once('/').unwrap_or((place, ""));
+    let kind = scheme.split_once('-').map(|(_, kind)| kind);
+    check_parameters(query, kind)?;
     let of = |user: &str, host: &str| info(&format!("{plain}://{user}{host}/{database}"));
-    match scheme.split_once('-').map(|(_, kind)| kind) {
+    match kind {
         None => {
             let query = if query.is_empty() { String::new() } else { format!("?{query}") };
             info(&format!("{plain}://{user}{hosts}/{database}{query}")).map(Target::Server)
@@ -57,6 +59,21 @@ fn read(url: &str) -> Result<Target, String> {
     }
 }
 
+/// The driver skips what it does not know, so a misspelt option would do nothing.
+fn check_parameters(query: &str, kind: Option<&str>) -> Result<(), String> {
+    let known = match kind {
+        None => "protocol",
+        Some("sentinel") => "master",
+        Some(_) => "",
+    };
+    let name = |pair: &str| pair.split('=').next().unwrap_or_default().to_owned();
+    let mut names = query.split('&').filter(|pair| !pair.is_empty()).map(name);
+    match names.find(|name| name != known) {
+        None => Ok(()),
+        Some(name) => Err(format!("it has no parameter {name:?} here")),
+    }
+}
+
 /// The driver's own parser; what it says could repeat the password.
 fn info(url: &str) -> Result<ConnectionInfo, String> {
     url.into_connection_info().map_err(|_| "host, port or database number make no sense".to_owned())
@@ -74,6 +91,7 @@ mod tests {
         for (url, expected) in [
             ("redis://u:p%40w@h:1/2", "h:1"),
             ("rediss://h", "h:6379"),
+            ("redis://h/?protocol=resp3", "h:6379"),
             ("valkey://h:7", "h:7"),
             ("redis-cluster://u:pw@a:1,b", "a:1 b:6379"),
             ("redis-sentinel://u:pw@a,b:5/3?master=m", "a:26379 b:5"),
@@ -91,6 +109,10 @@ mod tests {
             "redis-sentinel://h",
             "redis://h:x/",
             "redis-cluster://a,b:x",
+            "redis://h/?protcol=resp3",
+            "redis://h/?timeout=5",
+            "redis-cluster://a,b?master=m",
+            "redis-sentinel://a?master=m&quorum=2",
         ] {
             assert!(read(url).is_err(), "{url}");
         }
