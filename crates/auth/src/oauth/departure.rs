@@ -1,7 +1,7 @@
 //! Signing out at the provider too (OpenID Connect RP-Initiated Logout 1.0).
 //!
 //! The provider wants to see its ID token again, to know whose session ends. No script and no page gets to see that: whoever signs out is
-//! led through an address of ours, which is good for one sign-out, soon, and in this browser only, and redirects to the provider.
+//! led through an address of ours, which is good once, soon, and in this browser only, and redirects to the provider.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use url::Url;
 
 use super::{
     Entry, Providers,
-    attempt::{REPEAT_FOR, ends_within, hash, secret},
+    attempt::{ends_within, hash, secret},
 };
 use crate::{
     Error, Inserted, Record, RecordKey,
@@ -46,7 +46,7 @@ impl std::fmt::Debug for Departure {
 pub struct Departed {
     /// The provider's address; `None` when that cannot be had now.
     pub location: Option<String>,
-    /// For `Set-Cookie`: the ticket is good for a minute more, for whoever repeats the request.
+    /// For `Set-Cookie`: the ticket is used.
     pub cookie: Option<HeaderValue>,
 }
 
@@ -101,21 +101,18 @@ impl Providers {
         now: Timestamp,
     ) -> Result<Option<Departed>, Error> {
         let Some(cookie) = self.0.cookies.secret(headers, ticket) else { return Ok(None) };
-        let of_here = |record: &Record| {
+        let of_here = |record: Record| {
             let body: Body = serde_json::from_str(&record.body).ok()?;
             let same = bool::from(hash(cookie).as_bytes().ct_eq(body.browser.as_bytes()));
             (same && body.via.provider == name).then_some(body.via)
         };
         let key = key(ticket);
-        // A wrong browser ends nothing.
+        // A wrong browser ends nothing; of many requests at once, one goes.
         let found = self.records().get(&key, now).await?;
-        let found = found.filter(|found| ends_within(found, DEPARTURE_TTL, now));
-        let Some((record, via)) = found.and_then(|found| of_here(&found).map(|via| (found, via))) else {
+        if found.filter(|found| ends_within(found, DEPARTURE_TTL, now)).and_then(of_here).is_none() {
             return Ok(None);
-        };
-        // A second click, or a second try, goes there as well.
-        let until = (now + REPEAT_FOR).min(record.expires.unwrap_or(now + REPEAT_FOR));
-        self.records().replace(&Record { expires: Some(until), ..record }, now).await?;
+        }
+        let Some(via) = self.records().take(&key, now).await?.and_then(of_here) else { return Ok(None) };
         let location = match self.entry(name) {
             Some(entry) => self.end_session_endpoint(entry, now).await.map(|mut url| {
                 self.describe(&mut url, &via, &entry.provider.client_id, return_to);
@@ -123,7 +120,7 @@ impl Providers {
             }),
             None => None,
         };
-        Ok(Some(Departed { location, cookie: self.0.cookies.linger(headers, ticket) }))
+        Ok(Some(Departed { location, cookie: self.0.cookies.end(ticket) }))
     }
 
     /// Where the provider is told of sign-outs, if it is to be. Signing out here must not depend on it.
