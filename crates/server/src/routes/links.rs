@@ -83,7 +83,7 @@ pub(super) async fn end(
             return Ok(done_but(message, "sessions_remain"));
         }
         Unlinked::Interrupted if asker.page => {
-            return Ok(Redirect::to("/account?done=unlink-interrupted").into_response());
+            return Ok(app.redirect("/account?done=unlink-interrupted").into_response());
         }
         Unlinked::Interrupted => {
             ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "interrupted", account::UNLINK_INTERRUPTED)
