@@ -13,11 +13,11 @@ use crate::app;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// Keep connections when a provider's issuer or link_key changes
+    /// Keep connections when a provider's issuer or link key changes
     Rekey {
         /// The provider's name in the configuration
         provider: String,
-        /// What it was called before: its issuer, or its link_key
+        /// What it was called before: its issuer, or its link key
         #[arg(long, value_name = "ISSUER")]
         from: String,
     },
