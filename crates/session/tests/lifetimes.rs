@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::time::Duration;
+use std::{num::NonZeroUsize, time::Duration};
 
 use common::{START, app, hours, insert, log_in, nothing};
 use hallpass_session::*;
@@ -115,4 +115,49 @@ async fn a_proof_that_somebody_else_accepted_is_as_old_as_it_is() {
         };
         assert_eq!(app.request(Some(&cookie), seen).await.status, 200);
     }
+}
+
+/// The users whom these cookies open.
+async fn users(app: &common::App, cookies: &[String]) -> Vec<Option<serde_json::Value>> {
+    let mut users = Vec::new();
+    for cookie in cookies {
+        users.push(app.read(cookie, "userId").await);
+    }
+    users
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_sessions_used_longest_ago_end_when_a_user_has_too_many() {
+    let app = app(SessionOptions { max_per_user: NonZeroUsize::new(2), ..SessionOptions::default() });
+    let (ann, gone) = (Some(json!("ann")), None);
+    let bob = app.request(None, log_in("bob")).await.cookie();
+    let mut cookies: Vec<String> = Vec::new();
+    for sign_in in 0..4 {
+        app.clock.advance(Duration::from_secs(120));
+        if sign_in == 2 {
+            // A store that fails costs nobody a sign-in, and the next one counts again.
+            app.break_store(&["trim_user"]);
+        }
+        if sign_in == 3 {
+            // What is used is not what was used longest ago.
+            app.read(&cookies[0], "userId").await;
+        }
+        cookies.push(app.request(None, log_in("ann")).await.cookie());
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        if sign_in == 2 {
+            assert_eq!(app.store.inner.of_user("ann", app.clock.now()).await.unwrap().len(), 3);
+            app.break_store(&[]);
+        }
+    }
+    assert_eq!(users(&app, &cookies).await, [ann.clone(), gone.clone(), gone, ann]);
+    assert_eq!(app.read(&bob, "userId").await, Some(json!("bob")), "each has so many");
+    // Those that come together are counted together, and the newest stays.
+    let many: Vec<_> = (0..4).map(|_| app.request(None, log_in("ann"))).collect();
+    let mut newest: Vec<String> = Vec::new();
+    for request in many {
+        newest.push(request.await.cookie());
+    }
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(app.store.inner.of_user("ann", app.clock.now()).await.unwrap().len(), 2);
+    assert_eq!(app.read(&newest[3], "userId").await, Some(json!("ann")));
 }
