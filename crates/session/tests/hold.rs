@@ -227,7 +227,7 @@ async fn twenty(method: &'static str, options: SessionOptions) -> (App, String) 
     (app, cookie)
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_layer_holds_for_all_requests_that_may_change_something() {
     let options = || SessionOptions { hold: Hold::UnsafeMethods, ..SessionOptions::default() };
     for method in ["POST", "PUT", "PATCH", "DELETE", "MOVE"] {
