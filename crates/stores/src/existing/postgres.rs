@@ -1,5 +1,6 @@
 //! [`PostgresUsers`]: accounts in a table that another application made in PostgreSQL.
 
+mod column;
 mod statements;
 mod table;
 

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use hallpass_auth::{Case, PasswordFormat, PasswordHash, User, UserId};
 use hallpass_session::StoreError;
-use serde_json::Value;
 
-use super::{statements, unfit, unknown};
+use super::{
+    column::{Column, castable, of_json},
+    statements, unfit, unknown,
+};
 use crate::{
     existing::{
-        Flag, Roles, UserMap, UsersError,
+        Flag, UserMap, UsersError,
         map::Again,
         placeholder,
         reading::{self, Raw, Style},
@@ -46,21 +48,6 @@ pub(super) struct Table {
     id: String,
     /// How the application writes flags, by column, where the rows tell.
     styles: BTreeMap<String, Style>,
-}
-
-pub(super) struct Column {
-    name: String,
-    /// As a cast takes it.
-    pub(super) kind: String,
-    exact: String,
-    required: bool,
-    /// The database gives a value.
-    given: bool,
-}
-
-/// A cast to `character` would cut everything but the first.
-fn castable(kind: &str) -> String {
-    if kind == "character" { "bpchar".to_owned() } else { kind.to_owned() }
 }
 
 /// Whether the key of an index is this column.
@@ -351,65 +338,5 @@ impl Table {
     /// Whether the database gives this column a value.
     pub(super) fn gives(&self, name: &str) -> bool {
         self.column(name).given
-    }
-}
-
-fn of_json(text: &str) -> Raw<'static> {
-    match serde_json::from_str(text) {
-        Ok(Value::Null) => Raw::Missing,
-        Ok(Value::Bool(flag)) => Raw::Bool(flag),
-        Ok(Value::Number(number)) => match (number.as_i64(), number.as_f64()) {
-            (Some(whole), _) => Raw::Whole(whole),
-            (None, Some(number)) => Raw::Real(number),
-            (None, None) => Raw::Other,
-        },
-        Ok(Value::String(text)) => Raw::Text(text.into()),
-        Ok(Value::Array(_) | Value::Object(_)) | Err(_) => Raw::Other,
-    }
-}
-
-impl Column {
-    fn is_text(&self) -> bool {
-        matches!(&*self.kind, "text" | "character varying" | "bpchar") || self.is_citext()
-    }
-
-    fn is_citext(&self) -> bool {
-        self.kind.rsplit('.').next() == Some("citext")
-    }
-
-    pub(super) fn is_whole(&self) -> bool {
-        matches!(&*self.kind, "smallint" | "integer" | "bigint")
-    }
-
-    pub(super) fn is_moment(&self) -> bool {
-        self.kind.starts_with("timestamp") || self.kind == "date"
-    }
-
-    fn is_fraction(&self) -> bool {
-        matches!(&*self.kind, "numeric" | "real" | "double precision")
-    }
-
-    /// The most characters that it holds, where it says so.
-    fn length(&self) -> Option<usize> {
-        let (_, rest) = self.exact.split_once('(')?;
-        rest.trim_end_matches(')').parse().ok()
-    }
-
-    fn can_be_flag(&self) -> bool {
-        let number = self.is_whole() || self.is_fraction();
-        self.kind == "boolean" || number || self.is_moment() || self.is_text() || self.is_json()
-    }
-
-    pub(super) fn is_json(&self) -> bool {
-        matches!(&*self.kind, "json" | "jsonb")
-    }
-
-    /// One role may be a text or one of an enumeration.
-    fn can_be(&self, roles: Option<&Roles>) -> bool {
-        let list = self.kind.ends_with("[]") || self.is_json();
-        match roles {
-            Some(Roles::List(_)) => list,
-            _ => !list && !self.is_whole(),
-        }
     }
 }
