@@ -55,6 +55,8 @@ impl UserStore for MemoryUsers {
 
     async fn change(&self, id: &UserId, change: &Change) -> Result<UserChanged, StoreError> {
         let mut users = self.users();
+        let taken =
+            matches!(change, Change::Email { to, .. } if users.values().any(|other| other.email == *to));
         let Some(user) = users.get_mut(id) else { return Ok(UserChanged::Gone) };
         match change {
             Change::Password { from, .. } if user.password != *from => return Ok(UserChanged::Refused),
@@ -67,6 +69,8 @@ impl UserStore for MemoryUsers {
             }
             Change::Rehash { to, .. } => user.password = Some(to.clone()),
             Change::Name(name) => user.name.clone_from(name),
+            Change::Email { from, .. } if user.email != *from || taken => return Ok(UserChanged::Refused),
+            Change::Email { to, .. } => user.email.clone_from(to),
             Change::Roles(roles) => user.roles.clone_from(roles),
             Change::Verified(_) | Change::Disconnect(_) => return Ok(UserChanged::NoPlace),
             Change::Disabled(disabled) => {

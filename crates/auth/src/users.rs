@@ -28,6 +28,14 @@ pub enum Change {
     },
     /// Sets or removes the name.
     Name(Option<String>),
+    /// Sets another address. Refused when the account's is not `from`, or when another account has `to`. Only our own layouts
+    /// have a place for it: the login in another application's table is that application's.
+    Email {
+        /// What it is.
+        from: Email,
+        /// What it becomes, as [`UserStore::create`] would store it.
+        to: Email,
+    },
     /// Replaces the roles.
     Roles(Vec<String>),
     /// Says that the account's address is its owner's. Refused when the account has another address. Only the tables of other

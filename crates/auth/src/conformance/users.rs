@@ -36,6 +36,7 @@ pub async fn users_without(store: Arc<dyn UserStore>, without: &'static [&'stati
     suite.round_trip().await;
     suite.unique().await;
     suite.changes_by_name().await;
+    suite.addresses().await;
     suite.rehashes().await;
     suite.passwords_are_taken_away().await;
     suite.disabling().await;
@@ -165,6 +166,47 @@ impl Suite {
         let nobody = self.user();
         let change = Change::Password { from: nobody.password.clone(), to: None };
         assert_eq!(self.change(&nobody, change).await, UserChanged::Gone);
+    }
+
+    /// One account an address, also while several change theirs. What another application's table has for a login is its own.
+    async fn addresses(&self) {
+        let (user, other, free) =
+            (self.create(&self.user()).await, self.create(&self.user()).await, self.user());
+        let change =
+            |from: &User, to: &User| Change::Email { from: from.email.clone(), to: to.email.clone() };
+        let moved = self.change(&user, change(&user, &free)).await;
+        if moved == UserChanged::NoPlace {
+            assert_eq!(self.find(&user).await, Some(user), "what cannot be kept changed the user");
+            return;
+        }
+        assert_eq!(moved, UserChanged::Done);
+        let user = User { email: free.email.clone(), ..user };
+        assert_eq!(self.find_by_email(&user).await.as_ref(), Some(&user), "found by the new address");
+        assert_eq!(self.find(&user).await.as_ref(), Some(&user), "a new address changes nothing else");
+        let stale = Change::Email { from: other.email.clone(), to: self.user().email };
+        assert_eq!(self.change(&user, stale).await, UserChanged::Refused, "it has another address");
+        assert_eq!(self.change(&user, change(&user, &other)).await, UserChanged::Refused, "it is taken");
+        assert_eq!(self.find(&user).await.as_ref(), Some(&user), "a refused change changed the user");
+        assert_eq!(self.find_by_email(&other).await, Some(other), "the other account has its address");
+        let nobody = self.user();
+        assert_eq!(self.change(&nobody, change(&nobody, &self.user())).await, UserChanged::Gone);
+        let wanted = self.user();
+        let mut users = Vec::new();
+        for _ in 0..4 {
+            users.push(self.create(&self.user()).await);
+        }
+        let users = Arc::new(users);
+        let answers = at_once(|number| {
+            let (store, users, to) = (self.store.clone(), users.clone(), wanted.email.clone());
+            async move {
+                let user = &users[number % users.len()];
+                let change = Change::Email { from: user.email.clone(), to };
+                store.change(&user.id, &change).await.expect("change")
+            }
+        })
+        .await;
+        let done = answers.iter().filter(|answer| **answer == UserChanged::Done);
+        assert_eq!(done.count(), 1, "one address, one user");
     }
 
     async fn rehashes(&self) {

@@ -259,6 +259,7 @@ impl UserStore for PostgresUsers {
                 self.apply(sql, &[id, roles]).await
             }
             Change::Verified(address) => self.apply(sql.verify.as_ref(), &[id, &address.as_str()]).await,
+            Change::Email { .. } => Ok(UserChanged::NoPlace),
             Change::Disabled(disabled) => self.apply(sql.disable.as_ref(), &[id, disabled]).await,
             Change::Disconnect(one) => {
                 let done = match one {

@@ -301,6 +301,7 @@ fn apply(
             run(statement, &[&sql.roles_value(roles)])
         }
         Change::Verified(address) => run(sql.verify.as_ref(), &[&address.as_str()]),
+        Change::Email { .. } => Ok(None),
         Change::Disabled(disabled) => run(sql.disable.as_ref(), &[disabled]),
         Change::Disconnect(one) => {
             let done = match one {

@@ -87,6 +87,7 @@ impl UserStore for Mongo {
                 doc! { "$set": { "password": to.expose() } }
             }
             Change::Name(name) => doc! { "$set": { "name": name.as_deref() } },
+            Change::Email { from, to } => return self.change_email(id, from, to).await,
             Change::Roles(roles) => doc! { "$set": { "roles": roles.clone() } },
             Change::Verified(_) | Change::Disconnect(_) => return Ok(UserChanged::NoPlace),
             Change::Disabled(disabled) => {
@@ -124,6 +125,32 @@ impl UserStore for Mongo {
 impl Mongo {
     fn users(&self) -> Collection<Row> {
         self.database.collection("hallpass_users")
+    }
+
+    /// The index over addresses decides whether another account has this one.
+    async fn change_email(&self, id: &UserId, from: &Email, to: &Email) -> Result<UserChanged, StoreError> {
+        let (doing, users) = ("change a user", self.collection("users"));
+        let filter = doc! { "_id": id.as_str(), "email": from.as_str() };
+        for _ in 0..TRIES {
+            let mut matched = 0;
+            let update = async {
+                let updated = users.update_one(filter.clone(), doc! { "$set": { "email": to.as_str() } });
+                matched = updated.await?.matched_count;
+                Ok(())
+            };
+            let free = self.unless_taken(doing, update).await?;
+            if matched > 0 {
+                return Ok(UserChanged::Done);
+            }
+            if !free && self.is_there(doing, &users, doc! { "email": to.as_str() }).await? {
+                return Ok(UserChanged::Refused);
+            }
+            if free && !self.is_there(doing, &users, filter.clone()).await? {
+                let found = self.is_there(doing, &users, doc! { "_id": id.as_str() }).await?;
+                return Ok(if found { UserChanged::Refused } else { UserChanged::Gone });
+            }
+        }
+        Err(disagreement(doing))
     }
 }
 

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use hallpass_auth::{Change, Email, PasswordHash, User, UserChanged, UserCreated, UserId, UserStore};
 use hallpass_session::{ChangeFeed, StoreError, Timestamp};
-use tokio_postgres::Row;
+use tokio_postgres::{Row, error::SqlState};
 
 use super::{Postgres, Told, Values, column};
 use crate::native::limit_of;
@@ -38,6 +38,7 @@ const PASSWORD: &str = change!(
 );
 const REHASH: &str = change!("password = $3 where id = $1 and password = $2");
 const NAME: &str = change!("name = $2 where id = $1");
+const EMAIL: &str = change!("email = $3 where id = $1 and email = $2");
 const ROLES: &str = change!("roles = $2 where id = $1");
 const DISABLED: &str = change!(
     "disabled = $2, session_epoch = session_epoch + case when $2::bool then 1 else 0 end where id = $1"
@@ -88,6 +89,12 @@ impl UserStore for Postgres {
             }
             Change::Rehash { from, to } => self.apply(REHASH, &[id, &from.expose(), &to.expose()]).await,
             Change::Name(name) => self.apply(NAME, &[id, name]).await,
+            Change::Email { from, to } => {
+                match self.apply(EMAIL, &[id, &from.as_str(), &to.as_str()]).await {
+                    Err(error) if is_taken(&error) => Ok(UserChanged::Refused),
+                    changed => changed,
+                }
+            }
             Change::Roles(roles) => self.apply(ROLES, &[id, roles]).await,
             Change::Verified(_) | Change::Disconnect(_) => Ok(UserChanged::NoPlace),
             Change::Disabled(disabled) => self.apply(DISABLED, &[id, disabled]).await,
@@ -122,6 +129,13 @@ impl Postgres {
             (false, false) => UserChanged::Gone,
         })
     }
+}
+
+/// Whether another account has the address.
+fn is_taken(error: &StoreError) -> bool {
+    let cause = std::error::Error::source(error);
+    let cause = cause.and_then(|cause| cause.downcast_ref::<tokio_postgres::Error>());
+    cause.and_then(tokio_postgres::Error::code) == Some(&SqlState::UNIQUE_VIOLATION)
 }
 
 fn user(row: &Row) -> Result<User, StoreError> {

@@ -106,6 +106,10 @@ fn apply(connection: &Connection, id: &UserId, change: &Change) -> rusqlite::Res
             &[&from.expose(), &to.expose()],
         ),
         Change::Name(name) => run("update users set name = ?2 where id = ?1", &[name]),
+        Change::Email { from, to } => run(
+            "update or ignore users set email = ?3 where id = ?1 and email = ?2",
+            &[&from.as_str(), &to.as_str()],
+        ),
         Change::Roles(roles) => run("update users set roles = ?2 where id = ?1", &[&roles_json(roles)]),
         Change::Verified(_) | Change::Disconnect(_) => Ok(false),
         Change::Disabled(disabled) => run(

@@ -221,6 +221,7 @@ impl Documents {
                 let (path, roles) = self.roles_value(roles).filter(|_| map.refuses(roles).is_none())?;
                 update.insert("$set", doc! { path: roles });
             }
+            Change::Email { .. } => return None,
             Change::Verified(address) => {
                 let Verified::Field(path) = &map.verified else { return None };
                 filter.insert(&map.login, address.as_str());
