@@ -143,7 +143,7 @@ impl Auth {
     }
 
     /// Stores the password. When the answer is lost, the account says whether it was.
-    async fn replace_password(
+    pub(crate) async fn replace_password(
         &self,
         user: &User,
         from: Option<PasswordHash>,

@@ -39,6 +39,7 @@ mod mac;
 mod memory;
 #[cfg(feature = "oauth")]
 pub mod oauth;
+mod operator;
 mod origin;
 mod password;
 mod provision;
@@ -69,6 +70,7 @@ pub use login::{Attempt, LoginOutcome};
 pub use login_key::LoginKey;
 pub use mac::MacKeys;
 pub use memory::{MemoryRecords, MemoryUsers};
+pub use operator::{EmailChanged, PasswordReset, RolesChanged};
 pub use origin::Origin;
 pub use password::{
     Argon2Kind, Argon2Params, Argon2ParamsError, HashCost, HashPool, HashPoolOptions, Hasher,

@@ -70,7 +70,7 @@ impl Auth {
         outcome
     }
 
-    async fn note_provisioned(&self, user: &User, now: Timestamp) -> Result<(), StoreError> {
+    pub(crate) async fn note_provisioned(&self, user: &User, now: Timestamp) -> Result<(), StoreError> {
         // What the database has made of it tells it apart.
         let stored = self.inner().users.find(&user.id).await?;
         let user = stored.as_ref().unwrap_or(user);

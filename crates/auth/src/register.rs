@@ -12,6 +12,9 @@ use crate::{
 /// The longest name, in code points.
 const MAX_NAME_LENGTH: usize = 100;
 
+/// The longest role, in code points.
+const MAX_ROLE_LENGTH: usize = 100;
+
 /// What a new account is made of, as typed.
 #[derive(Clone, Debug)]
 pub struct Registration {
@@ -36,6 +39,8 @@ pub enum Refusal {
     NoNames,
     /// The password is not accepted.
     Password(PasswordProblem),
+    /// A role is empty, too long, or holds what would make it look like several.
+    Role,
 }
 
 impl fmt::Display for Refusal {
@@ -70,6 +75,11 @@ impl fmt::Display for Refusal {
                 write!(f, "This name cannot be used. Use at most {MAX_NAME_LENGTH} characters, on one line.")
             }
             Self::Password(problem) => problem.fmt(f),
+            Self::Role => write!(
+                f,
+                "This role cannot be used. Use 1 to {MAX_ROLE_LENGTH} characters on one line, without a comma, \
+                 that do not begin with + or -."
+            ),
         }
     }
 }
@@ -155,6 +165,9 @@ impl Auth {
         if let Err(problem) = self.check_password(&password, &email, name.as_deref()) {
             return Ok(RegisterOutcome::Refused(Refusal::Password(problem)));
         }
+        if !roles.iter().all(|role| is_role(role)) {
+            return Ok(RegisterOutcome::Refused(Refusal::Role));
+        }
         let logins = self.conventions().logins;
         if (logins.case == Case::Exact || logins.forms(&email).len() > 1)
             && self.user_of_address(&email).await?.is_some()
@@ -229,6 +242,17 @@ impl Auth {
         self.options().password.check(password.expose(), email, name, false)?;
         self.conventions().passwords.check(password.expose())
     }
+}
+
+/// Whether somebody may be given this role. A sign in front means adding or taking away on the command line, and a comma
+/// separates roles wherever they are listed.
+pub(crate) fn is_role(role: &str) -> bool {
+    let odd = |c: char| c.is_control() || is_bidi_control(c) || c == ',';
+    let length = role.chars().count();
+    (1..=MAX_ROLE_LENGTH).contains(&length)
+        && role.trim() == role
+        && !role.starts_with(['+', '-'])
+        && !role.chars().any(odd)
 }
 
 /// A name is one line of text, and nothing at all is no name.

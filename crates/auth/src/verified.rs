@@ -46,6 +46,19 @@ impl Auth {
         }
     }
 
+    /// Notes that nobody has proved that the account's present address is theirs. `false`: another application's table
+    /// says that it is verified, which only that application may take back; nothing was changed.
+    ///
+    /// # Errors
+    /// When the record store fails.
+    pub async fn forget_verified(&self, user: &User, now: Timestamp) -> Result<bool, Error> {
+        if user.verified == Some(true) {
+            return Ok(false);
+        }
+        self.inner().records.take(&key(user), now).await?;
+        Ok(true)
+    }
+
     async fn record_verified(&self, user: &User, now: Timestamp) -> Result<(), Error> {
         let (key, records) = (key(user), &self.inner().records);
         let account = self.conventions().reuse.mark(user);

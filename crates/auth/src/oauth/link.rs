@@ -115,6 +115,14 @@ pub(super) fn is_of(record: &Record, user: &User, reuse: Reuse) -> bool {
     reuse.fits(body.and_then(|body| body.account).as_deref(), user)
 }
 
+/// Notes in a link what tells its account apart. What nobody can read stays as it is.
+pub(super) fn set_account(record: &mut Record, account: Option<String>) -> Result<(), StoreError> {
+    let Ok(body) = serde_json::from_str::<Body>(&record.body) else { return Ok(()) };
+    record.body = serde_json::to_string(&Body { account, ..body })
+        .map_err(|error| StoreError::new("note a link", error))?;
+    Ok(())
+}
+
 impl Providers {
     /// The user's links, in the order of their making.
     pub async fn links(&self, user: &User, now: Timestamp) -> Result<Vec<Link>, Error> {
@@ -124,7 +132,7 @@ impl Providers {
     }
 
     /// The records of the user's links, without those of a former account of the same id.
-    async fn own(&self, user: &User, now: Timestamp) -> Result<Vec<Record>, StoreError> {
+    pub(super) async fn own(&self, user: &User, now: Timestamp) -> Result<Vec<Record>, StoreError> {
         let mut records = self.records().list(OAUTH_LINK, &user.id, now).await?;
         records.retain(|record| is_of(record, user, self.0.auth.conventions().reuse));
         Ok(records)

@@ -38,6 +38,7 @@ mod jwt;
 mod kept;
 mod link;
 mod logout;
+mod merge;
 mod metadata;
 mod presets;
 mod profile;
@@ -70,6 +71,7 @@ pub use self::{
     jwt::KeySet,
     link::{Link, Unlinked},
     logout::LogoutRefused,
+    merge::Merged,
     provider::{ClientAuth, FieldMap, OAuth2, OpenId, Protocol, Provider, ProviderError},
     reauth::Reauth,
     rekey::Rekeyed,
