@@ -202,7 +202,7 @@ fn done_but(message: &str, code: &str) -> Response {
 
 /// A user as the API shows them.
 fn shown(user: &User) -> Value {
-    json!({ "id": user.id, "email": user.email.as_str(), "name": user.name })
+    json!({ "id": user.id, "email": user.email.as_str(), "name": user.name, "roles": user.roles })
 }
 
 /// Where somebody goes who has just signed in.

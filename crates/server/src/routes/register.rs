@@ -105,6 +105,7 @@ pub(super) fn refused(refusal: Refusal) -> ApiError {
         Refusal::UserName(_) => "invalid_username",
         Refusal::Name | Refusal::NoNames => "invalid_name",
         Refusal::Password(_) => "invalid_password",
+        Refusal::Role => "invalid_role",
     };
     ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, code, refusal.to_string())
 }
