@@ -64,7 +64,7 @@ fn what_operators_do_is_logged_with_who_and_where_and_to_whom() {
         assert_eq!((&line["act"], &line["user"]), (&json!(name), &id), "{line}");
         assert!(!line.to_string().contains("ann@example.com"), "{line}");
     }
-    assert_eq!(act(&["session", "revoke", "--all"])["user"], "all");
+    assert_eq!(act(&["session", "revoke", "--all", "--yes"])["user"], "all");
     assert!(acts(folder, &["user", "disable", "nobody@example.com"], "").is_empty(), "nothing was done");
     assert!(acts(folder, &["user", "list"], "").is_empty(), "looking is no act");
 }
@@ -100,7 +100,7 @@ fn accounts_are_made_listed_disabled_enabled_and_deleted() {
     assert_eq!(asked(folder, &["user", "enable", "ann@example.com"], "").0, 0);
     assert!(!ann.is_signed_in(), "the session has ended for good");
     let mut ann = server.signed_in("ann");
-    assert_eq!(asked(folder, &["user", "delete", "ann@example.com"], "").0, 0);
+    assert_eq!(asked(folder, &["user", "delete", "ann@example.com", "--yes"], "").0, 0);
     assert!(!ann.is_signed_in());
     assert_eq!(asked(folder, &["user", "delete", "ann@example.com"], "").0, 3, "no such user");
     assert_eq!(asked(folder, &["user", "list"], "").1.as_array().unwrap().len(), 1);
@@ -160,7 +160,7 @@ fn refusals_say_why_and_have_their_exit_codes() {
         (&["session", "list", "--user", "nobody@example.com"], "", 3, "not_found"),
         (&["user", "list", "--database", "mysql://x"], "", 2, "configuration"),
         (&["user", "list", "--database", "sqlite:typo.db"], "", 1, "failed"),
-        (&["session", "revoke", "--all", "--database", "sqlite:typo.db"], "", 1, "failed"),
+        (&["session", "revoke", "--all", "--yes", "--database", "sqlite:typo.db"], "", 1, "failed"),
         (&["user", "list", "--database", "sqlite:/does/not/exist/x.db"], "", 1, "failed"),
         (&["user", "list", "--config", "missing.toml"], "", 2, "configuration"),
         (&["user", "explode"], "", 2, "usage"),
@@ -199,9 +199,10 @@ fn sessions_are_listed_and_revoked() {
     ann.wait_until_out();
     assert!(!ann.is_signed_in() && !ann2.is_signed_in());
     let mut again = server.signed_in("bob");
-    assert_eq!(asked(folder, &["session", "revoke", "--all"], "").1, json!({ "ended": 1 }));
+    assert_eq!(asked(folder, &["session", "revoke", "--all", "--yes"], "").1, json!({ "ended": 1 }));
     assert!(!again.is_signed_in());
-    assert_eq!(text(&run(folder, &["session", "revoke", "--all"], "").stdout), "Ended 0 sessions\n");
+    let ended = run(folder, &["session", "revoke", "--all", "--yes"], "");
+    assert_eq!(text(&ended.stdout), "Ended 0 sessions\n");
 }
 
 #[test]

@@ -76,7 +76,8 @@ fn two_servers(place: Option<(Engine, String)>, option: Option<(&str, &str)>) {
     let listed = run(folder.path(), &[&["session", "list", "--json"], &arguments[..]].concat(), "");
     let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
     assert_eq!(listed.as_array().unwrap().len(), 1, "{listed}");
-    let revoked = run(folder.path(), &[&["session", "revoke", "--all"], &arguments[..]].concat(), "");
+    let revoked =
+        run(folder.path(), &[&["session", "revoke", "--all", "--yes"], &arguments[..]].concat(), "");
     assert!(revoked.status.success(), "{}", text(&revoked.stderr));
     assert!(!second.is_signed_in());
 }

@@ -14,6 +14,8 @@ use super::{
 pub(super) enum Target<'a> {
     /// An account, by its ID.
     User(&'a str),
+    /// Two accounts: the first is merged into the second.
+    Users(&'a str, &'a str),
     /// A session, by its handle.
     Session(&'a str),
     /// All there are.
@@ -43,16 +45,18 @@ impl Desk {
 pub(super) fn log(act: &'static str, target: Target<'_>, outcome: &'static str) {
     let (uid, host) = (rustix::process::getuid().as_raw(), host());
     let (by, sudo_user) = (user_name(uid), sudo_user());
-    let (user, session) = match target {
-        Target::User(id) => (Some(id), None),
-        Target::Session(handle) => (None, Some(handle)),
-        Target::All => (Some("all"), None),
+    let (user, into, session) = match target {
+        Target::User(id) => (Some(id), None, None),
+        Target::Users(id, into) => (Some(id), Some(into), None),
+        Target::Session(handle) => (None, None, Some(handle)),
+        Target::All => (Some("all"), None, None),
     };
     tracing::info!(
         target: crate::log::AUDIT,
         event = "admin_act",
         act,
         user,
+        into,
         session,
         outcome,
         by,

@@ -14,7 +14,7 @@ mod session;
 mod tests;
 mod user;
 
-use std::process::ExitCode;
+use std::{ffi::OsString, process::ExitCode};
 
 use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
 use hallpass_auth::Auth;
@@ -142,7 +142,7 @@ impl Global {
 /// The program: reads arguments and environment, does what they say.
 pub fn main() -> ExitCode {
     let json = std::env::args_os().any(|argument| argument == "--json");
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::try_parse_from(spread_roles(std::env::args_os())) {
         Ok(cli) => cli,
         Err(error) if json && error.use_stderr() => {
             let message = error.to_string();
@@ -162,6 +162,25 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// `--role +a -b` as `--role=+a --role=-b`: a parser of flags would take `-b` for one of its own.
+fn spread_roles(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    const ROLE: &str = "--role";
+    let mut spread: Vec<OsString> = Vec::new();
+    let mut follows = false;
+    for argument in arguments {
+        let text = argument.to_str().unwrap_or_default();
+        let signed = text.starts_with('+') || text.starts_with('-') && !text.starts_with("--");
+        if follows && signed && text.len() > 1 {
+            spread.pop_if(|last| last == ROLE);
+            spread.push(format!("{ROLE}={text}").into());
+        } else {
+            follows = text == ROLE;
+            spread.push(argument);
+        }
+    }
+    spread
+}
+
 fn code(exit: Exit) -> ExitCode {
     ExitCode::from(exit as u8)
 }
@@ -176,7 +195,7 @@ fn run(output: &Output, Cli { global, command }: Cli) -> Result<(), Failure> {
         }
         Command::Hash(command) => hash::run(output, &command),
         Command::User(command) => {
-            let make = matches!(command, user::Command::Create { .. });
+            let make = matches!(command, user::Command::Create(_));
             at_desk(&global, make, async |desk| user::run(output, &desk, command).await)
         }
         Command::Session(command) => {

@@ -1,6 +1,6 @@
 //! What commands print: tables and sentences for people, JSON for programs.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the one place that prints")]
+#![expect(clippy::print_stderr, reason = "this is the one place that prints")]
 
 use std::{
     error::Error,
@@ -9,6 +9,7 @@ use std::{
     process::ExitCode,
 };
 
+use hallpass_session::Secret;
 use serde_json::{Value, json};
 
 use super::{Exit, code};
@@ -97,6 +98,27 @@ impl Output {
         Self::text(&if self.json { format!("{value}\n") } else { format!("{sentence}\n") });
     }
 
+    /// An answer that may come with a password made here. Standard output has the password alone, so that it can be piped on.
+    pub(super) fn with_password(&self, sentence: &str, mut value: Value, password: Option<&Secret<String>>) {
+        let Some(password) = password else { return self.answer(sentence, &value) };
+        value["password"] = json!(password.expose());
+        if !self.json {
+            Self::hint(sentence);
+        }
+        self.answer(password.expose(), &value);
+    }
+
+    /// One thing with its properties: a line each, or an object.
+    pub(super) fn details(&self, properties: &[(&str, Value)]) {
+        if self.json {
+            let object: Value =
+                properties.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+            return Self::text(&format!("{object}\n"));
+        }
+        let rows = properties.iter().map(|(name, value)| vec![name.replace('_', " "), cell(value)]);
+        Self::text(&table(&rows.collect::<Vec<_>>()));
+    }
+
     /// A list: a table, or an array of objects with these names.
     pub(super) fn list(&self, names: &[&str], rows: &[Vec<Value>]) {
         if self.json {
@@ -137,15 +159,23 @@ impl Output {
     }
 }
 
-/// Asks at the terminal; where there is none, the answer is yes: scripts know what they do.
-pub(super) fn confirmed(question: &str) -> bool {
-    if !io::stdin().is_terminal() {
-        return true;
+/// Asks before what cannot be taken back, unless `yes` was given. The question goes to standard error, because standard
+/// output is the answer's. Without a terminal nobody can answer, so nothing is done.
+pub(super) fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
+    let refused = |message: &str| Err(Failure::new(Exit::Refused, "not_confirmed", message));
+    if yes {
+        return Ok(());
     }
-    print!("{question} [y/N] ");
-    io::stdout().flush().ok();
+    if !io::stdin().is_terminal() {
+        return refused("nothing was done: there is no terminal to ask at; give --yes if you mean it");
+    }
+    eprint!("{question} [y/N] ");
     let mut answer = String::new();
-    io::stdin().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
+    let read = io::stdin().read_line(&mut answer);
+    if read.is_ok() && matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") {
+        return Ok(());
+    }
+    refused("nothing was done")
 }
 
 fn cell(value: &Value) -> String {
@@ -154,8 +184,10 @@ fn cell(value: &Value) -> String {
         Value::Bool(flag) => if *flag { "yes" } else { "no" }.to_owned(),
         Value::String(text) if text.is_empty() => "-".to_owned(),
         Value::String(text) => text.clone(),
+        Value::Array(items) if items.is_empty() => "-".to_owned(),
         Value::Array(items) => items.iter().map(cell).collect::<Vec<_>>().join(","),
-        other => other.to_string(),
+        Value::Object(fields) => fields.values().map(cell).collect::<Vec<_>>().join(" "),
+        Value::Number(number) => number.to_string(),
     }
 }
 

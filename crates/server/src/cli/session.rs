@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{
     Desk, Exit,
     audit::Target,
-    output::{Failure, Output},
+    output::{Failure, Output, confirm},
     user,
 };
 
@@ -40,6 +40,9 @@ pub(super) enum Command {
         /// All sessions of all accounts
         #[arg(long, group = "which")]
         all: bool,
+        /// With --all: do not ask
+        #[arg(long, requires = "all")]
+        yes: bool,
     },
 }
 
@@ -51,7 +54,7 @@ pub(super) async fn run(output: &Output, desk: &Desk, command: Command) -> Resul
         }
         Command::Revoke { handle: Some(handle), .. } => revoke_one(output, desk, &handle).await,
         Command::Revoke { user: Some(user), .. } => revoke_of(output, desk, &user).await,
-        Command::Revoke { .. } => revoke_all(output, desk).await,
+        Command::Revoke { yes, .. } => revoke_all(output, desk, yes).await,
     }
 }
 
@@ -155,7 +158,8 @@ async fn revoke_of(output: &Output, desk: &Desk, email: &str) -> Result<(), Fail
     Ok(())
 }
 
-async fn revoke_all(output: &Output, desk: &Desk) -> Result<(), Failure> {
+async fn revoke_all(output: &Output, desk: &Desk, yes: bool) -> Result<(), Failure> {
+    confirm("End all sessions of all accounts?", yes)?;
     let end = async {
         let (sessions, mut ended) = (desk.stores.sessions.as_ref(), 0);
         for session in first(desk, usize::MAX).await? {

@@ -15,13 +15,29 @@ use hallpass_stores::{Stores, Upkeep};
 use super::{
     Cli, Desk, Exit,
     output::{Failure, Output},
-    session, user,
+    session, spread_roles, user,
 };
 use crate::config::{Config, Flags};
 
 #[test]
 fn the_command_line_is_consistent() {
     Cli::command().debug_assert();
+}
+
+#[test]
+fn roles_follow_each_other() {
+    let spread = |line: &str| {
+        let words = spread_roles(line.split(' ').map(std::ffi::OsString::from));
+        words.into_iter().map(|word| word.into_string().unwrap()).collect::<Vec<_>>().join(" ")
+    };
+    for (typed, read) in [
+        ("user set a@b.c --role +x -y --verified", "user set a@b.c --role=+x --role=-y --verified"),
+        ("user set --role -y --role +x a@b.c", "user set --role=-y --role=+x a@b.c"),
+        ("user create a@b.c --role admin --role editor", "user create a@b.c --role admin --role editor"),
+        ("user set a@b.c --name -y", "user set a@b.c --name -y"),
+    ] {
+        assert_eq!(spread(typed), read);
+    }
 }
 
 type Fault = Option<(usize, When)>;
@@ -113,12 +129,12 @@ impl Place {
 /// Types the command.
 async fn run(place: &Place, command: &str) -> Result<(), Failure> {
     let (output, desk, email) = (Output::new(true), &place.desk, EMAIL.to_owned());
-    let revoke = |handle, user, all| session::Command::Revoke { handle, user, all };
+    let revoke = |handle, user, all| session::Command::Revoke { handle, user, all, yes: true };
     let command = match command {
         "create" => {
             let password = Secret::new("correct horse battery staple".to_owned());
             let registration = Registration { email, password, name: None };
-            return user::create(&output, desk, registration, Vec::new()).await;
+            return user::create(&output, desk, registration, Vec::new(), None).await;
         }
         "disable" => user::Command::Disable { email },
         "enable" => user::Command::Enable { email },
