@@ -107,6 +107,33 @@ impl Keys {
     }
 }
 
+/// Names a secret in lists and logs: 8 hexadecimal digits of an HMAC under it. It tells two secrets apart, and says no more of a
+/// secret than 32 bits that its cookies say too.
+pub fn fingerprint(secret: &str) -> String {
+    crate::hex(&mac(&keyed(secret.as_bytes()), "hallpass fingerprint")[..4])
+}
+
+/// Whether a cookie's value has the form of a signed session, whoever signed it.
+pub(crate) fn is_signed(value: &str) -> bool {
+    let value = percent::decode(value).unwrap_or(Cow::Borrowed(value));
+    let signed = value.strip_prefix("s:").and_then(|rest| rest.rsplit_once('.'));
+    signed.is_some_and(|(id, signature)| !id.is_empty() && decode(signature).is_some())
+}
+
+/// Says that a cookie is signed with a secret that is not here, and how many there were. Whoever wants can send one, so it is said
+/// once a minute.
+pub(crate) fn unknown(value: &str) {
+    static LIMIT: crate::LogLimit = crate::LogLimit::per_minute();
+    if !is_signed(value) {
+        return;
+    }
+    if let Some(left_out) = LIMIT.allows() {
+        let count = left_out + 1;
+        let advice = "session cookies are signed with a secret that this server does not have; after a change of secrets, or with several servers, compare `hallpass key status`";
+        tracing::warn!(event = "signature_unknown", count, advice);
+    }
+}
+
 /// HMAC takes keys of any length; the error is there for other algorithms.
 fn keyed(secret: &[u8]) -> Hmac<Sha256> {
     Hmac::new_from_slice(secret).unwrap_or_else(|_| unreachable!("a key of any length will do"))
@@ -200,6 +227,22 @@ mod tests {
     impl LowercaseEscapes for String {
         fn to_lowercase_escapes(&self) -> String {
             self.replace("%3A", "%3a").replace("%2F", "%2f").replace("%2B", "%2b")
+        }
+    }
+
+    #[test]
+    fn fingerprints_tell_secrets_apart_and_do_not_show_them() {
+        assert_eq!(fingerprint(OLD), fingerprint(OLD));
+        assert_ne!(fingerprint(OLD), fingerprint(NEW));
+        assert_eq!(fingerprint(OLD).len(), 8);
+    }
+
+    #[test]
+    fn only_what_has_the_form_of_a_signed_session_counts_as_signed_by_others() {
+        let signed = Keys::from_secret(OLD).unwrap().sign(&id("abc"));
+        assert!(is_signed(&signed));
+        for other in ["", "abc", "s:abc", "s:abc.def", "s%3Aabc", &signed[..signed.len() - 1]] {
+            assert!(!is_signed(other), "{other}");
         }
     }
 

@@ -66,7 +66,7 @@ pub use id::{
     IdGenerator, IdHash, InvalidHandle, MAX_ID_LENGTH, RandomIds, SessionHandle, SessionId, hex, random,
     unhex,
 };
-pub use keys::{Keys, KeysError, MIN_SECRET_LENGTH, Verified};
+pub use keys::{Keys, KeysError, MIN_SECRET_LENGTH, Verified, fingerprint};
 pub use layer::{SessionFuture, SessionLayer, SessionService, StoreUnavailable};
 pub use log_limit::LogLimit;
 pub use memory::MemoryStore;

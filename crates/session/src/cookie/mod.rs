@@ -39,7 +39,13 @@ pub(crate) fn candidates<'a>(
 ) -> impl Iterator<Item = Verified> + 'a {
     of_request(headers)
         .filter(move |(cookie, value)| *cookie == name && value.len() <= MAX_VALUE_LENGTH)
-        .filter_map(|(_, value)| keys.verify(value))
+        .filter_map(|(_, value)| {
+            let verified = keys.verify(value);
+            if verified.is_none() {
+                crate::keys::unknown(value);
+            }
+            verified
+        })
 }
 
 /// The request's cookies, in the order in which they arrived.

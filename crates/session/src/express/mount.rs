@@ -140,5 +140,9 @@ fn first_proto(headers: &HeaderMap) -> Option<&str> {
 /// The id in the first cookie of this name, if it is signed. Others of the name are never tried, as in Express.
 fn cookie_id(headers: &HeaderMap, name: &str, keys: &Keys) -> Option<SessionId> {
     let (_, value) = cookie::of_request(headers).find(|(cookie, _)| *cookie == name)?;
-    keys.verify(value).map(|verified| verified.id)
+    let verified = keys.verify(value);
+    if verified.is_none() {
+        crate::keys::unknown(value);
+    }
+    verified.map(|verified| verified.id)
 }
