@@ -69,7 +69,7 @@ pub use postgres::Postgres;
 pub use redis::{Redis, RedisOptions};
 pub use server::{ConnectError, ServerOptions};
 #[cfg(feature = "sqlite")]
-pub use sqlite::{OpenError, Sqlite, SqliteOptions};
+pub use sqlite::{BackupError, OpenError, Sqlite, SqliteOptions, backup};
 #[cfg(feature = "auth")]
 pub use upkeep::{Upkeep, UpkeepOptions};
 pub use url::{StoreUrl, StoreUrlError};

@@ -51,6 +51,12 @@ pub enum StoreUrlError {
         /// The parameter.
         parameter: String,
     },
+    /// A file's name without what kind it is.
+    #[error("{text:?} does not say what kind of database it is; write sqlite:{text}")]
+    NoScheme {
+        /// What was given.
+        text: String,
+    },
     /// SQLite could keep it in memory, or be told options; here, that would lose accounts.
     #[error("{text:?} is no path to a file; write sqlite:PATH, such as sqlite:hallpass.db")]
     NoPath {
@@ -81,9 +87,16 @@ impl FromStr for StoreUrl {
             "mongodb" | "mongodb+srv" => Ok(Self::Mongo(Secret::new(text.to_owned()))),
             "postgres" | "postgresql" => Ok(Self::Postgres(Secret::new(text.to_owned()))),
             _ if is_redis(scheme) => Ok(Self::Redis(Secret::new(text.to_owned()))),
+            _ if is_file(text) => Err(StoreUrlError::NoScheme { text: text.to_owned() }),
             _ => Err(StoreUrlError::Unknown { scheme: format!("{scheme}:…") }),
         }
     }
+}
+
+/// Whether it looks like a file of SQLite's, and like nothing that could hold a password.
+fn is_file(text: &str) -> bool {
+    let endings = [".db", ".db3", ".sqlite", ".sqlite3"];
+    !text.contains([':', '@']) && (text.contains('/') || endings.iter().any(|ending| text.ends_with(ending)))
 }
 
 fn is_redis(scheme: &str) -> bool {
@@ -121,6 +134,10 @@ mod tests {
             let url: StoreUrl = text.parse().unwrap();
             assert_eq!(url.to_string(), shown);
             assert!(!format!("{url:?}").contains("hunter2"));
+        }
+        for text in ["hallpass.db", "/var/lib/hallpass/hallpass.sqlite3", "./accounts"] {
+            let error = text.parse::<StoreUrl>().unwrap_err().to_string();
+            assert!(error.contains(&format!("write sqlite:{text}")), "{error}");
         }
         for text in [
             "mysql://u:hunter2@a/x",

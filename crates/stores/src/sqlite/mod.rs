@@ -4,9 +4,11 @@
 //! `fsync`; a few threads read. A write is answered when it is on disk (WAL, `synchronous = full`): neither `kill -9` nor a power
 //! cut takes back an acknowledged logout. One more thread copies the log into the file. Other processes may use the file at the same time.
 
+mod backup;
 mod checkpoints;
 mod durability;
 mod feed;
+mod files;
 mod migrate;
 #[cfg(feature = "auth")]
 mod records;
@@ -17,7 +19,6 @@ mod worker;
 
 use std::{
     convert::Infallible,
-    fs::OpenOptions,
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -28,8 +29,12 @@ use std::{
 use hallpass_session::{StoreError, StoreTime, Timestamp};
 use rusqlite::{Connection, OpenFlags};
 
+pub use self::backup::{BackupError, backup};
 pub(crate) use self::durability::file_durability;
-use self::worker::{Connections, Workers};
+use self::{
+    files::create_private,
+    worker::{Connections, Workers},
+};
 use crate::durability::report;
 
 /// Between two attempts to open a file that another program is just making.
@@ -88,6 +93,28 @@ pub enum OpenError {
         /// Which file.
         path: PathBuf,
     },
+    /// The file was put in the place of another one, whose log is still there.
+    #[error(
+        "the database {path:?} was written long after the log beside it, as when it was restored. If it was, delete the files {0}-wal \
+         and {0}-shm, which belong to the former one. If not, run `touch {0}-wal`, and the log counts. Nothing was changed",
+        path.display()
+    )]
+    Replaced {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// What is in the file does not fit together.
+    #[error(
+        "the database {path:?} is damaged ({detail}). A restored file beside the log of the former one looks like this: stop all \
+         servers, delete {0}, {0}-wal and {0}-shm, and restore it again",
+        path.display()
+    )]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// What SQLite found first.
+        detail: String,
+    },
     /// The file is from the future.
     #[error(
         "the database {path:?} was written by a newer Hallpass (schema {found}, this program knows {known}); \
@@ -142,8 +169,12 @@ impl Sqlite {
         create_private(path).map_err(|source| OpenError::File { path: path.to_owned(), source })?;
         let failed = |source: rusqlite::Error| match source.sqlite_error_code() {
             Some(rusqlite::ErrorCode::NotADatabase) => OpenError::Foreign { path: path.to_owned() },
+            Some(rusqlite::ErrorCode::DatabaseCorrupt) => {
+                OpenError::Damaged { path: path.to_owned(), detail: source.to_string() }
+            }
             _ => OpenError::Database { path: path.to_owned(), source },
         };
+        files::check(path, options)?;
         let mut writer = connect(path, options).map_err(failed)?;
         migrate::migrate(&mut writer, path)?;
         let readers = (0..options.readers.max(1)).map(|_| connect(path, options));
@@ -198,15 +229,6 @@ impl Sqlite {
     ) -> Result<T, StoreError> {
         self.workers.write(work).await.map_err(|error| StoreError::new(doing, error))
     }
-}
-
-/// Makes the file with mode 0600 if it is missing; SQLite gives its companions (`-wal`, `-shm`) the same mode.
-fn create_private(path: &Path) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map(drop)
 }
 
 fn connect(path: &Path, options: &SqliteOptions) -> rusqlite::Result<Connection> {
