@@ -7,9 +7,10 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use hallpass_session::{Keys, KeysError, Secret, hex, random};
+use hallpass_session::{Keys, KeysError, Secret, SessionStore, Timestamp, hex, random};
+use hallpass_stores::StoreUrl;
 
-use crate::config::lines;
+use crate::config::{Config, Source, lines};
 
 /// Why there are no keys.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +24,24 @@ pub enum KeyFileError {
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// There is none, and what it signed is there.
+    #[error("there is no key file {path:?}, but {what}; {advice}")]
+    Missing {
+        /// Which file.
+        path: PathBuf,
+        /// What would be lost with a new one.
+        what: &'static str,
+        /// What to do.
+        advice: String,
+    },
+    /// It does not have the secret that sessions from elsewhere are signed with.
+    #[error("the key file {path:?} does not have the secret of the sessions that are moved; {advice}")]
+    Lacks {
+        /// Which file.
+        path: PathBuf,
+        /// What to do.
+        advice: String,
     },
     /// What it holds is no use.
     #[error("the key file {path:?} cannot be used: {source}")]
@@ -50,6 +69,11 @@ pub(crate) fn new_secret() -> Secret<String> {
     Secret::new(URL_SAFE_NO_PAD.encode(random::<32>()))
 }
 
+/// Finds what is wrong with the file, if there is one.
+pub(crate) fn check(path: &Path) -> Result<(), KeyFileError> {
+    if path.exists() { read_or_make(path).map(drop) } else { Ok(()) }
+}
+
 /// Reads the file, or makes it. Of several servers that start at once, all get the same secret.
 pub(crate) fn read_or_make(path: &Path) -> Result<FoundKeys, KeyFileError> {
     let failed = |source| KeyFileError::File { path: path.to_owned(), source };
@@ -67,23 +91,90 @@ pub(crate) fn read_or_make(path: &Path) -> Result<FoundKeys, KeyFileError> {
     Ok(FoundKeys { keys, secrets, made, loose: is_loose(path) })
 }
 
-/// Writes a file of its own first and links it into place: nobody ever reads half a secret. `false`: another was quicker.
-fn make(path: &Path) -> io::Result<bool> {
-    let draft = path.with_extension(format!("key.{}", hex(&random::<8>())));
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&draft)?;
-    let secret = new_secret();
-    let text = format!(
-        "# Signs the session cookies. To rotate, put a new line from `hallpass key generate` above the old one.\n{}\n",
-        secret.expose()
+/// Sees to it that no new key signs out people whose sessions are there already: brings the key file of stores that are moved
+/// from, and refuses to go on without one.
+///
+/// # Errors
+/// When the file is missing, or lacks the secret that sessions from the old stores are signed with.
+pub(crate) async fn bring(
+    config: &Config,
+    sessions: &dyn SessionStore,
+    now: Timestamp,
+) -> Result<(), KeyFileError> {
+    let path = &config.key_file;
+    if let Some(source) = &config.stores.moving {
+        follow(config, source)?;
+    }
+    if !config.secrets.is_empty() || path.exists() || !has_any(sessions, now).await {
+        return Ok(());
+    }
+    if let Some(source) = &config.stores.moving {
+        let advice = if source.is_connect() {
+            "give Express's secrets in session.secrets_file"
+        } else {
+            "copy the key file of the old server there, or give its secrets in session.secrets_file"
+        };
+        let what = "the sessions that are moved were signed with another one";
+        return Err(KeyFileError::Missing { path: path.clone(), what, advice: advice.to_owned() });
+    }
+    let advice = format!(
+        "bring it from the backup or from the other servers; `(umask 077; hallpass key generate > {})` makes a new one, and \
+         everybody has to sign in again",
+        path.display()
     );
-    let linked = file
-        .write_all(text.as_bytes())
-        .and_then(|()| file.sync_all())
-        .and_then(|()| fs::hard_link(&draft, path));
+    let what = "there are sessions, which were signed with one";
+    Err(KeyFileError::Missing { path: path.clone(), what, advice })
+}
+
+/// The key goes where the sessions go. What cannot be found here, the server asks for at its start.
+pub(crate) fn follow(config: &Config, source: &Source) -> Result<(), KeyFileError> {
+    let path = &config.key_file;
+    let theirs = match &source.url {
+        StoreUrl::Sqlite(database) => database.with_file_name("hallpass.key"),
+        _ => return Ok(()),
+    };
+    if !config.secrets.is_empty() || !theirs.exists() {
+        return Ok(());
+    }
+    if path.exists() { has_secret_of(path, &theirs) } else { copy(&theirs, path) }
+}
+
+/// What cannot be read now is found out at the first request.
+async fn has_any(sessions: &dyn SessionStore, now: Timestamp) -> bool {
+    sessions.list(None, 1, now).await.is_ok_and(|listed| !listed.is_empty())
+}
+
+fn copy(theirs: &Path, path: &Path) -> Result<(), KeyFileError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| KeyFileError::File { path, source }
+    };
+    let text = fs::read_to_string(theirs).map_err(failed(theirs))?;
+    write_new(path, &text).map_err(failed(path))?;
+    let (from, path) = (theirs.display(), path.display());
+    tracing::info!(event = "key_file_copied", %from, %path, "the sessions that are moved stay valid");
+    Ok(())
+}
+
+/// Both are there: the new one must know the secret that signs in the old place.
+fn has_secret_of(path: &Path, theirs: &Path) -> Result<(), KeyFileError> {
+    let secrets = |path: &Path| {
+        let text = fs::read_to_string(path)
+            .map_err(|source| KeyFileError::File { path: path.to_owned(), source })?;
+        Ok::<_, KeyFileError>(lines(&text))
+    };
+    let (ours, old) = (secrets(path)?, secrets(theirs)?);
+    if old.first().is_none_or(|signing| ours.contains(signing)) {
+        return Ok(());
+    }
+    let advice = format!("add the first secret of {} to it, below the one that is there", theirs.display());
+    Err(KeyFileError::Lacks { path: path.to_owned(), advice })
+}
+
+/// A file that is not there yet, whole or not at all; `false`: another process was quicker.
+fn write_new(path: &Path, text: &str) -> io::Result<bool> {
+    let draft = path.with_extension(format!("key.{}", hex(&random::<8>())));
+    let linked = write_private(&draft, text).and_then(|()| fs::hard_link(&draft, path));
     fs::remove_file(&draft)?;
     match linked {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
@@ -91,14 +182,81 @@ fn make(path: &Path) -> io::Result<bool> {
     }
 }
 
+/// Replaces a file, whole or not at all, and leaves it to its owner: an operator may be root.
+pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let draft = path.with_extension(format!("key.{}", hex(&random::<8>())));
+    let before = fs::metadata(path)?;
+    let written = write_private(&draft, text).and_then(|()| {
+        fs::set_permissions(&draft, before.permissions())?;
+        give_to_owner_of(&draft, &before)?;
+        fs::rename(&draft, path)
+    });
+    if written.is_err() {
+        fs::remove_file(&draft).ok();
+    }
+    written
+}
+
+pub(crate) fn write_private(path: &Path, text: &str) -> io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    // What root makes in the folder of a service must be the service's.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if is_root(&file) {
+        give_to_owner_of(path, &fs::metadata(folder)?)?;
+    }
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
 #[cfg(unix)]
-fn is_loose(path: &Path) -> bool {
+fn is_root(file: &fs::File) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    file.metadata().is_ok_and(|metadata| metadata.uid() == 0)
+}
+
+#[cfg(not(unix))]
+fn is_root(_: &fs::File) -> bool {
+    false
+}
+
+/// Only root may give a file away, and nobody else has to.
+#[cfg(unix)]
+fn give_to_owner_of(path: &Path, model: &fs::Metadata) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt, chown};
+    let current = fs::metadata(path)?;
+    if (current.uid(), current.gid()) == (model.uid(), model.gid()) {
+        return Ok(());
+    }
+    chown(path, Some(model.uid()), Some(model.gid()))
+}
+
+#[cfg(not(unix))]
+fn give_to_owner_of(_: &Path, _: &fs::Metadata) -> io::Result<()> {
+    Ok(())
+}
+
+/// A file with one new secret; `false`: another process was quicker.
+fn make(path: &Path) -> io::Result<bool> {
+    let secret = new_secret();
+    let text = format!(
+        "# Signs the session cookies: the first line signs, all are accepted. Rotate with `hallpass key accept`.\n{}\n",
+        secret.expose()
+    );
+    write_new(path, &text)
+}
+
+#[cfg(unix)]
+pub(crate) fn is_loose(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0)
 }
 
 #[cfg(not(unix))]
-fn is_loose(_: &Path) -> bool {
+pub(crate) fn is_loose(_: &Path) -> bool {
     false
 }
 

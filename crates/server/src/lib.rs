@@ -18,10 +18,13 @@ mod input;
 mod key_file;
 mod log;
 mod log_limit;
+mod modes;
 mod pages;
 mod paths;
+mod peers;
 mod router;
 mod routes;
+mod sample;
 mod serve;
 mod signals;
 

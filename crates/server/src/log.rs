@@ -33,6 +33,7 @@ pub(crate) const AUDIT: &str = "hallpass::audit";
 /// Starts logging to standard error.
 pub(crate) fn start(config: &Config) {
     start_with(config, &config.log_level);
+    log_panics();
 }
 
 /// The same for a command that an operator types: only what they did is logged.
@@ -40,12 +41,38 @@ pub(crate) fn start_for_commands(config: &Config) {
     start_with(config, &format!("{AUDIT}=info"));
 }
 
-fn start_with(config: &Config, level: &str) {
-    let text = match config.log_format {
+/// Logs why the server does not start, in the format of the log, which may not have begun yet.
+pub(crate) fn not_started(format: LogFormat, code: &str, message: &str) {
+    start_as(format, "info");
+    tracing::error!(event = "not_started", code, "{message}");
+}
+
+/// Whether lines are for people.
+pub(crate) fn is_text(format: LogFormat) -> bool {
+    match format {
         LogFormat::Text => true,
         LogFormat::Json => false,
         LogFormat::Auto => std::io::stderr().is_terminal(),
-    };
+    }
+}
+
+/// A panic is a line of the log like every other.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let payload = panic.payload();
+        let message = payload.downcast_ref::<&str>().copied();
+        let message = message.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        let place = panic.location().map(ToString::to_string);
+        tracing::error!(event = "panicked", place, "{}", message.unwrap_or("a panic without a message"));
+    }));
+}
+
+fn start_with(config: &Config, level: &str) {
+    start_as(config.log_format, level);
+}
+
+fn start_as(format: LogFormat, level: &str) {
+    let text = is_text(format);
     let filter = EnvFilter::builder().parse_lossy(level);
     let log = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     let log = log.with_ansi(text && std::io::stderr().is_terminal());

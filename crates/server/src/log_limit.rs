@@ -30,6 +30,7 @@ pub(crate) const REPEATED: &str = "repeated";
 pub(crate) const EACH_MATTERS: &[&str] = &[
     "account_claimed",
     "account_locked",
+    "account_stays_locked",
     "back_channel_logout_refused",
     "events_left_out",
     "id_reused",

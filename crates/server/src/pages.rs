@@ -18,6 +18,7 @@ use crate::{
     config::Config,
     csrf,
     error::{ApiError, wait},
+    sample,
 };
 
 /// What can be replaced: every file of `pages.templates` by its name here.
@@ -115,6 +116,11 @@ impl Pages {
             check_variables(&templates)?;
         }
         Ok(Self { templates, style, style_name })
+    }
+
+    /// Renders each page with sample data: what fails there would fail for people.
+    pub(crate) fn check(&self) -> Result<(), PagesError> {
+        Ok(sample::render_all(&self.templates)?)
     }
 
     pub(crate) fn style(&self) -> &str {

@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr, time::Duration};
 
 use hallpass_auth::Auth;
-use hallpass_session::{Keys, KeysError, Secret};
+use hallpass_session::{Clock, Keys, KeysError, Secret};
 use hallpass_stores::{StoresError, UpkeepOptions};
 use tokio::time::sleep;
 
@@ -14,6 +14,9 @@ use crate::{
     key_file::{self, KeyFileError},
     log,
     log_limit::LIMIT,
+    modes,
+    pages::Pages,
+    peers::Announcement,
     router::{RouterError, router},
     signals::Signals,
 };
@@ -49,6 +52,17 @@ pub enum ServeError {
     Signals(io::Error),
 }
 
+impl ServeError {
+    /// Whether the configuration must be changed: what `check-config` finds as well.
+    pub(crate) fn is_configuration(&self) -> bool {
+        match self {
+            Self::Keys(_) | Self::KeyFile(KeyFileError::Keys { .. }) | Self::Router(_) => true,
+            Self::App(error) => !matches!(error, AppError::Certificates(_)),
+            Self::KeyFile(_) | Self::Listen { .. } | Self::Stores(_) | Self::Signals(_) => false,
+        }
+    }
+}
+
 fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
@@ -62,15 +76,28 @@ fn advice(error: &io::Error) -> &'static str {
 
 /// Serves until SIGTERM or SIGINT. `ready` is called with the address once connections are accepted.
 pub async fn serve(config: Config, ready: impl FnOnce(&str)) -> Result<(), ServeError> {
+    Pages::new(&config).and_then(|pages| pages.check()).map_err(AppError::from)?;
+    let address = config.listen;
+    let refused = |source| ServeError::Listen { address, source };
+    // Before any file is made.
+    let socket = connections::bind(address).map_err(refused)?;
+    if config.secrets.is_empty() {
+        key_file::check(&config.key_file)?;
+    }
     let upkeep = UpkeepOptions { cache: Some(config.stores.cache.clone()), ..UpkeepOptions::default() };
     let stores = config.stores.open(true).await?.with_upkeep(&upkeep);
+    key_file::bring(&config, &*stores.sessions, stores.clock.now()).await?;
     let (keys, secrets) = keys(&config)?;
-    let listener = connections::listen(config.listen);
-    let address = config.listen;
-    let listener = listener.map_err(|source| ServeError::Listen { address, source })?;
+    let mut announcement = Announcement::new(stores.records.clone(), stores.clock.clone(), &secrets);
+    announcement.say().await;
+    let listener = connections::listen(socket).map_err(refused)?;
     let address = listener.local_addr().unwrap_or(address);
     let mut signals = Signals::new().map_err(ServeError::Signals)?;
     warn_of_development(&config);
+    for file in modes::loose(&config) {
+        let path = file.path.display();
+        tracing::warn!(event = file.event, %path, "{}", file.advice);
+    }
     let public_url = config.public_url(address);
     let app = App::new(config.clone(), stores.clone(), &secrets, &public_url)?;
     let router = router(app.clone(), keys)?;
@@ -88,7 +115,10 @@ pub async fn serve(config: Config, ready: impl FnOnce(&str)) -> Result<(), Serve
         );
     }
     let connections = Connections::new(router, config.limits, config.trust_proxy.clone());
-    connections.accept_until(&listener, signals.next()).await;
+    tokio::select! {
+        () = connections.accept_until(&listener, signals.next()) => {}
+        () = announcement.run() => {}
+    }
     app.drain();
     connections.drain();
     tracing::info!(event = "draining");
@@ -101,6 +131,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&str)) -> Result<(), Serve
         () = drained => {}
         () = signals.next() => tracing::warn!(event = "stopped_at_once"),
     }
+    announcement.leave().await;
     background.iter().for_each(tokio::task::JoinHandle::abort);
     stores.upkeep.stop().await;
     LIMIT.report(Duration::ZERO);

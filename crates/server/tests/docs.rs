@@ -5,6 +5,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 fn root() -> PathBuf {
@@ -59,5 +60,23 @@ fn every_invariant_names_a_test_that_exists() {
                 "ARCHITECTURE.md names {test}, which is no test ({file})"
             );
         }
+    }
+}
+
+/// The unit of the guide is one that systemd understands, and rates as hardened; on machines without systemd, it is read only.
+#[test]
+fn the_unit_of_the_guide_is_complete_and_hardened() {
+    let unit = root().join("docs/hallpass.service");
+    let text = fs::read_to_string(&unit).unwrap();
+    for line in ["After=network-online.target", "Restart=always", "DynamicUser=yes", "LoadCredential="] {
+        assert!(text.contains(line), "{line}");
+    }
+    let rated = Command::new("systemd-analyze").args(["security", "--offline=true"]).arg(&unit).output();
+    let Ok(rated) = rated else { return };
+    let rated = String::from_utf8_lossy(&rated.stdout).into_owned();
+    // "→ Overall exposure level for hallpass.service: 1.4 OK"
+    let exposure = rated.split("hallpass.service: ").nth(1).and_then(|rest| rest.split(' ').next());
+    if let Some(exposure) = exposure.and_then(|exposure| exposure.parse::<f64>().ok()) {
+        assert!(exposure <= 2.0, "{rated}");
     }
 }

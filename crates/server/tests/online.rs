@@ -36,15 +36,23 @@ fn a_provider_that_is_right_passes_and_each_mistake_has_its_sentence() {
     let folder = tempfile::tempdir().unwrap();
     idp.control(&json!({ "clients": [client(BASE, "idp")], "accounts": accounts() }));
     let (code, rows) = ask(&folder, &section("idp", &idp.issuer, "end_session = true"));
-    assert_eq!(found(&rows), ["metadata good", "keys good", "client good", "clock good"], "{rows:?}");
+    assert_eq!(
+        found(&rows),
+        ["reachable good", "metadata good", "keys good", "client good", "clock good"],
+        "{rows:?}"
+    );
     assert_eq!(code, 0);
     assert_eq!(idp.control(&json!({}))["seen"]["token"], 1);
 
     let wrong = section("idp", &idp.issuer, "").replace("a secret of the client", "a wrong one");
     let (code, rows) = ask(&folder, &wrong);
-    assert_eq!(found(&rows), ["metadata good", "keys good", "client wrong", "clock good"], "{rows:?}");
+    assert_eq!(
+        found(&rows),
+        ["reachable good", "metadata good", "keys good", "client wrong", "clock good"],
+        "{rows:?}"
+    );
     assert!(
-        rows[2].1.contains("invalid_client") && rows[2].1.contains("check client_id, client_secret"),
+        rows[3].1.contains("invalid_client") && rows[3].1.contains("check client_id, client_secret"),
         "{rows:?}"
     );
     assert_eq!(code, 1);
@@ -55,13 +63,13 @@ fn a_provider_that_is_right_passes_and_each_mistake_has_its_sentence() {
         (format!("{}/", idp.issuer), "(only the slash at the end differs)"),
     ] {
         let (code, rows) = ask(&folder, &section("idp", &issuer, ""));
-        assert_eq!((code, rows[0].0.as_str()), (1, "metadata wrong"));
-        assert!(rows[0].1.contains(how) && rows[0].1.contains(&format!("{:?}", idp.issuer)), "{rows:?}");
+        assert_eq!((code, rows[1].0.as_str()), (1, "metadata wrong"));
+        assert!(rows[1].1.contains(how) && rows[1].1.contains(&format!("{:?}", idp.issuer)), "{rows:?}");
     }
     let (code, rows) = ask(&folder, &section("idp", &format!("{}/realms/x", idp.issuer), ""));
-    assert_eq!((code, rows[0].0.as_str()), (1, "metadata wrong"));
+    assert_eq!((code, rows[1].0.as_str()), (1, "metadata wrong"));
     assert!(
-        rows[0].1.contains("answered 404") && rows[0].1.contains("is that the issuer's address?"),
+        rows[1].1.contains("answered 404") && rows[1].1.contains("is that the issuer's address?"),
         "{rows:?}"
     );
 
@@ -71,8 +79,8 @@ fn a_provider_that_is_right_passes_and_each_mistake_has_its_sentence() {
 
     idp.stop();
     let (code, rows) = ask(&folder, &section("idp", &idp.issuer, ""));
-    assert_eq!((code, found(&rows)), (1, vec!["metadata wrong"]));
-    assert!(rows[0].1.contains("cannot be reached") && rows[0].1.contains("refused"), "{rows:?}");
+    assert_eq!((code, found(&rows)), (1, vec!["reachable good", "metadata wrong"]));
+    assert!(rows[1].1.contains("cannot be reached") && rows[1].1.contains("refused"), "{rows:?}");
     assert_eq!(ask(&folder, "").0, 0, "no provider is no mistake");
 }
 
@@ -91,11 +99,11 @@ fn plain_oauth_is_asked_for_what_it_has() {
         )
     };
     let (code, rows) = ask(&folder, &section("/api/v3/user"));
-    assert_eq!(found(&rows), ["client good", "profile good", "clock good"], "{rows:?}");
+    assert_eq!(found(&rows), ["reachable good", "client good", "profile good", "clock good"], "{rows:?}");
     assert_eq!(code, 0);
     let wrong = section("/api/v3/user").replace("\"secret\"", "\"a wrong one\"");
     let (code, rows) = ask(&folder, &wrong);
-    assert_eq!((code, rows[0].0.as_str()), (1, "client wrong"), "{rows:?}");
+    assert_eq!((code, rows[1].0.as_str()), (1, "client wrong"), "{rows:?}");
     let (code, rows) = ask(&folder, &section("/api/v3/nobody"));
-    assert_eq!((code, rows[1].0.as_str()), (1, "profile wrong"), "{rows:?}");
+    assert_eq!((code, rows[2].0.as_str()), (1, "profile wrong"), "{rows:?}");
 }

@@ -228,10 +228,14 @@ fn of_another_applications_accounts_is_said_what_cannot_be_changed() {
          insert into people (email, password, ok) values ('ann@example.com', 'x', 1), ('bob@example.com', 'x', 1)",
     )
     .unwrap();
-    let users =
-        format!("[users]\ntable = \"people\"\nurl = \"sqlite:{}\"\nverified = \"ok\"\n", path.display());
+    let users = format!(
+        "[users]\ntable = \"people\"\nurl = \"sqlite:{}\"\nverified = \"ok\"\nname = \"\"\n",
+        path.display()
+    );
     let config = common::write(&folder, "hallpass.toml", &users);
     let config = ["--config", config.to_str().unwrap()];
+    // It makes our own database.
+    let server = Server::start(folder.path(), &config);
     for (arguments, said) in [
         (
             &["user", "set", "ann@example.com", "--email", "a@example.com"][..],
@@ -254,6 +258,5 @@ fn of_another_applications_accounts_is_said_what_cannot_be_changed() {
     assert_eq!(before, "ann@example.com1,bob@example.com1");
     let set = [&["user", "password", "ann@example.com"][..], &config].concat();
     done(folder.path(), &set, NEW);
-    let server = Server::start(folder.path(), &config);
     assert_eq!(status(&server, "ann@example.com", NEW), 200);
 }

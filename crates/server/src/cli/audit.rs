@@ -18,6 +18,8 @@ pub(super) enum Target<'a> {
     Users(&'a str, &'a str),
     /// A session, by its handle.
     Session(&'a str),
+    /// A signing secret, by its fingerprint.
+    Key(&'a str),
     /// All there are.
     All,
 }
@@ -45,11 +47,12 @@ impl Desk {
 pub(super) fn log(act: &'static str, target: Target<'_>, outcome: &'static str) {
     let (uid, host) = (rustix::process::getuid().as_raw(), host());
     let (by, sudo_user) = (user_name(uid), sudo_user());
-    let (user, into, session) = match target {
-        Target::User(id) => (Some(id), None, None),
-        Target::Users(id, into) => (Some(id), Some(into), None),
-        Target::Session(handle) => (None, None, Some(handle)),
-        Target::All => (Some("all"), None, None),
+    let (user, into, session, key) = match target {
+        Target::User(id) => (Some(id), None, None, None),
+        Target::Users(id, into) => (Some(id), Some(into), None, None),
+        Target::Session(handle) => (None, None, Some(handle), None),
+        Target::Key(name) => (None, None, None, Some(name)),
+        Target::All => (Some("all"), None, None, None),
     };
     tracing::info!(
         target: crate::log::AUDIT,
@@ -58,6 +61,7 @@ pub(super) fn log(act: &'static str, target: Target<'_>, outcome: &'static str) 
         user,
         into,
         session,
+        key,
         outcome,
         by,
         uid,

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     config::{Config, Flags, Old},
-    log,
+    key_file, log,
 };
 
 /// How often the progress is shown.
@@ -81,6 +81,9 @@ pub(super) fn run(output: &Output, global: &Global, migrate: Migrate) -> Result<
         let new = config.stores.open_target(!migrate.dry_run).await.map_err(Failure::failed)?;
         let old = source.open(&config.stores, &new).await.map_err(Failure::failed)?;
         let (Old::All(old) | Old::Sessions(old)) = old;
+        if extent != Extent::Accounts && !migrate.dry_run {
+            key_file::follow(&config, &source).map_err(Failure::failed)?;
+        }
         move_all(output, Mover::new(old, new), extent, migrate.dry_run).await
     })
 }

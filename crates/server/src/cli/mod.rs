@@ -1,14 +1,15 @@
 //! The command line: what operators type. docs/cli.md lists it all; exit codes are in [`Exit`].
 
 mod audit;
+mod backup;
 mod check_config;
 mod clock;
 mod hash;
 mod key;
 mod link;
 mod migrate;
+mod online;
 mod output;
-mod providers;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -23,8 +24,9 @@ use hallpass_stores::Stores;
 
 use self::output::{Failure, Output};
 use crate::{
-    config::{Config, ConfigError, Flags, Problem},
-    log, serve,
+    config::{Config, ConfigError, Flags, LogFormat, Problem},
+    log,
+    serve::{self, ServeError},
 };
 
 /// How the program ends.
@@ -94,6 +96,8 @@ enum Command {
     Link(link::Command),
     /// Move accounts and live sessions here from another store; nobody is signed out
     Migrate(migrate::Migrate),
+    /// Copy the SQLite database and its key file while the server runs
+    Backup(backup::Backup),
     /// Print a completion script for a shell
     Completions {
         /// Which shell
@@ -189,10 +193,7 @@ fn run(output: &Output, Cli { global, command }: Cli) -> Result<(), Failure> {
     match command {
         Command::Serve(serve) => start(output, &global.with(serve)),
         Command::CheckConfig(check) => check_config::run(output, &global, check),
-        Command::Key(command) => {
-            key::run(output, &command);
-            Ok(())
-        }
+        Command::Key(command) => key::run(output, &global, command),
         Command::Hash(command) => hash::run(output, &command),
         Command::User(command) => {
             let make = matches!(command, user::Command::Create(_));
@@ -204,6 +205,7 @@ fn run(output: &Output, Cli { global, command }: Cli) -> Result<(), Failure> {
         Command::Link(command) => {
             at_desk(&global, false, async |desk| link::run(output, &desk, command).await)
         }
+        Command::Backup(backup) => backup::run(output, &global, backup),
         Command::Migrate(migrate) => migrate::run(output, &global, migrate),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -215,10 +217,30 @@ fn run(output: &Output, Cli { global, command }: Cli) -> Result<(), Failure> {
 }
 
 fn start(output: &Output, flags: &Flags) -> Result<(), Failure> {
-    let config = Config::load(flags, environment()?)?;
+    let config = match environment().and_then(|environment| Config::load(flags, environment)) {
+        Ok(config) => config,
+        Err(error) => return Err(not_started(output, error.log_format, error.into())),
+    };
+    let format = config.log_format;
     log::start(&config);
     let ready = |url: &str| output.ready(url);
-    runtime()?.block_on(serve(config, ready)).map_err(Failure::failed)
+    let failed = |error: ServeError| {
+        let of_configuration = error.is_configuration();
+        let failure = Failure::failed(error);
+        if of_configuration { failure.of_configuration() } else { failure }
+    };
+    runtime()?
+        .block_on(serve::serve(config, ready))
+        .map_err(|error| not_started(output, format, failed(error)))
+}
+
+/// Where the log has a format for programs, its last line has it too.
+fn not_started(output: &Output, format: LogFormat, failure: Failure) -> Failure {
+    if output.is_json() || log::is_text(format) {
+        return failure;
+    }
+    log::not_started(format, failure.code, &failure.message);
+    failure.said()
 }
 
 /// What commands on accounts and sessions work with.
@@ -263,5 +285,9 @@ fn environment() -> Result<Vec<(String, String)>, ConfigError> {
             Err(_) => {}
         }
     }
-    if problems.is_empty() { Ok(variables) } else { Err(ConfigError { problems }) }
+    if problems.is_empty() {
+        Ok(variables)
+    } else {
+        Err(ConfigError { problems, log_format: LogFormat::Auto })
+    }
 }

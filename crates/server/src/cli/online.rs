@@ -1,7 +1,7 @@
 //! `hallpass check-config --online`: whether the configured providers are what the configuration takes them for, and whether the stores
 //! keep what they answer.
 
-use std::sync::Arc;
+use std::{io, path::Path, sync::Arc};
 
 use hallpass_auth::{
     Auth, MemoryRecords, MemoryUsers,
@@ -28,42 +28,62 @@ pub(super) fn check(output: &Output, config: &Config) -> Result<(), Failure> {
         }
         Ok::<_, Failure>((rows, stores(config).await))
     })?;
-    if rows.is_empty() && stores.is_empty() {
-        output.answer("No provider is configured, so nobody was asked.", &json!([]));
-        return Ok(());
-    }
     let cells: Vec<Vec<Value>> =
-        rows.iter().map(|(name, finding)| row(name, finding)).chain(stores).collect();
-    output.list(&["provider", "check", "result", "detail"], &cells);
+        stores.into_iter().chain(rows.iter().map(|(name, finding)| row(name, finding))).collect();
+    output.list(&["of", "check", "result", "detail"], &cells);
     match cells.iter().filter(|row| row[2] == "wrong").count() {
-        0 => Ok(()),
+        0 => {
+            output.good("OK: everything that was asked is as the configuration says.");
+            Ok(())
+        }
         1 => Err(Failure::new(Exit::Failed, "online", "one check failed")),
         count => Err(Failure::new(Exit::Failed, "online", format!("{count} checks failed"))),
     }
 }
 
-/// What each store is set to that may take back what it has answered.
+/// Whether each store can be reached, and what it is set to that may take back what it has answered.
 async fn stores(config: &Config) -> Vec<Vec<Value>> {
     let stores = &config.stores;
     let users = stores.users.as_ref().and_then(|users| users.url.as_ref());
-    let places =
-        [("database", Some(&stores.database)), ("sessions", stores.sessions.as_ref()), ("users", users)];
+    let moving = stores.moving.as_ref().map(|source| &source.url);
+    let places = [
+        ("database", Some(&stores.database)),
+        ("sessions", stores.sessions.as_ref()),
+        ("users", users),
+        ("moving.from", moving),
+    ];
     let mut rows = Vec::new();
     for (name, url) in places.into_iter().filter_map(|(name, url)| Some((name, url?))) {
-        let row = |result: &str, detail: String| {
-            vec![json!(name), json!("durability"), json!(result), json!(detail)]
+        let row = |check: &str, result: &str, detail: String| {
+            vec![json!(name), json!(check), json!(result), json!(detail)]
         };
         // Only sessions are where an Express app keeps them.
         let shared = name == "sessions" || (name == "database" && stores.sessions.is_none());
         let layout = if shared { stores.options.layout.clone() } else { Layout::Native };
         match inspect(url, &OpenOptions { layout, ..stores.options.clone() }).await {
-            Ok(found) if found.is_empty() && matches!(url, StoreUrl::Sqlite(_)) => {}
-            Ok(found) if found.is_empty() => rows.push(row("good", String::new())),
-            Ok(found) => rows.extend(found.iter().map(|warning| row("doubtful", warning.to_string()))),
-            Err(error) => rows.push(row("wrong", error.to_string())),
+            Ok(found) => {
+                rows.push(reached(url, name == "database", row));
+                let durable = found.is_empty() && !matches!(url, StoreUrl::Sqlite(_));
+                rows.extend(durable.then(|| row("durability", "good", String::new())));
+                rows.extend(found.iter().map(|warning| row("durability", "doubtful", warning.to_string())));
+            }
+            Err(error) => rows.push(row("reachable", "wrong", error.to_string())),
         }
     }
     rows
+}
+
+/// A server has answered. Of a file is known whether it is there, or can be made.
+fn reached(url: &StoreUrl, made: bool, row: impl Fn(&str, &str, String) -> Vec<Value>) -> Vec<Value> {
+    let StoreUrl::Sqlite(path) = url else { return row("reachable", "good", String::new()) };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match std::fs::OpenOptions::new().read(true).write(true).open(path) {
+        Ok(_) => row("reachable", "good", String::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && made && folder.is_dir() => {
+            row("reachable", "good", "there is no file yet; the server makes it".to_owned())
+        }
+        Err(error) => row("reachable", "wrong", format!("cannot open {}: {error}", path.display())),
+    }
 }
 
 async fn ask(config: &Config) -> Result<Vec<(String, Finding)>, Failure> {

@@ -21,11 +21,13 @@ pub(super) struct Failure {
     pub(super) exit: Exit,
     pub(super) code: &'static str,
     pub(super) message: String,
+    /// The log has it.
+    said: bool,
 }
 
 impl Failure {
     pub(super) fn new(exit: Exit, code: &'static str, message: impl Into<String>) -> Self {
-        Self { exit, code, message: message.into() }
+        Self { exit, code, message: message.into(), said: false }
     }
 
     /// Something is broken; with all its causes.
@@ -49,6 +51,16 @@ impl Failure {
             return self;
         }
         self.with_advice("it may have happened all the same; run the command again")
+    }
+
+    /// The same failure, whose cause is the configuration.
+    pub(super) fn of_configuration(self) -> Self {
+        Self { exit: Exit::Usage, code: "configuration", ..self }
+    }
+
+    /// The same failure; nothing is printed for it any more.
+    pub(super) fn said(self) -> Self {
+        Self { said: true, ..self }
     }
 
     /// The same failure, and what to do about it.
@@ -83,6 +95,9 @@ impl From<ConfigError> for Failure {
     }
 }
 
+/// A list with its name and those of its columns.
+type NamedList<'a> = (&'a str, &'a [&'a str], &'a [Vec<Value>]);
+
 /// Where answers go.
 pub(super) struct Output {
     json: bool,
@@ -91,6 +106,10 @@ pub(super) struct Output {
 impl Output {
     pub(super) fn new(json: bool) -> Self {
         Self { json }
+    }
+
+    pub(super) fn is_json(&self) -> bool {
+        self.json
     }
 
     /// One answer: a sentence, or `value`.
@@ -119,6 +138,25 @@ impl Output {
         Self::text(&table(&rows.collect::<Vec<_>>()));
     }
 
+    /// A value and several lists: tables below each other, or one object.
+    pub(super) fn lists(&self, (name, value): (&str, Value), lists: &[NamedList<'_>]) {
+        let object = |names: &[&str], row: &Vec<Value>| -> Value {
+            names.iter().map(ToString::to_string).zip(row.iter().cloned()).collect()
+        };
+        if self.json {
+            let mut all = json!({ name: value });
+            for (list, names, rows) in lists {
+                all[list] = rows.iter().map(|row| object(names, row)).collect();
+            }
+            return Self::text(&format!("{all}\n"));
+        }
+        Self::text(&format!("{name}: {}\n", cell(&value)));
+        for (_, names, rows) in lists {
+            Self::text("\n");
+            self.list(names, rows);
+        }
+    }
+
     /// A list: a table, or an array of objects with these names.
     pub(super) fn list(&self, names: &[&str], rows: &[Vec<Value>]) {
         if self.json {
@@ -144,12 +182,31 @@ impl Output {
         stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).ok();
     }
 
+    /// The last line for people when nothing is wrong; programs read the exit code.
+    pub(super) fn good(&self, sentence: &str) {
+        if !self.json {
+            Self::text(&format!("{sentence}\n"));
+        }
+    }
+
+    /// What is allowed and seldom meant.
+    pub(super) fn warn(&self, code: &str, message: &str) {
+        if self.json {
+            eprintln!("{}", json!({ "warning": code, "message": message }));
+        } else {
+            eprintln!("warning: {message}");
+        }
+    }
+
     /// What somebody should know beside the answer, which programs read.
     pub(super) fn hint(sentence: &str) {
         eprintln!("{sentence}");
     }
 
     pub(super) fn fail(&self, failure: &Failure) -> ExitCode {
+        if failure.said {
+            return code(failure.exit);
+        }
         if self.json {
             eprintln!("{}", json!({ "message": failure.message, "code": failure.code }));
         } else {

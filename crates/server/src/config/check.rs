@@ -8,11 +8,11 @@ use tracing_subscriber::EnvFilter;
 use url::Url;
 
 use super::{
-    Config, Limits, LogFormat,
+    Config, Limits,
     check_auth::auth,
     check_session::{check_cookie_domain, clear_site_data, key_file, secrets, session},
     gather::Values,
-    providers,
+    log_format, providers,
     schema::{Kind, SETTINGS},
     stores,
 };
@@ -46,7 +46,9 @@ pub(super) fn check(values: &mut Values) -> Option<Config> {
     let stores = stores::check(values, &session.cookie);
     let providers = providers::check(values);
     Some(Config {
+        secrets_file: values.own_file("session.secrets").map(PathBuf::from),
         key_file: key_file(values, stores.as_ref()),
+        secret_files: values.secret_files(),
         listen: listen?,
         public_url,
         stores: stores?,
@@ -66,11 +68,7 @@ pub(super) fn check(values: &mut Values) -> Option<Config> {
         hsts: https.then(|| hsts(values)),
         templates: templates(values),
         log_level: values.text("log.level").to_owned(),
-        log_format: match values.text("log.format") {
-            "text" => LogFormat::Text,
-            "json" => LogFormat::Json,
-            _ => LogFormat::Auto,
-        },
+        log_format: log_format(values),
         limits: limits(values)?,
     })
 }

@@ -1,6 +1,11 @@
 //! From flags, environment and file to one value a setting; what nobody understands becomes a problem.
 
-use std::{collections::BTreeMap, fmt, fs, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt, fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use super::{
     Problem,
@@ -46,6 +51,10 @@ pub(crate) struct Values {
     given: BTreeMap<String, (Value, Origin)>,
     /// Settings that got their value from a file of their own.
     from_own_file: BTreeMap<String, Origin>,
+    /// Those files.
+    own_files: BTreeMap<String, PathBuf>,
+    /// The configuration file.
+    file: Option<PathBuf>,
     pub(crate) problems: Vec<Problem>,
 }
 
@@ -62,6 +71,7 @@ impl Values {
     /// Reads the file at `path`.
     pub(crate) fn read_file(&mut self, path: &Path) {
         let name = path.display().to_string();
+        self.file = Some(path.to_owned());
         let text = match fs::read_to_string(path) {
             Ok(text) => without_mark(&text).to_owned(),
             Err(error) => return self.problem(&name, format!("cannot be read: {error}")),
@@ -149,6 +159,7 @@ impl Values {
             Ok(text) => {
                 self.accept(owner, setting, own_file(setting.kind, file, &text), origin.clone());
                 self.from_own_file.insert(owner.to_owned(), origin);
+                self.own_files.insert(owner.to_owned(), file.into());
             }
             Err(error) => {
                 self.problem(&origin_and(path, &origin), format!("{file:?} cannot be read: {error}"));
@@ -246,6 +257,25 @@ impl Values {
     /// Where a setting's value comes from.
     pub(crate) fn origin(&self, path: &str) -> &Origin {
         self.given.get(path).map_or(&Origin::Default, |(_, origin)| origin)
+    }
+
+    /// The file of its own that a setting stands in.
+    pub(crate) fn own_file(&self, path: &str) -> Option<&Path> {
+        self.own_files.get(path).map(PathBuf::as_path)
+    }
+
+    /// The files that hold secrets: those of single settings, and the configuration file if a secret stands in it.
+    pub(crate) fn secret_files(&self) -> Vec<PathBuf> {
+        let in_file = self.given.iter().any(|(path, (value, origin))| {
+            let kind = schema::find(path).map(|setting| setting.kind);
+            let secret = match (kind, value) {
+                (Some(Kind::Secret | Kind::Secrets), value) => *value != Value::Text(String::new()),
+                (Some(Kind::Url), Value::Text(url)) => url.contains('@'),
+                _ => false,
+            };
+            secret && matches!(origin, Origin::File(_)) && !self.own_files.contains_key(path)
+        });
+        self.own_files.values().chain(self.file.iter().filter(|_| in_file)).cloned().collect()
     }
 
     /// How a problem names a setting that was given.

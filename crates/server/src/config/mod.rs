@@ -69,8 +69,12 @@ pub struct Config {
     pub service_name: String,
     /// Secrets that sign cookies; empty: those of `key_file`.
     pub secrets: Vec<Secret<String>>,
+    /// The file that holds `secrets`, if they are in one of their own.
+    pub secrets_file: Option<PathBuf>,
     /// Where secrets are kept that nobody configured.
     pub key_file: PathBuf,
+    /// The files that hold secrets of any kind.
+    pub secret_files: Vec<PathBuf>,
     /// How sessions behave.
     pub session: SessionOptions,
     /// How authentication behaves.
@@ -151,12 +155,22 @@ pub struct Problem {
 pub struct ConfigError {
     /// All of them.
     pub problems: Vec<Problem>,
+    /// How the log looks, as far as that could be read.
+    pub log_format: LogFormat,
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the configuration cannot be used:")?;
         self.problems.iter().try_for_each(|Problem { at, advice }| write!(f, "\n  {at}: {advice}"))
+    }
+}
+
+pub(crate) fn log_format(values: &Values) -> LogFormat {
+    match values.text("log.format") {
+        "text" => LogFormat::Text,
+        "json" => LogFormat::Json,
+        _ => LogFormat::Auto,
     }
 }
 
@@ -190,7 +204,7 @@ impl Config {
         let config = check::check(&mut values);
         match config {
             Some(config) if values.problems.is_empty() => Ok((config, values)),
-            _ => Err(ConfigError { problems: values.problems }),
+            _ => Err(ConfigError { log_format: log_format(&values), problems: values.problems }),
         }
     }
 

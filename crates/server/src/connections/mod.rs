@@ -53,8 +53,8 @@ const HEALTH_PATIENCE: Duration = Duration::from_secs(2);
 /// How long connections stay open after the listener is closed, so that a request which is on its way arrives.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Listens on `address`.
-pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+/// Takes `address`, so that nobody else can. Connections are refused until it [listens](listen): a proxy asks another server.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     // A restart must not wait until the last connections of the process before it are forgotten.
     #[cfg(unix)]
@@ -62,6 +62,11 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     // Connections inherit it.
     socket.set_send_buffer_size(SEND_BUFFER)?;
     socket.bind(address)?;
+    Ok(socket)
+}
+
+/// Listens.
+pub(crate) fn listen(socket: TcpSocket) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
