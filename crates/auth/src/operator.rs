@@ -3,7 +3,8 @@
 use hallpass_session::{Secret, SessionStore, Timestamp};
 
 use crate::{
-    Auth, Change, Email, Error, PasswordProblem, Refusal, Requester, User, UserChanged, register::is_role,
+    Auth, Change, Email, Ending, Error, PasswordProblem, Refusal, Requester, User, UserChanged,
+    register::is_role,
 };
 
 /// How often a change is made anew that met another one.
@@ -87,7 +88,7 @@ impl Auth {
             current = found;
         }
         tracing::info!(event = "password_reset", user = %user.id);
-        let ended = sessions.delete_of_user(user.id.as_str(), None, now).await;
+        let ended = self.end_sessions_of(sessions, &user.id, None, Ending::Operator, now).await;
         if let Err(error) = self.unlock(user, now).await {
             tracing::error!(event = "account_stays_locked", user = %user.id, error = &error as &dyn std::error::Error);
         }

@@ -29,7 +29,15 @@ fn pages() -> [(&'static str, Vec<Value>); 5] {
             again => true,
         }
     };
-    let error = |status: u16| context! { status, message => "Something is wrong." };
+    let error = |status: u16| {
+        context! {
+            status,
+            message => "Something is wrong.",
+            retry => "/account",
+            request_id => "0123456789abcdef",
+            wait => "2 seconds",
+        }
+    };
     [
         ("login.html", vec![context! {}, form()]),
         ("register.html", vec![context! {}, form()]),

@@ -69,13 +69,12 @@ pub(super) fn check(path: &Path, options: &SqliteOptions) -> Result<(), OpenErro
     let check =
         if length(path) <= CHECKED_WHOLE { "pragma integrity_check(1)" } else { "pragma quick_check(1)" };
     match first_problem(path, check) {
-        Ok(None) => Ok(()),
         Ok(Some(detail)) => Err(OpenError::Damaged { path: path.to_owned(), detail }),
         Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseCorrupt) => {
             Err(OpenError::Damaged { path: path.to_owned(), detail: error.to_string() })
         }
         // Locked or missing, say: opening it says so better.
-        Err(_) => Ok(()),
+        Ok(None) | Err(_) => Ok(()),
     }
 }
 
