@@ -1,7 +1,9 @@
 //! Somebody comes back from a provider.
 
 use std::{
+    pin::Pin,
     sync::atomic::{AtomicBool, Ordering},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -57,6 +59,30 @@ pub enum Outcome {
     Linked,
     /// Nothing of that.
     Failed(Failure),
+}
+
+/// Work that is done to its end: in a task of its own from when the request is dropped, because the browser has gone away.
+struct ToTheEnd<T: Send + 'static>(Option<Pin<Box<dyn Future<Output = T> + Send>>>);
+
+impl<T: Send + 'static> Future for ToTheEnd<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        let Some(work) = &mut self.0 else { return Poll::Pending };
+        let done = work.as_mut().poll(context);
+        if done.is_ready() {
+            self.0 = None;
+        }
+        done
+    }
+}
+
+impl<T: Send + 'static> Drop for ToTheEnd<T> {
+    fn drop(&mut self) {
+        if let (Some(work), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(work);
+        }
+    }
 }
 
 impl Finished {
@@ -125,10 +151,7 @@ impl Providers {
                 let first = async move {
                     this.first(&name, &attempt, record, &session, &callback, &origin, lingering).await
                 };
-                // A task of its own: it ends also when the browser goes away.
-                let first = tokio::spawn(first.in_current_span()).await;
-                let broken = |source| Error::Internal { doing: "finish a sign-in", source: Box::new(source) };
-                first.map_err(broken)?
+                ToTheEnd(Some(Box::pin(first.in_current_span()))).await
             }
             Met::Over(attempt, record, answer) => {
                 let again = Again { attempt: &attempt, record, alone: looks == 0 };
