@@ -123,3 +123,9 @@ fn no_unique_index(table: &str, login: &str, cure: &str) -> String {
         "no new accounts: nothing in {table} keeps {login} unique, so two could be made at once for one person; run {cure}"
     )
 }
+
+/// Says which account nobody can use: its row cannot be read, and is left out.
+#[cfg(any(feature = "mongodb", feature = "postgres", feature = "sqlite"))]
+fn warn_unreadable(map: &UserMap, login: Option<&str>, error: &(dyn std::error::Error + 'static)) {
+    tracing::warn!(event = "user_unreadable", table = map.table, login, error, "the account is left out");
+}

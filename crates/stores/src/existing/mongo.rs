@@ -1,7 +1,9 @@
 //! [`MongoUsers`]: accounts that mongoose or somebody else keeps in MongoDB.
 
 mod document;
+mod ids;
 mod index;
+mod rows;
 
 use std::sync::{
     Arc, OnceLock,
@@ -147,27 +149,6 @@ impl MongoUsers {
         find.projection(self.documents.projection())
     }
 
-    async fn all(
-        &self,
-        doing: &'static str,
-        find: impl IntoFuture<Output = Result<mongodb::Cursor<Document>, mongodb::error::Error>>,
-    ) -> Result<Vec<User>, StoreError> {
-        self.rows(doing, find).await?.iter().map(|document| self.documents.user(document)).collect()
-    }
-
-    async fn rows(
-        &self,
-        doing: &'static str,
-        find: impl IntoFuture<Output = Result<mongodb::Cursor<Document>, mongodb::error::Error>>,
-    ) -> Result<Vec<Document>, StoreError> {
-        let mut found = self.mongo.read(doing, true, find).await?;
-        let mut rows = Vec::new();
-        while self.mongo.advance(doing, &mut found, true).await? {
-            rows.push(found.deserialize_current().map_err(|error| StoreError::new(doing, error))?);
-        }
-        Ok(rows)
-    }
-
     /// Whether some account has the login, as the unique index compares it.
     async fn has(&self, login: &Email) -> Result<bool, StoreError> {
         let blind = self.map().logins.case == Case::Insensitive;
@@ -231,6 +212,7 @@ impl UserStore for MongoUsers {
         let Some(id) = self.documents.id(id) else { return Ok(None) };
         let (filter, fields) = (doc! { "_id": id }, self.documents.projection());
         let found = self.mongo.find_confirmed("find a user", &self.users, filter, Some(fields)).await?;
+        // Not left out: whoever is missing loses what belongs to them.
         found.as_ref().map(|document| self.documents.user(document)).transpose()
     }
 
@@ -257,9 +239,9 @@ impl UserStore for MongoUsers {
     async fn find_by_provider(&self, provider: &str, subject: &str) -> Result<Option<User>, StoreError> {
         let Some(field) = self.map().provider(provider) else { return Ok(None) };
         let find = self.confirmed(doc! { field: Documents::any_of(subject) }).limit(spelling::MOST.into());
-        let mut found = self.rows("find a user", find).await?;
+        let mut found = self.rows("find a user", find).await?.documents;
         found.retain(|document| Documents::is_at_provider(document, field, subject));
-        let users = found.iter().map(|document| self.documents.user(document)).collect::<Result<_, _>>()?;
+        let users = found.iter().filter_map(|document| self.documents.readable(document)).collect();
         Ok(super::only(users, provider))
     }
 
@@ -316,10 +298,7 @@ impl UserStore for MongoUsers {
     }
 
     async fn list(&self, after: Option<&Email>, limit: usize) -> Result<Vec<User>, StoreError> {
-        let login = &self.map().login;
-        let after = doc! { login: { "$gt": after.map_or("", Email::as_str), "$type": "string" } };
-        let find = self.confirmed(after).sort(doc! { login: 1 }).limit(limit_of(limit));
-        self.all("list the users", find).await
+        self.listed(after, limit).await
     }
 
     /// A change of no document, which waits for a majority like every other.
@@ -332,7 +311,7 @@ impl UserStore for MongoUsers {
     async fn sample(&self, limit: usize) -> Result<Vec<User>, StoreError> {
         let find = self.confirmed(doc! {}).limit(limit_of(limit));
         let documents = self.rows("look at some users", find).await?;
-        Ok(documents.iter().filter_map(|document| self.documents.user(document).ok()).collect())
+        Ok(documents.documents.iter().filter_map(|document| self.documents.readable(document)).collect())
     }
 
     fn conventions(&self) -> Conventions {

@@ -54,6 +54,13 @@ impl Shape {
         self.map.reuse(self.table.again())
     }
 
+    /// The account, if it can be read; if not, the log names it.
+    fn readable(&self, row: &Row) -> Option<User> {
+        let login = row.try_get::<_, Option<String>>("login").ok().flatten();
+        let warn = |error: StoreError| super::warn_unreadable(&self.map, login.as_deref(), &error);
+        self.user(row).map_err(warn).ok()
+    }
+
     fn user(&self, row: &Row) -> Result<User, StoreError> {
         user(row, self)
     }
@@ -106,20 +113,21 @@ impl PostgresUsers {
         sql: &str,
         values: Values<'_>,
     ) -> Result<Option<User>, StoreError> {
+        // Not left out: whoever is missing loses what belongs to them.
         self.postgres.query(doing, sql, values).await?.first().map(|row| self.shape.user(row)).transpose()
     }
 
     /// The accounts with this login, as the column itself compares them.
     async fn exactly(&self, login: &str) -> Result<Vec<User>, StoreError> {
         let rows = self.postgres.query("find a user", &self.shape.sql.find_by_login, &[&login]).await?;
-        rows.iter().map(|row| self.shape.user(row)).collect()
+        Ok(rows.iter().filter_map(|row| self.shape.readable(row)).collect())
     }
 
     /// The accounts with this login in any spelling.
     async fn spellings(&self, login: &Email) -> Result<Vec<User>, StoreError> {
         let sql = &self.shape.sql.find_spellings;
         let rows = self.postgres.query("find a user", sql, &[&login.as_str()]).await?;
-        rows.iter().map(|row| self.shape.user(row)).collect()
+        Ok(rows.iter().filter_map(|row| self.shape.readable(row)).collect())
     }
 
     /// Whether some account has the login, as the unique index compares it.
@@ -201,7 +209,7 @@ impl UserStore for PostgresUsers {
     async fn find_by_provider(&self, provider: &str, subject: &str) -> Result<Option<User>, StoreError> {
         let Some(sql) = self.shape.sql.find_by_provider.get(provider) else { return Ok(None) };
         let rows = self.postgres.query("find a user", sql, &[&subject]).await?;
-        Ok(super::only(rows.iter().map(|row| self.shape.user(row)).collect::<Result<_, _>>()?, provider))
+        Ok(super::only(rows.iter().filter_map(|row| self.shape.readable(row)).collect(), provider))
     }
 
     async fn create(&self, user: &User) -> Result<UserCreated, StoreError> {
@@ -289,7 +297,7 @@ impl UserStore for PostgresUsers {
     async fn list(&self, after: Option<&Email>, limit: usize) -> Result<Vec<User>, StoreError> {
         let values: Values<'_> = &[&after.map_or("", Email::as_str), &limit_of(limit)];
         let rows = self.postgres.query("list the users", &self.shape.sql.list, values).await?;
-        rows.iter().map(|row| self.shape.user(row)).collect()
+        Ok(rows.iter().filter_map(|row| self.shape.readable(row)).collect())
     }
 
     async fn check(&self) -> Result<(), StoreError> {
@@ -299,7 +307,7 @@ impl UserStore for PostgresUsers {
     async fn sample(&self, limit: usize) -> Result<Vec<User>, StoreError> {
         let sql = &self.shape.sql.sample;
         let rows = self.postgres.query("look at some users", sql, &[&limit_of(limit)]).await?;
-        rows.iter().map(|row| self.shape.user(row)).collect()
+        Ok(rows.iter().filter_map(|row| self.shape.readable(row)).collect())
     }
 
     fn conventions(&self) -> Conventions {

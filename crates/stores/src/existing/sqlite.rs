@@ -46,6 +46,13 @@ impl Shape {
         self.table.reuse(&self.map)
     }
 
+    /// The account, if it can be read; if not, the log names it.
+    fn readable(&self, row: &Row<'_>) -> Option<User> {
+        let login = row.get::<_, String>("login").ok();
+        let warn = |error: rusqlite::Error| super::warn_unreadable(&self.map, login.as_deref(), &error);
+        self.user(row).map_err(warn).ok()
+    }
+
     fn user(&self, row: &Row<'_>) -> rusqlite::Result<User> {
         user(row, &self.map, self.reuse())
     }
@@ -115,7 +122,10 @@ impl UserStore for SqliteUsers {
         let (shape, subject) = (self.shape.clone(), subject.to_owned());
         let found = self.sqlite.read("find a user", move |connection| {
             let mut select = connection.prepare_cached(&sql)?;
-            select.query_map([subject], |row| shape.user(row))?.collect::<rusqlite::Result<Vec<User>>>()
+            select
+                .query_map([subject], |row| Ok(shape.readable(row)))?
+                .filter_map(Result::transpose)
+                .collect::<rusqlite::Result<Vec<User>>>()
         });
         Ok(super::only(found.await?, provider))
     }
@@ -167,7 +177,10 @@ impl UserStore for SqliteUsers {
         self.sqlite
             .read("list the users", move |connection| {
                 let mut select = connection.prepare_cached(&shape.sql.list)?;
-                select.query_map(params![after, limit_of(limit)], |row| shape.user(row))?.collect()
+                select
+                    .query_map(params![after, limit_of(limit)], |row| Ok(shape.readable(row)))?
+                    .filter_map(Result::transpose)
+                    .collect()
             })
             .await
     }
@@ -183,7 +196,10 @@ impl UserStore for SqliteUsers {
         self.sqlite
             .read("look at some users", move |connection| {
                 let mut select = connection.prepare_cached(&shape.sql.sample)?;
-                select.query_map([limit_of(limit)], |row| shape.user(row))?.collect()
+                select
+                    .query_map([limit_of(limit)], |row| Ok(shape.readable(row)))?
+                    .filter_map(Result::transpose)
+                    .collect()
             })
             .await
     }
@@ -205,7 +221,10 @@ fn find_by_email(connection: &Connection, shape: &Shape, email: &Email) -> rusql
     let (login, case) = (email.as_str(), shape.map.logins.case);
     let exactly = |login: &str| {
         let mut select = connection.prepare_cached(&shape.sql.find_by_login)?;
-        let found = select.query_map([login], |row| shape.user(row))?.collect::<rusqlite::Result<_>>()?;
+        let found = select
+            .query_map([login], |row| Ok(shape.readable(row)))?
+            .filter_map(Result::transpose)
+            .collect::<rusqlite::Result<_>>()?;
         Ok(spelling::meant(found, email))
     };
     if case != Case::Insensitive {
@@ -223,7 +242,7 @@ fn find_by_email(connection: &Connection, shape: &Shape, email: &Email) -> rusql
 /// The accounts with this login in any spelling.
 fn spellings(connection: &Connection, shape: &Shape, login: &Email) -> rusqlite::Result<Vec<User>> {
     let mut select = connection.prepare_cached(&shape.sql.find_spellings)?;
-    select.query_map([login.as_str()], |row| shape.user(row))?.collect()
+    select.query_map([login.as_str()], |row| Ok(shape.readable(row)))?.filter_map(Result::transpose).collect()
 }
 
 fn create(connection: &Connection, shape: &Shape, user: &User) -> rusqlite::Result<UserCreated> {

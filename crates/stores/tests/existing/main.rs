@@ -7,6 +7,7 @@
 mod engines;
 mod flags;
 mod mongodb;
+mod odd_rows;
 mod postgres;
 mod sqlite;
 

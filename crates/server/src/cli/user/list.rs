@@ -44,10 +44,11 @@ async fn each(desk: &Desk, mut found: impl FnMut(&User)) -> Result<(), Failure> 
     loop {
         let page = desk.stores.users.list(after.as_ref(), PAGE).await.map_err(Failure::failed)?;
         page.iter().for_each(&mut found);
-        if page.len() < PAGE {
-            return Ok(());
+        // Fewer than asked for is not the end: accounts that cannot be read are left out.
+        match page.into_iter().next_back() {
+            Some(last) => after = Some(last.email),
+            None => return Ok(()),
         }
-        after = page.into_iter().next_back().map(|user| user.email);
     }
 }
 

@@ -6,7 +6,7 @@ use hallpass_auth::{Change, Email, PasswordHash, Reuse, User, UserId};
 use hallpass_session::{StoreError, Timestamp, random};
 use mongodb::{
     Collection,
-    bson::{Binary, Bson, DateTime, Document, doc, oid::ObjectId, spec::BinarySubtype},
+    bson::{Bson, DateTime, Document, doc, oid::ObjectId},
     error::Error,
 };
 
@@ -17,6 +17,7 @@ use super::super::{
     reading::{self, Raw, Style},
     uuid,
 };
+use super::ids::{self, binary};
 use crate::mongo::{date, time};
 
 pub(super) struct Documents {
@@ -36,27 +37,11 @@ impl Documents {
 
     /// How an id stands in the database; `None` when no id there reads so.
     pub(super) fn id(&self, id: &UserId) -> Option<Bson> {
-        let text = id.as_str();
-        let found = match self.map.ids {
-            Ids::ObjectId => Bson::ObjectId(ObjectId::parse_str(text).ok()?),
-            Ids::Text => Bson::String(text.to_owned()),
-            Ids::Number => Bson::Int64(text.parse().ok()?),
-            Ids::Uuid => binary(uuid::parse(text)?),
-        };
-        // One account has one id: no second spelling of it.
-        (self.text(&found).as_deref() == Some(text)).then_some(found)
+        ids::id(self.map.ids, id.as_str())
     }
 
     fn text(&self, id: &Bson) -> Option<String> {
-        match (self.map.ids, id) {
-            (Ids::ObjectId, Bson::ObjectId(id)) => Some(id.to_hex()),
-            (Ids::Text, Bson::String(id)) => Some(id.clone()),
-            (Ids::Number, _) => whole(id).map(|id| id.to_string()),
-            (Ids::Uuid, Bson::Binary(Binary { subtype: BinarySubtype::Uuid, bytes })) => {
-                bytes.as_slice().try_into().ok().map(uuid::show)
-            }
-            _ => None,
-        }
+        ids::text(self.map.ids, id)
     }
 
     /// Whether ids of deleted accounts are given again.
@@ -72,12 +57,23 @@ impl Documents {
         self.map.reuse(self.again())
     }
 
+    /// The account, if it can be read; if not, the log names it.
+    pub(super) fn readable(&self, document: &Document) -> Option<User> {
+        let login = get(document, &self.map.login).and_then(Bson::as_str);
+        self.user(document).map_err(|error| self.warn_unreadable(login, &error)).ok()
+    }
+
+    /// Says which account nobody can use.
+    pub(super) fn warn_unreadable(&self, login: Option<&str>, error: &(dyn std::error::Error + 'static)) {
+        super::super::warn_unreadable(&self.map, login, error);
+    }
+
     pub(super) fn user(&self, document: &Document) -> Result<User, StoreError> {
         let map = &self.map;
         let id = document.get("_id").unwrap_or(&Bson::Null);
         let text = self.text(id).ok_or_else(|| {
             let found = id.element_type();
-            StoreError::new("read a user", format!("an _id is {found:?}, but the map says {:?}", map.ids))
+            StoreError::new("read a user", format!("its _id, {found:?}, is empty or too long to be an id"))
         })?;
         let text_at = |path: &str| get(document, path).and_then(Bson::as_str).filter(|text| !text.is_empty());
         let optional = |path: Option<&String>| path.and_then(|path| get(document, path));
@@ -284,7 +280,7 @@ fn set(document: &mut Document, path: &str, value: Bson) {
     document.insert(first, inner);
 }
 
-fn whole(number: &Bson) -> Option<i64> {
+pub(super) fn whole(number: &Bson) -> Option<i64> {
     match number {
         Bson::Int32(number) => Some((*number).into()),
         Bson::Int64(number) => Some(*number),
@@ -322,10 +318,6 @@ fn made(id: &Bson) -> Timestamp {
     id.as_object_id().map_or(Timestamp::from_millis(0), |id| {
         time(DateTime::from_millis(id.timestamp().timestamp_millis()))
     })
-}
-
-fn binary(bytes: [u8; 16]) -> Bson {
-    Bson::Binary(Binary { subtype: BinarySubtype::Uuid, bytes: bytes.to_vec() })
 }
 
 /// Looks at what stands in a field of some documents: says how many hold neither a yes nor a no, and returns how the application
