@@ -219,7 +219,7 @@ fn is_directive(directive: &str) -> bool {
     };
     let part = target.split(['[', ':']).next().unwrap_or_default();
     let misspelt = |ours: &&str| *ours != part && strsim::jaro_winkler(ours, part) > 0.93;
-    is_level(level) && (OURS.contains(&part) || !OURS.iter().any(|ours| misspelt(ours)))
+    is_level(level) && (OURS.contains(&part) || !OURS.iter().any(misspelt))
 }
 
 fn limits(values: &mut Values) -> Option<Limits> {

@@ -58,15 +58,14 @@ impl MongoUsers {
                 rows.documents.iter().filter_map(|document| self.documents.readable(document)).collect();
             skipped += rows.seen - users.len();
             // A page without an account would look like the end.
-            match rows.last.filter(|_| users.is_empty() && rows.seen > 0) {
-                Some(last) => after = last,
-                None => {
-                    if skipped > 0 {
-                        tracing::warn!(event = "users_skipped", table = self.map().table, skipped);
-                    }
-                    return Ok(users);
-                }
+            if let Some(last) = rows.last.filter(|_| users.is_empty() && rows.seen > 0) {
+                after = last;
+                continue;
             }
+            if skipped > 0 {
+                tracing::warn!(event = "users_skipped", table = self.map().table, skipped);
+            }
+            return Ok(users);
         }
     }
 }
