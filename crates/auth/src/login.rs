@@ -324,3 +324,6 @@ impl Auth {
         Ok(EndedSessions { count, remains })
     }
 }
+
+#[cfg(test)]
+mod tests;
