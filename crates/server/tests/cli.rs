@@ -213,11 +213,10 @@ fn keys_are_long_random_and_good_for_the_server() {
     assert!(one.trim().len() >= 43 && one.trim() != two["secret"]);
     let mut server = Server::start_with(folder.path(), &[], &[("HALLPASS__SESSION__SECRETS", one.trim())]);
     let mut ann = server.registered("ann");
-    let both = format!("{},{}", two["secret"].as_str().unwrap(), one.trim());
-    let old = std::mem::replace(
-        &mut server,
-        Server::start_with(folder.path(), &[], &[("HALLPASS__SESSION__SECRETS", &both)]),
-    );
+    let both = format!("{}\n{}\n", two["secret"].as_str().unwrap(), one.trim());
+    let file = common::write(&folder, "secrets", &both);
+    let file = [("HALLPASS__SESSION__SECRETS_FILE", file.to_str().unwrap())];
+    let old = std::mem::replace(&mut server, Server::start_with(folder.path(), &[], &file));
     drop(old);
     let mut rotated = server.client();
     rotated.cookie = ann.cookie.take();

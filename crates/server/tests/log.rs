@@ -85,6 +85,7 @@ const REPEAT: &[&str] = &[
     "session_user_unreadable",
     "session_without_sign_in",
     "sign_in_not_noted",
+    "sign_in_not_repeatable",
     "users_not_cached",
 ];
 
