@@ -33,6 +33,23 @@ fn map(table: &str) -> UserMap {
     }
 }
 
+/// What holds in every table of another application. `people` makes an empty one whose field for the link is of a kind: in
+/// `open` the link can be removed, in those of `kept` it cannot.
+async fn nothing_lasts(
+    people: impl AsyncFn(&str) -> (Arc<dyn UserStore>, Connect),
+    open: &str,
+    kept: &[&str],
+) {
+    let users = async || people(open).await.0;
+    nothing_of_the_maker_lasts(&users).await;
+    no_link_to_a_deleted_account_stays(&users).await;
+    nothing_that_the_application_knows_lasts(async || people(open).await).await;
+    for (kind, kept) in [(open, false)].into_iter().chain(kept.iter().map(|kind| (*kind, true))) {
+        let (users, connect) = people(kind).await;
+        disconnecting_lasts(users, connect, kept).await;
+    }
+}
+
 /// A name that no other table has.
 fn fresh() -> String {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
@@ -57,18 +74,8 @@ async fn what_the_maker_does_in_sqlite_is_gone() {
         });
         (users, connect)
     };
-    let users = async || people("text").await.0;
-    nothing_of_the_maker_lasts(&users).await;
-    no_link_to_a_deleted_account_stays(&users).await;
-    nothing_that_the_application_knows_lasts(async || people("text unique").await).await;
-    for (kind, kept) in [
-        ("text unique", false),
-        ("text not null default ''", true),
-        ("text check (login_id is not null) default 'none'", true),
-    ] {
-        let (users, connect) = people(kind).await;
-        disconnecting_lasts(users, connect, kept).await;
-    }
+    let kept = ["text not null default ''", "text check (login_id is not null) default 'none'"];
+    nothing_lasts(people, "text unique", &kept).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -94,18 +101,8 @@ async fn what_the_maker_does_in_postgresql_is_gone() {
         });
         (users, connect)
     };
-    let users = async || people("text").await.0;
-    nothing_of_the_maker_lasts(&users).await;
-    no_link_to_a_deleted_account_stays(&users).await;
-    nothing_that_the_application_knows_lasts(async || people("text unique").await).await;
-    for (kind, kept) in [
-        ("text unique", false),
-        ("varchar(40) not null default ''", true),
-        ("text check (login_id is not null) default 'none'", true),
-    ] {
-        let (users, connect) = people(kind).await;
-        disconnecting_lasts(users, connect, kept).await;
-    }
+    let kept = ["varchar(40) not null default ''", "text check (login_id is not null) default 'none'"];
+    nothing_lasts(people, "text unique", &kept).await;
     client.batch_execute("drop schema takeover cascade").await.unwrap();
 }
 
@@ -129,30 +126,22 @@ async fn what_the_maker_does_in_mongodb_is_gone() {
         });
         (users, connect, map.table)
     };
-    let users = async || people().await.0;
-    nothing_of_the_maker_lasts(&users).await;
-    no_link_to_a_deleted_account_stays(&users).await;
-    let connected = async || {
-        let (users, connect, _) = people().await;
-        (users, connect)
-    };
-    nothing_that_the_application_knows_lasts(connected).await;
-    for kept in [false, true] {
+    // A link that must not be removed: the collection demands a text from then on.
+    let people = async |kind: &str| {
         let (users, connect, collection) = people().await;
-        let strict: Connect = Box::new({
-            let database = database.clone();
-            move |id, subject| {
-                let (connected, database) = (connect(id, subject), database.clone());
-                let rule =
-                    doc! { "collMod": &collection, "validator": { "login_id": { "$type": "string" } } };
-                Box::pin(async move {
-                    connected.await;
-                    if kept {
-                        database.run_command(rule).await.unwrap();
-                    }
-                })
-            }
+        if kind.is_empty() {
+            return (users, connect);
+        }
+        let database = database.clone();
+        let strict: Connect = Box::new(move |id, subject| {
+            let (connected, database) = (connect(id, subject), database.clone());
+            let rule = doc! { "collMod": &collection, "validator": { "login_id": { "$type": "string" } } };
+            Box::pin(async move {
+                connected.await;
+                database.run_command(rule).await.unwrap();
+            })
         });
-        disconnecting_lasts(users, strict, kept).await;
-    }
+        (users, strict)
+    };
+    nothing_lasts(people, "", &["strict"]).await;
 }
