@@ -289,7 +289,7 @@ impl Fetch for Provider {
                 text = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
             }
             if let Some((_, instead)) = state.instead.get(&*path) {
-                text = (*instead).to_owned();
+                (*instead).clone_into(&mut text);
             }
             let mark = if state.mark { "\u{feff}" } else { "" };
             Ok(response.body(format!("{mark}{text}").into_bytes()).unwrap())
