@@ -10,6 +10,8 @@ mod durability;
 mod feed;
 mod files;
 mod migrate;
+#[cfg(all(test, feature = "auth"))]
+mod plans;
 #[cfg(feature = "auth")]
 mod records;
 mod sessions;
@@ -247,5 +249,7 @@ fn attach(path: &Path, options: &SqliteOptions) -> rusqlite::Result<Connection> 
     connection.pragma_update(None, "synchronous", "extra")?;
     connection.pragma_update(None, "temp_store", "memory")?;
     connection.set_prepared_statement_cache_capacity(64);
+    #[cfg(all(test, feature = "auth"))]
+    let connection = plans::noted(connection, path)?;
     Ok(connection)
 }
