@@ -49,6 +49,7 @@ pub(crate) const EACH_MATTERS: &[&str] = &[
     "register_throttled",
     "session_not_stored",
     "sessions_remain",
+    "unlink_interrupted",
     "unlinked_remains",
     "unlinked_unseen",
 ];

@@ -17,11 +17,11 @@ fn register_answers_as_documented_and_signs_in() {
     let id = answer.json()["user"]["id"].clone();
     assert_eq!(
         answer.json(),
-        json!({ "message": "Registered", "user": { "id": id, "email": "ann@example.com", "name": "Ann" } })
+        json!({ "message": "Registered", "user": { "id": id, "email": "ann@example.com", "name": "Ann", "roles": [] } })
     );
     assert_eq!(
         ann.get("/auth/me").json(),
-        json!({ "user": { "id": id, "email": "ann@example.com", "name": "Ann" } })
+        json!({ "user": { "id": id, "email": "ann@example.com", "name": "Ann", "roles": [] } })
     );
     let again = server.client().post("/auth/register", &body);
     assert_eq!((again.status, again.code().as_str()), (409, "email_taken"));

@@ -171,10 +171,13 @@ fn in_token_mode_every_change_carries_the_token_of_its_session() {
     );
     ann.cookie = with.cookie.clone();
     let fresh = token(&ann.get("/auth/csrf").json());
-    let mut stranger = server.client();
-    stranger.get("/auth/csrf");
+    let mut eve = server.client();
+    let given = token(&eve.get("/auth/csrf").json());
+    let mut with = eve.clone().with("x-csrf-token", &given);
+    assert_eq!(with.post("/auth/register", &credentials("eve")).status, 201);
+    eve.cookie = with.cookie.clone();
     assert_eq!(
-        stranger.clone().with("x-csrf-token", &fresh).post("/auth/logout", &json!({})).status,
+        eve.with("x-csrf-token", &fresh).post("/auth/logout", &json!({})).status,
         403,
         "of its session"
     );
@@ -226,7 +229,9 @@ fn a_form_from_before_the_sign_in_gets_a_clear_answer() {
     let (one, two) = (token(&ann.get("/register").body), token(&ann.get("/login").body));
     let fields = [("email", "ann@example.com"), ("password", common::PASSWORD)];
     assert_eq!(ann.form("/auth/register", &[&fields[..], &[("_csrf", &one)]].concat()).status, 303);
-    let late = ann.form("/auth/login", &[&fields[..], &[("_csrf", &two)]].concat());
+    let second_tab = ann.form("/auth/login", &[&fields[..], &[("_csrf", &two)]].concat());
+    assert_eq!(second_tab.status, 303, "{}", second_tab.body);
+    let late = ann.form("/auth/me", &[("name", "Ann"), ("_csrf", &two)]);
     assert_eq!(late.status, 403);
     assert!(late.body.contains("its form is too old. Open the page again"), "{}", late.body);
 }

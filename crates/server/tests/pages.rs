@@ -161,7 +161,7 @@ fn operators_replace_templates_and_hear_of_mistakes_at_start() {
     std::fs::write(templates.join("login.html"), "{% if %}").unwrap();
     let output =
         common::run(folder.path(), &["serve", "--listen", "127.0.0.1:0", arguments[0], arguments[1]], "");
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(2));
     assert!(common::text(&output.stderr).contains("login.html"), "{}", common::text(&output.stderr));
 }
 

@@ -80,7 +80,7 @@ fn postgresql_that_is_read_only_is_not_ready() {
 #[test]
 fn mongodb_without_a_majority_is_not_ready() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    // The primary stays one, so reads go on.
+    // The primary stays one.
     let set = engines::mongodb::start_set_with(3, 120_000);
     let Some(engines) = runtime.block_on(set) else { return };
     let folder = TempDir::new().unwrap();
@@ -89,9 +89,10 @@ fn mongodb_without_a_majority_is_not_ready() {
     until(&server, 200);
     engines[1..].iter().for_each(|secondary| secondary.signal("STOP"));
     until(&server, 503);
-    assert_eq!(ann.get("/auth/me").status, 200, "reads go on");
+    assert_eq!(ann.get("/auth/me").status, 503, "another primary may know better, so nothing is believed");
     engines[1..].iter().for_each(|secondary| secondary.signal("CONT"));
     until(&server, 200);
+    assert_eq!(ann.get("/auth/me").status, 200, "and nobody was signed out");
 }
 
 /// What Redis answers to a command.
