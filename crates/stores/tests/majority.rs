@@ -1,4 +1,4 @@
-//! What a MongoDB primary says that is cut off from the other servers: for a second what was so, then nothing.
+//! What a MongoDB primary says that is cut off from the other servers: after a second, nothing.
 
 #![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 #![expect(clippy::print_stderr, reason = "what is not run is said")]
@@ -85,7 +85,8 @@ async fn a_primary_that_is_cut_off_opens_no_session_after_a_second() {
     assert!(express.load(&theirs, now).await.unwrap().is_some(), "nobody was signed out");
 }
 
-/// A sign-in is answered with an error, not with "wrong password", and takes the same steps whether there is an account or not.
+/// A sign-in is answered with an error, not with "wrong password". It takes the same steps whether
+/// there is an account or not.
 #[tokio::test(flavor = "multi_thread")]
 async fn accounts_are_looked_up_by_the_word_of_a_majority() {
     let Some(mut set) = patient_set().await else { return };

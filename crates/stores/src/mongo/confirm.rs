@@ -5,7 +5,8 @@
 //! linearizable read, which a server answers only while a majority still takes it for the primary. What cannot be confirmed in time
 //! is an error. A server without a replica set has nobody to ask.
 //!
-//! An answer that says "there" comes from a primary that a majority has confirmed lately (`majority.rs`), or is confirmed too.
+//! An answer that says "there" comes from a primary that a majority has confirmed lately
+//! (`majority.rs`), or is confirmed too.
 
 use std::{pin::pin, time::Duration};
 
@@ -56,8 +57,9 @@ pub(crate) fn disagreement(doing: &'static str) -> StoreError {
     StoreError::new(doing, "the servers of the replica set do not agree; an election may be going on")
 }
 
-/// How long a linearizable read may take before the journal is flushed for it, and how long until the next time.
-const FLUSH_AFTER: Duration = Duration::from_millis(3);
+/// How long a linearizable read may take before the journal is flushed for it, and how long until
+/// the next time.
+const FLUSH_AFTER: Duration = Duration::from_millis(1);
 const FLUSH_AGAIN: Duration = Duration::from_millis(20);
 
 impl Mongo {
@@ -95,8 +97,9 @@ impl Mongo {
 
     /// Waits for the answer of a linearizable read.
     ///
-    /// The server answers when a note is in the journals of a majority. Where its own journal is needed for that, as on a set of
-    /// one, it would wait for the next periodic flush, up to 100 ms later; so this asks for a flush.
+    /// The server answers when a note is in the journals of a majority. Where its own journal is
+    /// needed for that, as on a set of one, it would wait for the next periodic flush, up to 100 ms
+    /// later. So this asks for a flush.
     async fn run_with_flushes<T>(
         &self,
         doing: &'static str,

@@ -61,7 +61,8 @@ impl Mongo {
             Ok(Err(error)) => return refused(&error),
             Err(late) => return Ended::early(late),
         };
-        // What was loaded before the stream began is void, and what is loaded from here on is as new as the stream.
+        // What was loaded before the stream began is void, and what is loaded from here on is as new
+        // as the stream.
         self.majority.void();
         listener.everything();
         let marks = Marks {

@@ -1,4 +1,4 @@
-//! [`Majority`]: whether a majority has confirmed lately that the server which answers is the primary.
+//! [`Majority`]: whether a majority has confirmed lately that this server is the primary.
 //!
 //! A primary that was cut off from the others goes on answering until it steps down, about ten
 //! seconds later, and does not know what has ended elsewhere. A primary that was just elected shows

@@ -63,7 +63,8 @@ pub struct Mongo {
     replicated: bool,
     /// Whether a write can wait until it is in the journal.
     journaled: bool,
-    /// Whether a linearizable read may ask for a flush of the journal: with one connection that would wait for the read.
+    /// Whether a linearizable read may ask for a flush of the journal. With one connection that would
+    /// wait for the read.
     flushes: bool,
     majority: Majority,
 }

@@ -36,8 +36,8 @@ const AT_ONCE: i64 = 1000;
 /// How often a sweep looks at ended sessions.
 const EVERY: Duration = Duration::from_secs(30);
 
-/// How long after a session was noted as ended its document is left to the server that noted it. That one deletes the
-/// document next, and answers that it has ended the session.
+/// How long after a session was noted as ended its document is left to the server that noted it.
+/// That one deletes the document next, and answers that it has ended the session.
 const ENDING: Duration = Duration::from_secs(2);
 
 /// Remembers which IDs have ended.
@@ -97,16 +97,16 @@ impl Ended {
         self.upsert(mongo, doing, key, change, until).await
     }
 
-    /// The same for a session that gets a new ID: where it goes, and whose it is.
+    /// The same for a session that gets a new ID: where it goes, and whose it is. `false`: it has ended.
     async fn note_rotation(
         &self,
         mongo: &Mongo,
         doing: &'static str,
         (old, new, user): (&str, &str, Option<&str>),
         until: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let change = doc! { "$set": { "moved": false, "to": new, "user": user } };
-        self.upsert(mongo, doing, old, change, until).await.map(drop)
+        self.upsert(mongo, doing, old, change, until).await
     }
 
     async fn upsert(
@@ -149,7 +149,8 @@ impl Ended {
         Ok(found.is_some())
     }
 
-    /// The document of a session that has ended for good was deleted: from now on a stale save is removed at once.
+    /// The document of a session that has ended for good was deleted. From now on a stale save is
+    /// removed at once.
     pub(super) fn watch(&self, key: &str) {
         if let Some(guard) = &self.guard {
             guard.watch(key);
@@ -310,25 +311,33 @@ impl Collection {
             if has_ended { Ok(()) } else { self.mongo.run(doing, new.upsert(true)).await.map(drop) }
         };
         let noted = self.ended.note_rotation(&self.mongo, doing, (old, new, user), until);
-        try_join!(made, noted)?;
-        self.mongo.run(doing, self.sessions.delete_one(doc! { "_id": old })).await?;
+        let ((), is_first) = try_join!(made, noted)?;
+        let mut gone = vec![old];
+        if !is_first {
+            // It was ended since it was marked, and whoever did so may have looked for the new ID too early.
+            self.ended.note(&self.mongo, doing, new, End::Ended, until).await?;
+            gone.push(new);
+        }
+        self.mongo.run(doing, self.sessions.delete_many(doc! { "_id": { "$in": gone } })).await?;
         self.ended.watch(old);
-        Ok(!has_ended)
+        Ok(is_first && !has_ended)
     }
 
     /// What sessions of this user are being moved to, or were lately: a search that went on meanwhile may have seen neither the old document
-    /// nor the new one. Whose marks are gone when they are read are noted by then.
+    /// nor the new one. Whose marks are gone when they are read are noted by then. One that is marked or noted later than it is read here
+    /// finds the old session ended.
     pub(super) async fn moving_to(&self, doing: &'static str, user: &str) -> Result<Vec<String>, StoreError> {
+        let confirmed = self.mongo.believes().is_none();
         let marked = vec![
             doc! { "$match": { "hallpass_moved.user": user } },
             doc! { "$project": { "_id": "$hallpass_moved.to" } },
         ];
-        let mut keys = ids_by(&self.mongo, doing, &self.sessions, marked, true).await?;
+        let mut keys = ids_by(&self.mongo, doing, &self.sessions, marked, confirmed).await?;
         if let Some(ended) = &self.ended.noted {
             let mut noted = recent();
             noted.push(doc! { "$match": { "user": user } });
             noted.push(doc! { "$project": { "_id": "$to" } });
-            keys.extend(ids_by(&self.mongo, doing, ended, noted, true).await?);
+            keys.extend(ids_by(&self.mongo, doing, ended, noted, confirmed).await?);
         }
         Ok(keys.iter().filter_map(Bson::as_str).map(str::to_owned).collect())
     }

@@ -1,9 +1,9 @@
 //! [`Guard`]: removes what stale copies of Express write over ended sessions.
 //!
 //! A document that Express writes again is inserted, because the ended session's was deleted. So the guard hears of every insertion, whoever
-//! makes it and whether sessions are cached or not, and removes what has an ID that ended lately. For a moment after the end it does not wait
-//! to hear of it (`watched.rs`). A sweep finds what it missed; a MongoDB without a replica set has no change stream, so there the sweep and
-//! that moment are all.
+//! makes it and whether sessions are cached or not, and removes what has an ID that ended lately. For ten
+//! seconds after the end it does not wait to hear of it (`watched.rs`). A sweep finds what it missed. A MongoDB
+//! without a replica set has no change stream, so there is nothing else.
 
 use std::{sync::Arc, time::Duration};
 
@@ -88,8 +88,8 @@ async fn listen(state: Arc<State>, found: UnboundedSender<String>) {
     loop {
         let broken = state.listen(&found).await;
         if let Some(never) = pauses.after(broken).await {
-            let meaning = "what Express saves over ended sessions is removed for ten seconds after the end, and then once a minute; \
-                           Hallpass refuses it at once";
+            let meaning = "what Express saves over ended sessions is removed for ten seconds after the end, \
+                           and then once a minute; Hallpass refuses it at once";
             tracing::warn!(event = "ended_sessions_not_watched", reason = %never, meaning);
             return;
         }
@@ -137,7 +137,8 @@ impl State {
         remove_again(&self.mongo, &self.sessions, &self.ended).await
     }
 
-    /// A deletion after the end is the end's own: another process may have noted it, and does not watch the session.
+    /// A deletion after the end is the end's own. Another process may have noted that, and does not
+    /// watch the session.
     fn hear(&self, event: &Document, found: &UnboundedSender<String>) {
         let id = event.get_document("documentKey").and_then(|key| key.get_str("_id")).unwrap_or_default();
         let collection = event.get_document("ns").and_then(|ns| ns.get_str("coll")).unwrap_or_default();
@@ -162,7 +163,8 @@ impl State {
         self.mongo.run(DOING, deleted).await.map(drop)
     }
 
-    /// One server's word will do: the stream tells of each save that a majority has, and that one is removed with a majority's.
+    /// One server's word will do: the stream tells of each save that a majority has, and that one is
+    /// removed with a majority's.
     async fn remove_at_once(&self, keys: Vec<String>) -> Result<(), StoreError> {
         let deleted = self.sessions.delete_many(doc! { "_id": { "$in": keys } });
         let one = WriteConcern::builder().w(Some(1.into())).build();

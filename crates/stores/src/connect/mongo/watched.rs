@@ -1,8 +1,8 @@
 //! [`Watched`]: sessions that ended a moment ago, whose documents are deleted again and again.
 //!
-//! A change stream tells of a stale save when a majority has it, and of one with `w: 1` up to 100 ms
-//! later. Most stale saves come from requests that were under way when the session ended. So for ten
-//! seconds after the end the guard does not wait for the stream.
+//! A change stream tells of a stale save when a majority has it, and of one with `w: 1` up to 100
+//! ms later. Most stale saves come from requests that were under way when the session ended. So for
+//! ten seconds after the end the guard does not wait for the stream.
 
 use std::{
     collections::HashMap,
