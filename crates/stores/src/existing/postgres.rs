@@ -14,10 +14,7 @@ use hallpass_auth::{
     Case, Change, Conventions, Email, PasswordHash, Reuse, User, UserChanged, UserCreated, UserId, UserStore,
 };
 use hallpass_session::{StoreError, Timestamp};
-use tokio_postgres::{
-    Row,
-    error::{DbError, SqlState},
-};
+use tokio_postgres::{Row, error::SqlState};
 
 use self::{statements::Statements, table::Table};
 use super::{Flag, UserMap, UsersError, epoch, placeholder, reading::Raw, spelling};
@@ -25,7 +22,7 @@ use crate::{
     ConnectError, ServerOptions,
     durability::report,
     native::limit_of,
-    postgres::{KIND, Postgres, Values, column},
+    postgres::{KIND, Postgres, Values, column, refusal},
 };
 
 /// Accounts in a table that another application made. Clones share its connections.
@@ -167,19 +164,6 @@ impl PostgresUsers {
 fn violated(error: &StoreError) -> Option<String> {
     let error = refusal(error).filter(|error| *error.code() == SqlState::UNIQUE_VIOLATION)?;
     Some(error.constraint().unwrap_or("a unique index").to_owned())
-}
-
-/// What a constraint of the table's has said.
-fn refusal(error: &StoreError) -> Option<&DbError> {
-    const INTEGRITY: &str = "23";
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<DbError>() {
-            return Some(error).filter(|error| error.code().code().starts_with(INTEGRITY));
-        }
-        cause = error.source();
-    }
-    None
 }
 
 #[async_trait]

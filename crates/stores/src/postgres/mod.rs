@@ -209,3 +209,17 @@ pub(crate) fn column<'a, T: tokio_postgres::types::FromSql<'a>>(
 ) -> Result<T, StoreError> {
     row.try_get(name).map_err(|error| StoreError::new(doing, error))
 }
+
+/// What a constraint of a table has said.
+#[cfg(feature = "auth")]
+pub(crate) fn refusal(error: &StoreError) -> Option<&tokio_postgres::error::DbError> {
+    const INTEGRITY: &str = "23";
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<tokio_postgres::error::DbError>() {
+            return Some(error).filter(|error| error.code().code().starts_with(INTEGRITY));
+        }
+        cause = error.source();
+    }
+    None
+}

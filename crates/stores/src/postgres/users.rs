@@ -5,7 +5,7 @@ use hallpass_auth::{Change, Email, PasswordHash, User, UserChanged, UserCreated,
 use hallpass_session::{ChangeFeed, StoreError, Timestamp};
 use tokio_postgres::{Row, error::SqlState};
 
-use super::{Postgres, Told, Values, column};
+use super::{Postgres, Told, Values, column, refusal};
 use crate::native::limit_of;
 
 /// Named one by one: a column that a later version adds must not break statements that are prepared already.
@@ -91,7 +91,10 @@ impl UserStore for Postgres {
             Change::Name(name) => self.apply(NAME, &[id, name]).await,
             Change::Email { from, to } => {
                 match self.apply(EMAIL, &[id, &from.as_str(), &to.as_str()]).await {
-                    Err(error) if is_taken(&error) => Ok(UserChanged::Refused),
+                    Err(error) if is_taken(&error) => {
+                        self.settle("change a user").await?;
+                        Ok(UserChanged::Refused)
+                    }
                     changed => changed,
                 }
             }
@@ -133,9 +136,7 @@ impl Postgres {
 
 /// Whether another account has the address.
 fn is_taken(error: &StoreError) -> bool {
-    let cause = std::error::Error::source(error);
-    let cause = cause.and_then(|cause| cause.downcast_ref::<tokio_postgres::Error>());
-    cause.and_then(tokio_postgres::Error::code) == Some(&SqlState::UNIQUE_VIOLATION)
+    refusal(error).is_some_and(|error| *error.code() == SqlState::UNIQUE_VIOLATION)
 }
 
 fn user(row: &Row) -> Result<User, StoreError> {
