@@ -236,7 +236,7 @@ describe("the pages in Chromium", { timeout: 240_000 }, () => {
     assert.match(await page.textContent("main"), /Signed in as jo@example\.com/);
     await page.keyboard.type(PASSWORD);
     await page.keyboard.press("Enter");
-    await page.waitForURL("**/account");
+    await page.waitForURL(`${url}/account`);
     await page.goto(`${url}/login?again=1`);
     await page.getByRole("button", { name: "Sign out" }).click();
     await page.waitForURL("**/login?done=logout");
