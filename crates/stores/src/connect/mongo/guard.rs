@@ -152,9 +152,7 @@ impl State {
 
     /// Removes those that have ended indeed. What another store holds may be back by the time it is deleted here: that is left to the sweep.
     async fn remove(&self, keys: &[String]) -> Result<(), StoreError> {
-        let keys: Vec<Bson> = keys.iter().map(Into::into).collect();
-        let ended = vec![doc! { "$match": { "_id": { "$in": keys }, "moved": false } }];
-        let ended = ids(&self.mongo, DOING, &self.ended, ended).await?;
+        let ended = self.noted(keys).await?;
         if ended.is_empty() {
             return Ok(());
         }
@@ -163,10 +161,22 @@ impl State {
         self.mongo.run(DOING, deleted).await.map(drop)
     }
 
+    /// Those of these keys whose sessions have ended: a note says so.
+    async fn noted(&self, keys: &[String]) -> Result<Vec<Bson>, StoreError> {
+        let keys: Vec<Bson> = keys.iter().map(Into::into).collect();
+        let noted = vec![doc! { "$match": { "_id": { "$in": keys }, "moved": false } }];
+        ids(&self.mongo, DOING, &self.ended, noted).await
+    }
+
     /// One server's word will do: the stream tells of each save that a majority has, and that one is
-    /// removed with a majority's.
+    /// removed with a majority's. Where no note says that a session has ended, none is removed.
     async fn remove_at_once(&self, keys: Vec<String>) -> Result<(), StoreError> {
-        let deleted = self.sessions.delete_many(doc! { "_id": { "$in": keys } });
+        let ended = self.noted(&keys).await?;
+        self.watched.retain_of(&keys, |key| ended.iter().any(|ended| ended.as_str() == Some(key)));
+        if ended.is_empty() {
+            return Ok(());
+        }
+        let deleted = self.sessions.delete_many(doc! { "_id": { "$in": ended } });
         let one = WriteConcern::builder().w(Some(1.into())).build();
         self.mongo.run(DOING, deleted.write_concern(one)).await.map(drop)
     }

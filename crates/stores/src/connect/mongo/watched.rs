@@ -58,6 +58,12 @@ impl Watched {
         }
     }
 
+    /// Of these keys, only those stay that are `wanted`.
+    pub(super) fn retain_of(&self, keys: &[String], wanted: impl Fn(&str) -> bool) {
+        let mut watched = self.keys();
+        watched.retain(|key, _| wanted(key) || !keys.contains(key));
+    }
+
     /// Waits until the turn of some keys has come.
     pub(super) async fn due(&self) -> Vec<String> {
         loop {
