@@ -33,7 +33,9 @@ export class MongoEye {
 
   /** Also forgets which sessions Hallpass has ended: cases use one ID again and again. */
   async clear() {
-    await this.database.collection("hallpass_ended_sessions").deleteMany({});
+    const { deletedCount } = await this.database.collection("hallpass_ended_sessions").deleteMany({});
+    // What read the notes before removes an ended session within milliseconds; the next one may have its ID.
+    if (deletedCount > 0) await new Promise((resolve) => setTimeout(resolve, 30));
     await this.collection.deleteMany({});
   }
 
