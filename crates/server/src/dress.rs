@@ -5,6 +5,7 @@ use axum::{
     middleware::Next,
     response::{Html, IntoResponse, Response},
 };
+use hallpass_auth::RedirectPath;
 use http::{
     HeaderValue, StatusCode,
     header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, SET_COOKIE},
@@ -21,7 +22,7 @@ pub(crate) async fn dress(State(app): State<App>, request: Request, next: Next) 
         return response;
     }
     if status == StatusCode::SERVICE_UNAVAILABLE && response.headers_mut().remove(SET_COOKIE).is_some() {
-        // "Try again" and a new cookie contradict each other; whoever sent both is to be found.
+        // "Try again" and a new cookie contradict each other: the handler that sent both is at fault.
         tracing::error!(event = "cookie_on_503");
     }
     let is = |kind: &str| {
@@ -57,7 +58,7 @@ pub(crate) async fn dress(State(app): State<App>, request: Request, next: Next) 
 impl Trouble {
     fn of(request: &Request) -> Self {
         let id = request.headers().get(REQUEST_ID).cloned();
-        let (path, query) = (request.uri().path(), request.uri().path_and_query());
+        let path = request.uri().path();
         // A form is sent again from the page that holds it: a link cannot repeat it.
         let retry = match path {
             "/auth/login" => "/login",
@@ -65,8 +66,32 @@ impl Trouble {
             "/auth/logout" | "/logout" => "/account",
             _ if path.starts_with("/auth/oauth/") => "/login",
             _ if path.starts_with("/auth/") => "/account",
-            _ => query.map_or("/", |query| query.as_str()),
+            _ => request.uri().path_and_query().map_or("/", |whole| whole.as_str()),
         };
-        Self { request_id: id, retry: retry.to_owned() }
+        // A path such as `//elsewhere.example` would make the link lead to another site.
+        let retry = RedirectPath::parse(retry).map_or_else(|| "/".to_owned(), |path| path.to_string());
+        Self { request_id: id, retry }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+
+    use super::*;
+
+    fn retry(path: &str) -> String {
+        Trouble::of(&Request::get(path).body(Body::empty()).unwrap()).retry
+    }
+
+    #[test]
+    fn trying_again_stays_on_this_site() {
+        assert_eq!(retry("/account?from=mail"), "/account?from=mail");
+        assert_eq!(retry("/auth/login"), "/login");
+        assert_eq!(retry("/auth/password"), "/account");
+        assert_eq!(retry("/auth/oauth/google/callback?code=secret"), "/login", "no code in a link");
+        for elsewhere in ["//evil.test/x", "/%2fevil.test", "/%5cevil.test"] {
+            assert_eq!(retry(elsewhere), "/", "{elsewhere}");
+        }
     }
 }
