@@ -228,7 +228,7 @@ describe("the pages in Chromium", { timeout: 240_000 }, () => {
     }
   });
 
-  test("whoever is asked to sign in again confirms with the password alone", async () => {
+  test("a user who is asked to sign in again confirms with the password alone", async () => {
     const { page, close } = await window();
     await register(page, "Jo", "jo@example.com");
     await page.goto(`${url}/login?again=1&next=/account`);

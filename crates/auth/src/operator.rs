@@ -7,7 +7,7 @@ use crate::{
     register::is_role,
 };
 
-/// How often a change is made anew that met another one.
+/// How often a change is made again that met another one.
 const TRIES: usize = 4;
 
 /// The answer to [`Auth::reset_password`].

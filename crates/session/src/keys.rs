@@ -113,7 +113,7 @@ pub fn fingerprint(secret: &str) -> String {
     crate::hex(&mac(&keyed(secret.as_bytes()), "hallpass fingerprint")[..4])
 }
 
-/// Whether a cookie's value has the form of a signed session, whoever signed it.
+/// Whether a cookie's value has the form of a signed session, with any signature.
 pub(crate) fn is_signed(value: &str) -> bool {
     let value = percent::decode(value).unwrap_or(Cow::Borrowed(value));
     let signed = value.strip_prefix("s:").and_then(|rest| rest.rsplit_once('.'));

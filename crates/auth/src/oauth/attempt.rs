@@ -54,7 +54,7 @@ enum Stage {
     Over(Answer),
 }
 
-/// What came of an attempt. Whoever repeats the request gets the same for a while: browsers do so by themselves after a broken connection.
+/// What came of an attempt. A repeated request gets the same for a minute: browsers repeat one after a broken connection.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) enum Answer {
     SignedIn(Box<SignedIn>),

@@ -101,7 +101,7 @@ impl Providers {
         let key = link::key(&arrival.identity.key());
         for _ in 0..MAX_TRIES {
             let Some(record) = self.records().get(&key, now).await? else {
-                // Whoever waited too long has removed it.
+                // A request that waited too long has removed it.
                 if self.note_first_link(arrival, to, now).await? {
                     return Ok(());
                 }

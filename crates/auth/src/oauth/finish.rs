@@ -227,7 +227,7 @@ impl Providers {
         let arrival = Arrival { entry, identity, tokens, origin, begun: AtomicBool::new(false) };
         let outcome = self.complete(&arrival, attempt, session, proved, now).await;
         if outcome.is_err() {
-            // Whoever is told that it failed must not be signed in by the same answer.
+            // An answer that says it failed must sign nobody in.
             session.discard();
         }
         match outcome {

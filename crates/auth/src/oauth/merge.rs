@@ -8,7 +8,7 @@ use crate::{
     records::kinds::OAUTH_TOKENS,
 };
 
-/// How often a record is written anew that somebody else writes.
+/// How often a record is written again that another request writes.
 const TRIES: usize = 4;
 
 /// The answer to [`Providers::merge`].

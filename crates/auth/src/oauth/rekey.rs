@@ -45,7 +45,7 @@ impl Providers {
         }
     }
 
-    /// The new link first: whoever is cut short has both, which lead to the same account.
+    /// The new link first: after an interruption there are both, which lead to the same account.
     async fn rename(&self, old: Record, mut body: Body, to: &str, now: Timestamp) -> Result<bool, Error> {
         let id = profile::key(to, &body.subject);
         to.clone_into(&mut body.issuer);

@@ -50,7 +50,7 @@ pub struct State {
     pub down: bool,
     /// The token endpoint answers with a form.
     pub form: bool,
-    /// A byte order mark stands in front of every answer.
+    /// Every answer begins with a byte order mark.
     pub mark: bool,
     /// What stands at a path instead of the usual answer.
     pub instead: HashMap<&'static str, (u16, &'static str)>,

@@ -259,12 +259,12 @@ impl Values {
         self.given.get(path).map_or(&Origin::Default, |(_, origin)| origin)
     }
 
-    /// The file of its own that a setting stands in.
+    /// The file of its own that contains a setting.
     pub(crate) fn own_file(&self, path: &str) -> Option<&Path> {
         self.own_files.get(path).map(PathBuf::as_path)
     }
 
-    /// The files that hold secrets: those of single settings, and the configuration file if a secret stands in it.
+    /// The files that hold secrets: those of single settings, and the configuration file if it contains a secret.
     pub(crate) fn secret_files(&self) -> Vec<PathBuf> {
         let in_file = self.given.iter().any(|(path, (value, origin))| {
             let kind = schema::find(path).map(|setting| setting.kind);

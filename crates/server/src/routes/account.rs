@@ -28,17 +28,17 @@ use crate::{
 /// What somebody is told who took over an account that anybody may have made.
 const CLAIMED: &str = "You are signed in. Nobody had confirmed the address of this account before, so its password was removed and other devices were signed out. You can set a new password below.";
 
-/// What somebody is told whose other sessions could not be ended.
+/// The notice when the other sessions could not be ended.
 const OTHERS_REMAIN: &str = "Your password is changed. The list of your other sessions could not be cleared right now. End them below.";
 
-/// What somebody is told who removed a link whose sessions could not be ended.
+/// The notice when a link was removed and its sessions could not be ended.
 const UNLINKED_ONLY: &str =
     "The account is disconnected. Sessions that it opened could not be ended right now. End them below.";
 
-/// What somebody is told whose connection was removed from the application's table alone.
+/// The notice when a connection was removed from the application's table alone.
 pub(super) const UNLINK_INTERRUPTED: &str = "The application no longer knows this connection, but it still opens your account here. Disconnect it again.";
 
-/// What somebody is told whose other browsers are still known.
+/// The notice when other browsers are still known.
 const BROWSERS_REMAIN: &str = "You are signed out everywhere else. Other browsers that you used could not be forgotten right now. Sign out everywhere else once more.";
 
 /// GET /auth/me

@@ -212,7 +212,7 @@ impl UserStore for MongoUsers {
         let Some(id) = self.documents.id(id) else { return Ok(None) };
         let (filter, fields) = (doc! { "_id": id }, self.documents.projection());
         let found = self.mongo.find_confirmed("find a user", &self.users, filter, Some(fields)).await?;
-        // Not left out: whoever is missing loses what belongs to them.
+        // Not left out: a user who is missing loses what belongs to them.
         found.as_ref().map(|document| self.documents.user(document)).transpose()
     }
 

@@ -110,7 +110,7 @@ impl PostgresUsers {
         sql: &str,
         values: Values<'_>,
     ) -> Result<Option<User>, StoreError> {
-        // Not left out: whoever is missing loses what belongs to them.
+        // Not left out: a user who is missing loses what belongs to them.
         self.postgres.query(doing, sql, values).await?.first().map(|row| self.shape.user(row)).transpose()
     }
 

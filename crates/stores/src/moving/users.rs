@@ -80,7 +80,7 @@ impl UserStore for MovingUsers {
     async fn change(&self, id: &UserId, change: &Change) -> Result<UserChanged, StoreError> {
         self.find(id).await?;
         if let Change::Email { to, .. } = change {
-            // Whoever has the address in the old place must have it here too, or could not come.
+            // The user with the address in the old store must have it here too, or could not move.
             self.find_by_email(to).await?;
         }
         self.new.change(id, change).await

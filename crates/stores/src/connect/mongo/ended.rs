@@ -314,7 +314,7 @@ impl Collection {
         let ((), is_first) = try_join!(made, noted)?;
         let mut gone = vec![old];
         if !is_first {
-            // It was ended since it was marked, and whoever did so may have looked for the new ID too early.
+            // It was ended since it was marked, and that request may have looked for the new ID too early.
             self.ended.note(&self.mongo, doing, new, End::Ended, until).await?;
             gone.push(new);
         }

@@ -1,7 +1,7 @@
 //! IDs of any BSON type as text, and back.
 //!
 //! The IDs of a collection are of one type, which the map names, but rows from another library or another time may have another.
-//! An ID reads as the application's sessions write it, unless that text would mean an ID of another type. Then its type stands in front:
+//! An ID reads as the application's sessions write it, unless that text would mean an ID of another type. Then its type comes first:
 //! `string:…`.
 
 use hallpass_session::{hex, unhex};
